@@ -1,0 +1,1 @@
+"""`fer` runs, records and compares facial-expression-recognition experiments."""

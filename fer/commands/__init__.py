@@ -1,0 +1,1 @@
+"""One module per command: a configuration in, a result object out."""

@@ -1,0 +1,1 @@
+"""From raw downloads to batches on the device. Nothing here knows a model."""

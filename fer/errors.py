@@ -1,0 +1,52 @@
+"""Errors a user can cause, and the sentences that tell them the cure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FerError(Exception):
+    """A fault in what the user gave: options, files or models.
+
+    The message is one sentence that names the fault and its cure. The command line prints it without
+    a trace and ends with exit code 2; a tracked run ends FAILED with the sentence in the tag `fer.error`.
+    """
+
+
+class ConfigError(FerError):
+    """An option, a configuration file or one of its keys is wrong."""
+
+
+class DataError(FerError):
+    """A data set is absent, damaged or not what it claims to be."""
+
+
+class ModelError(FerError):
+    """Starting weights, a checkpoint or a registered model cannot be used."""
+
+
+class Interrupted(Exception):
+    """A signal asked the process to stop; what was trained so far is saved.
+
+    Attributes:
+        signum: The signal's number. The process exits with 128 + signum.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """Return a sentence that says `name` is no known `kind` and what was probably meant.
+
+    Args:
+        kind: What the name stands for, such as "data set".
+        name: What the user wrote.
+        valid: The names that exist.
+    """
+    names = sorted(valid)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"unknown {kind} {name!r}: choose from {shown}"

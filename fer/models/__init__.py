@@ -1,0 +1,1 @@
+"""Classifiers and where their weights come from."""

@@ -1,0 +1,1 @@
+"""What training minimises. An objective owns no data, optimizer or logger."""

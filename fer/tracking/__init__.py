@@ -1,0 +1,1 @@
+"""Everything MLflow; besides `fer.serving` the only place that imports it."""
