@@ -1,0 +1,74 @@
+"""The command line, derived from the configurations; heavy imports wait for the command that needs them."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from fer.config import COMMANDS, build, default_of
+from fer.errors import ConfigError, FerError, Interrupted, unknown_name
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `fer <command> --option value ...` and exit.
+
+    Exit codes: 0 done, 2 a fault in what the user gave (one sentence on stderr), 128 + n stopped by signal n.
+    """
+    try:
+        _program().main(arguments, prog_name="fer", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.NoSuchOption as error:
+        known = [item.name for item in fields(COMMANDS[str(error.ctx.command.name)])] if error.ctx else []
+        _refuse(ConfigError(unknown_name("option", error.option_name.lstrip("-"), known)))
+    except click.UsageError as error:
+        _refuse(ConfigError(error.format_message()))
+    except FerError as error:
+        _refuse(error)
+    except (Interrupted, KeyboardInterrupt, click.Abort) as error:
+        signum = error.signum if isinstance(error, Interrupted) else 2
+        print(f"fer: stopped by signal {signum}", file=sys.stderr)
+        sys.exit(128 + signum)
+
+
+def _refuse(error: FerError) -> None:
+    print(f"fer: {error}", file=sys.stderr)
+    if "MLFLOW_RUN_ID" in os.environ:
+        # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
+        from fer.tracking.runs import fail_launched_run
+
+        fail_launched_run(str(error))
+    sys.exit(2)
+
+
+def _program() -> click.Group:
+    group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
+    for name, cls in COMMANDS.items():
+        options = [_option(item) for item in fields(cls)]
+        group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
+    return group
+
+
+def _option(item: Any) -> click.Option:
+    shown = default_of(item)
+    text = str(item.metadata["help"])
+    if item.metadata["choices"]:
+        text += f" ({' | '.join(item.metadata['choices'])})"
+    if shown not in ("", ()):
+        text += f" [default: {str(shown).lower() if isinstance(shown, bool) else shown}]"
+    # Underscores, and a value for every boolean, because `mlflow run -P key=value` arrives as `--key value`.
+    return click.Option([f"--{item.name}", item.name], type=str, default=None, help=text, metavar="VALUE")
+
+
+def _runner(name: str) -> Callable[..., None]:
+    def run(**options: str | None) -> None:
+        given = {key: value for key, value in options.items() if value is not None}
+        file = given.pop("config", "")
+        config = build(COMMANDS[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
+        importlib.import_module(f"fer.commands.{name}").run(config)
+
+    return run

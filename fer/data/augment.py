@@ -1,0 +1,121 @@
+"""Random changes of a batch on its device, exactly repeatable: all chance comes from one table of numbers per epoch."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COLUMNS = 15
+"""Random numbers each image needs in an epoch."""
+
+GREY = 127.5
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How far images are changed; the defaults change nothing.
+
+    Attributes:
+        flip: Probability of a mirrored image.
+        rotate: Largest rotation in degrees, either way.
+        crop: Smallest share of the area that a random crop keeps; its aspect varies by up to 4/3.
+        jitter: Brightness, contrast and saturation vary by factors in [1 - jitter, 1 + jitter], hue by jitter / 4
+            of a turn either way (as colour jitter in torchvision).
+        erase: Probability of a grey rectangle over 2 to 20 % of the image (Zhong et al., "Random Erasing", 2020).
+    """
+
+    flip: float = 0.0
+    rotate: float = 0.0
+    crop: float = 1.0
+    jitter: float = 0.0
+    erase: float = 0.0
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the CPU generator of one epoch's order and changes: the same on every device."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Return images `(B, C, S, S)` at `(B, C, size, size)`, bilinear."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> Tensor:
+    """Change each image by its own row of random numbers.
+
+    Args:
+        images: Float `(B, 3, S, S)`, RGB in [0, 255].
+        chance: `(B, COLUMNS)`, uniform in [0, 1), on the images' device.
+        strengths: How far to go.
+        size: Side of the result.
+
+    Returns:
+        Float `(B, 3, size, size)` in [0, 255].
+    """
+    theta = _geometry(chance[:, :6], strengths)
+    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if strengths.jitter:
+        images = _recolour(images, chance[:, 6:10], strengths.jitter)
+    if strengths.erase:
+        images = _erase(images, chance[:, 10:15], strengths.erase)
+    return images
+
+
+def _geometry(chance: Tensor, strengths: Strengths) -> Tensor:
+    """Return the maps from output to input coordinates, `(B, 2, 3)`: crop, flip and rotation in one."""
+    area = strengths.crop + (1 - strengths.crop) * chance[:, 0]
+    # With no crop the aspect stays too; otherwise it is log-uniform in [3/4, 4/3].
+    aspect = torch.exp((chance[:, 1] * 2 - 1) * (math.log(4 / 3) if strengths.crop < 1 else 0.0))
+    width = (area * aspect).sqrt().clamp(max=1)
+    height = (area / aspect).sqrt().clamp(max=1)
+    shift_x = (1 - width) * (chance[:, 2] * 2 - 1)
+    shift_y = (1 - height) * (chance[:, 3] * 2 - 1)
+    mirrored = torch.where(chance[:, 4] < strengths.flip, -width, width)
+    angle = (chance[:, 5] * 2 - 1) * math.radians(strengths.rotate)
+    cos, sin = angle.cos(), angle.sin()
+    first = torch.stack([cos * mirrored, -sin * height, shift_x], dim=1)
+    second = torch.stack([sin * mirrored, cos * height, shift_y], dim=1)
+    return torch.stack([first, second], dim=1)
+
+
+def _recolour(images: Tensor, chance: Tensor, jitter: float) -> Tensor:
+    """Apply brightness, contrast, saturation and hue as one 3x3 matrix and one offset per image."""
+    factor = 1 + jitter * (chance[:, :3] * 2 - 1)
+    brightness, contrast, saturation = factor[:, 0], factor[:, 1], factor[:, 2]
+    turn = (chance[:, 3] * 2 - 1) * (jitter / 4) * 2 * math.pi
+    luma = images.new_tensor(LUMA)
+    identity = torch.eye(3, device=images.device)
+    keep_luma = luma.expand(3, 3)
+    saturate = saturation[:, None, None] * identity + (1 - saturation)[:, None, None] * keep_luma
+    matrix = (brightness * contrast)[:, None, None] * (saturate @ _hue(turn))
+    # Contrast moves every pixel away from the image's mean grey, which the other changes scale by brightness.
+    mean = torch.einsum("bchw,c->b", images, luma) / images[0, 0].numel()
+    offset = brightness * (1 - contrast) * mean
+    return (torch.einsum("bij,bjhw->bihw", matrix, images) + offset[:, None, None, None]).clamp(0, 255)
+
+
+def _hue(turn: Tensor) -> Tensor:
+    """Return rotations about the grey axis, `(B, 3, 3)` (Rodrigues' formula with axis (1, 1, 1) / sqrt 3)."""
+    cross = turn.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    cos, sin = turn.cos()[:, None, None], turn.sin()[:, None, None]
+    return cos * torch.eye(3, device=turn.device) + (1 - cos) / 3 + sin * cross
+
+
+def _erase(images: Tensor, chance: Tensor, probability: float) -> Tensor:
+    size = images.shape[-1]
+    area = 0.02 + 0.18 * chance[:, 1]
+    aspect = torch.exp((chance[:, 2] * 2 - 1) * math.log(3))
+    width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    left, top = (1 - width) * chance[:, 3], (1 - height) * chance[:, 4]
+    middle = (torch.arange(size, device=images.device) + 0.5) / size
+    across = (middle >= left[:, None]) & (middle < (left + width)[:, None])
+    down = (middle >= top[:, None]) & (middle < (top + height)[:, None])
+    hit = (chance[:, 0] < probability)[:, None, None] & down[:, :, None] & across[:, None, :]
+    return images.masked_fill(hit[:, None], GREY)

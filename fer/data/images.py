@@ -1,0 +1,95 @@
+"""Reading pictures of any mode into upright RGB, and judging whether a file is one."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 50_000_000
+"""Larger pictures are left out: no face set holds one, and decoding a bomb would exhaust the memory."""
+
+
+class UnusableImage(Exception):
+    """A file that is no usable picture; the message says why in a few words."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a manifest keeps of one picture file.
+
+    Attributes:
+        sha256: Hash of the file's bytes.
+        bytes: The file's size.
+        width: Width in pixels as displayed, after EXIF rotation.
+        height: Height in pixels as displayed.
+        notes: What had to be converted, such as "CMYK" or "rotated by EXIF"; empty for plain RGB.
+        black: Whether every pixel is (nearly) black, as in KDEF's stand-ins.
+    """
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    notes: str
+    black: bool
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Return a picture as displayed: upright, RGB, transparency over mid-grey.
+
+    Raises:
+        UnusableImage: The file is empty, truncated, huge or no picture.
+    """
+    return _upright_rgb(_decode(path))
+
+
+def inspect(path: Path) -> ImageFacts:
+    """Decode a picture wholly and return its facts.
+
+    Raises:
+        UnusableImage: As `read_rgb`.
+    """
+    content = path.read_bytes() if path.is_file() else b""
+    raw = _decode(path)
+    notes = [] if raw.mode == "RGB" else [raw.mode]
+    if raw.getexif().get(0x0112, 1) != 1:
+        notes.append("rotated by EXIF")
+    upright = _upright_rgb(raw)
+    black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8
+    digest = hashlib.sha256(content).hexdigest()
+    return ImageFacts(digest, len(content), upright.width, upright.height, ", ".join(notes), black)
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        if path.stat().st_size == 0:
+            raise UnusableImage("empty file")
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures before our own limit judges them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        if image.width * image.height > MAX_PIXELS:
+            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+        image.load()
+    except FileNotFoundError:
+        raise UnusableImage("missing file") from None
+    except Image.DecompressionBombError:
+        raise UnusableImage("huge picture") from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise UnusableImage(f"no readable picture ({' '.join(str(error).split())[:80]})") from None
+    return image
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")

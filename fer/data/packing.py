@@ -1,0 +1,82 @@
+"""A prepared set decoded once into a memory-mapped uint8 array, so that training never touches an image file."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from fer.data.images import UnusableImage, read_rgb
+from fer.data.manifest import Manifest
+from fer.data.places import locked
+from fer.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+
+def packed_side(native_side: int, image_size: int) -> int:
+    """Return the side to pack at: the pictures' own, or the network's input where that is smaller.
+
+    Larger would waste memory and alias when the device shrinks it; smaller would lose detail.
+    """
+    return min(native_side, image_size)
+
+
+def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
+    """Return a set's pixels, decoding them on the first call for this content and size.
+
+    Pictures are stretched to a square, as the 2021 project did.
+
+    Args:
+        manifest: The whole set.
+        root: The data root.
+        side: Side of the square in pixels.
+
+    Returns:
+        A read-only memory map, uint8 `(N, side, side, 3)`, RGB in [0, 255], in the manifest's order.
+
+    Raises:
+        DataError: An image of the tree can no longer be read.
+    """
+    folder = root / "packed"
+    path = folder / f"{manifest.dataset}-{manifest.digest}-{side}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(root, f"{manifest.dataset}-packed"):
+            if not path.is_file():
+                _remove_outdated(folder, manifest)
+                _decode_all(manifest, root, side, path)
+    # Copy-on-write, because torch warns of arrays that cannot be written to; nothing here writes.
+    array: Pixels = np.load(path, mmap_mode="c")
+    return array
+
+
+def _remove_outdated(folder: Path, manifest: Manifest) -> None:
+    for old in folder.glob(f"{manifest.dataset}-" + "[0-9a-f]" * len(manifest.digest) + "-*.npy"):
+        if manifest.digest not in old.name:
+            old.unlink()
+
+
+def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    shape = (len(manifest.images), side, side, 3)
+    array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+
+    def decode(index: int) -> None:
+        place = root / manifest.images[index].path
+        try:
+            picture = read_rgb(place)
+        except UnusableImage as fault:
+            raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
+        array[index] = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+
+    # Pillow decodes and resizes outside the GIL, so threads use all cores.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(decode, range(len(manifest.images)))
+        for _ in tqdm(done, f"pack {manifest.dataset} at {side} px", len(manifest.images), unit="image"):
+            pass
+    array.flush()
+    partial.replace(path)

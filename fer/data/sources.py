@@ -1,0 +1,71 @@
+"""What a data set's own file has to say: where its pictures are, what they show, and what is known of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A labelled picture found in a download, not yet checked.
+
+    Attributes:
+        path: The file.
+        expression: One of the seven names.
+        split: `train`, `validation` or `test`.
+        name: File name in the prepared tree, unique within expression and split.
+        source_name: Place in the download, relative to its folder.
+        person: Identity, if known.
+        angle: Camera angle, if known.
+        session: Recording session, if known.
+        notes: What was repaired.
+    """
+
+    path: Path
+    expression: str
+    split: str
+    name: str
+    source_name: str
+    person: str = ""
+    angle: str = ""
+    session: str = ""
+    notes: str = ""
+
+
+@dataclass
+class Scan:
+    """What a reader found in a download: candidates, and (name, reason) of what it left out."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set the project can prepare.
+
+    Attributes:
+        name: Its name in options, paths and metrics.
+        title: Its name in sentences.
+        scan: Reads the download's folder. Raises DataError when the folder is not this set's.
+        places: The usual places of the download, given the data root.
+        obtain: One sentence: how to get it.
+        terms: What its licence allows, in a few words.
+        showable: Whether its pictures may appear in figures and reports.
+        native_side: Typical longest side of its pictures in pixels; packing never enlarges beyond it.
+        known_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
+        person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
+        drawn: Whether its faces are drawn, hence without terms and starting from scratch.
+    """
+
+    name: str
+    title: str
+    scan: Callable[[Path], Scan]
+    places: Callable[[Path], tuple[Path, ...]]
+    obtain: str
+    terms: str
+    showable: bool
+    native_side: int
+    known_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    person_split: bool = False
+    drawn: bool = False
