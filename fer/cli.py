@@ -48,7 +48,7 @@ def _refuse(error: FerError) -> None:
 def _program() -> click.Group:
     group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
     for name, cls in COMMANDS.items():
-        options = [_option(item) for item in fields(cls)]
+        options: list[click.Parameter] = [_option(item) for item in fields(cls)]
         group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
     return group
 
@@ -68,7 +68,7 @@ def _runner(name: str) -> Callable[..., None]:
     def run(**options: str | None) -> None:
         given = {key: value for key, value in options.items() if value is not None}
         file = given.pop("config", "")
-        config = build(COMMANDS[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
+        config: Any = build(COMMANDS[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
         importlib.import_module(f"fer.commands.{name}").run(config)
 
     return run

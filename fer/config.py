@@ -73,9 +73,15 @@ class FinetuneConfig:
     weight_decay: float = option(0.05, "decay of the weights; not of biases and normalisation", low=0)
     momentum: float = option(0.9, "momentum of SGD", low=0, high=1)
     warmup_epochs: float = option(1.0, "epochs of linear warm-up before the cosine", low=0)
-    loss: str = option("cross-entropy", "balanced weights classes by inverse frequency", choices=("cross-entropy", "balanced"))
-    class_weights: tuple[float, ...] = option((), "seven weights in the order surprise ... neutral; instead of balanced")
-    sampling: str = option("natural", "undersample drops images until classes are equal", choices=("natural", "undersample"))
+    loss: str = option(
+        "cross-entropy", "balanced weights classes by inverse frequency", choices=("cross-entropy", "balanced")
+    )
+    class_weights: tuple[float, ...] = option(
+        (), "seven weights in the order surprise ... neutral; instead of balanced"
+    )
+    sampling: str = option(
+        "natural", "undersample drops images until classes are equal", choices=("natural", "undersample")
+    )
     label_smoothing: float = option(0.0, "share of the target spread over all classes", low=0, high=0.99)
     ema: float = option(0.0, "decay of the weights' moving average, e.g. 0.999; 0: off", low=0, high=0.99999)
     patience: int = option(0, "stop after so many epochs without a better validation score; 0: never", low=0)
@@ -217,7 +223,7 @@ def _boolean(raw: Any) -> bool:
         return raw
     if _text(raw).lower() not in ("true", "false"):
         raise ValueError
-    return raw.lower() == "true"
+    return bool(raw.lower() == "true")
 
 
 def _numbers(raw: Any) -> tuple[float, ...]:

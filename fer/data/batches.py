@@ -133,7 +133,7 @@ class TrainingBatches:
 
 def plain_batches(pool: ImagePool, members: Tensor, image_size: int, batch_size: int) -> Iterator[Batch]:
     """Yield the members in order and unchanged, the last batch as long as it is."""
-    steps = list(members.split(batch_size))
+    steps = [members[start : start + batch_size] for start in range(0, len(members), batch_size)]
     for index, gathered in zip(steps, pool.stream(steps), strict=True):
         yield _batch(pool, index, gathered, image_size, None, Strengths())
 

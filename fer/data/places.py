@@ -9,7 +9,7 @@ from filelock import FileLock
 
 
 def data_root(option: str = "") -> Path:
-    """Return the absolute data root: the option, else `$FER_DATA`, else `../datasets` if it exists, else `./datasets`."""
+    """Return the absolute data root: the option, else `$FER_DATA`, else `../datasets` if there, else `./datasets`."""
     chosen = option or os.environ.get("FER_DATA", "")
     if not chosen:
         # The 2021 project kept its data beside the checkout.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,9 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepar
         return None
     if stored["version"] != VERSION or (fingerprint and stored["fingerprint"] != fingerprint):
         return None
-    if manifest.digest != stored["digest"] or not all(_same_size(root / row.path, row.bytes) for row in manifest.images):
+    if manifest.digest != stored["digest"] or not all(
+        _same_size(root / row.path, row.bytes) for row in manifest.images
+    ):
         return None
     left_out = tuple((name, reason) for name, reason in stored["left_out"])
     return Prepared(manifest, stored["source"], left_out, tuple(stored["count_differences"]), reused=True)
@@ -194,9 +196,20 @@ def _place(candidate: Candidate) -> str:
 def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
     part, rest = _place(candidate).split("/", 1)
     notes = ", ".join(note for note in (candidate.notes, facts.notes) if note)
-    kept = {key: value for key, value in asdict(candidate).items() if key not in ("path", "name", "notes")}
-    size = {"bytes": facts.bytes, "width": facts.width, "height": facts.height}
-    return ImageRow(path=f"{part}/{dataset.name}/{rest}", sha256=facts.sha256, notes=notes, **size, **kept)
+    return ImageRow(
+        path=f"{part}/{dataset.name}/{rest}",
+        expression=candidate.expression,
+        split=candidate.split,
+        person=candidate.person,
+        angle=candidate.angle,
+        session=candidate.session,
+        sha256=facts.sha256,
+        bytes=facts.bytes,
+        width=facts.width,
+        height=facts.height,
+        source_name=candidate.source_name,
+        notes=notes,
+    )
 
 
 def _differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:

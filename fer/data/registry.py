@@ -25,6 +25,8 @@ def _drawn(real: DataSet) -> DataSet:
         terms="",
         showable=True,
         known_counts={},
+        # The drawn KDEF shows test people only.
+        has_train=real is RAF,
         drawn=True,
     )
 

@@ -54,6 +54,7 @@ class DataSet:
         showable: Whether its pictures may appear in figures and reports.
         native_side: Typical longest side of its pictures in pixels; packing never enlarges beyond it.
         known_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
+        has_train: Whether it has training images; else it is a test set.
         person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
     """
@@ -67,5 +68,6 @@ class DataSet:
     showable: bool
     native_side: int
     known_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    has_train: bool = True
     person_split: bool = False
     drawn: bool = False

@@ -42,4 +42,5 @@ WIKIMEDIA = DataSet(
     showable=False,
     native_side=224,
     known_counts={"test": dict.fromkeys(EXPRESSIONS, 12)},
+    has_train=False,
 )

@@ -1,0 +1,64 @@
+"""`evaluate`: any model on any prepared sets."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.commands.evaluation import evaluate_sets, log_evaluations
+from fer.commands.precision import use_bf16
+from fer.config import EvaluateConfig
+from fer.data.places import data_root
+from fer.data.registry import resolve_prepared
+from fer.errors import DataError
+from fer.models.files import load_classifier
+from fer.report import Report, text_table
+from fer.tracking.registry import FetchedModel, fetch_model
+from fer.tracking.runs import tracked
+from fer.training import pick_device
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What `evaluate` measured.
+
+    Attributes:
+        run_id: The MLflow run.
+        reports: By data set.
+    """
+
+    run_id: str
+    reports: dict[str, Report]
+
+
+def run(config: EvaluateConfig) -> EvaluateResult:
+    """Test a model on the sets a configuration names, in one tracked run.
+
+    Raises:
+        ConfigError: A name is unknown.
+        DataError: A set is not prepared, or none has a test image.
+        ModelError: The model does not exist or does not fit.
+    """
+    root = data_root(config.data_root)
+    sets = resolve_prepared(config.dataset, root)
+    device = pick_device(config.device)
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = fetch_model(config.model, Path(folder))
+        classifier = load_classifier(fetched.path).to(device)
+    bf16 = use_bf16(config.precision, device, classifier)
+    extra = {"precision_used": "bf16" if bf16 else "fp32", "arch": classifier.spec.arch, "data_root_used": root}
+    with tracked("evaluate", config, f"evaluate {config.model}", extra) as run:
+        run.tags(_origin(fetched, classifier.spec.trained_on))
+        found = evaluate_sets(classifier, sets, root, device, config.batch_size, bf16)
+        if not found:
+            raise DataError(f"none of {', '.join(dataset.name for dataset in sets)} has test images")
+        log_evaluations(run, found, root, fetched.model_id)
+        reports = {name: evaluation.report for name, evaluation in found.items()}
+        table = text_table({config.model: reports})
+        run.text(table + "\n", "table.txt")
+    print(f"\n{table}\n\n{run.where()}")
+    return EvaluateResult(run.id, reports)
+
+
+def _origin(fetched: FetchedModel, trained_on: tuple[str, ...]) -> dict[str, str]:
+    origin = {"model.trained_on": "+".join(trained_on), "model.id": fetched.model_id, "model.run": fetched.run_id}
+    return {key: value for key, value in origin.items() if value}

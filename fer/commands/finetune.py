@@ -1,0 +1,243 @@
+"""`finetune`: train a classifier, choose its best epoch on validation, test it, log and register it."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool
+from fer.commands.finetune_plan import Plan, continued, find_checkpoint, make_plan
+from fer.commands.precision import use_bf16
+from fer.commands.prepare import ensure_prepared
+from fer.config import FinetuneConfig
+from fer.data.batches import TrainingBatches, undersampled
+from fer.data.manifest import Manifest, read_manifest
+from fer.data.places import manifest_path
+from fer.data.registry import resolve_prepared
+from fer.errors import DataError
+from fer.expressions import EXPRESSIONS
+from fer.figures import learning_curves
+from fer.inference import probabilities
+from fer.models.backbones import Classifier, ModelSpec
+from fer.models.files import load_classifier, save_classifier
+from fer.models.weights import start_from
+from fer.objectives.classification import Classification, balanced_weights, check_every_class
+from fer.report import Report, report, text_table
+from fer.tracking.registry import Registration, log_model, register
+from fer.tracking.runs import TrackedRun, tracked
+from fer.training import BEST, LAST, Progress, train
+
+EVALUATION_BATCH = 128
+Validate = Callable[[nn.Module, int], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What `finetune` made.
+
+    Attributes:
+        run_id: The MLflow run.
+        best_epoch: The epoch kept, from 1.
+        reports: Test figures by data set.
+        model_id: The logged model.
+        registration: The registered version, or None.
+        where: Lines that tell a person where to look.
+    """
+
+    run_id: str
+    best_epoch: int
+    reports: dict[str, Report]
+    model_id: str
+    registration: Registration | None
+    where: str
+
+
+def run(config: FinetuneConfig, name: str = "") -> FinetuneResult:
+    """Train as a configuration says, in one tracked run.
+
+    Args:
+        config: What to do. With `resume`, what the stopped run did.
+        name: The run's name; empty for one made of arch, start and data sets.
+
+    Raises:
+        ConfigError: Options are wrong or contradict each other.
+        DataError: A set is absent, or an expression has no training image.
+        ModelError: Starting weights or checkpoint cannot be used.
+        Interrupted: A signal came; the checkpoint is saved.
+    """
+    checkpoint = find_checkpoint(config)
+    if checkpoint:
+        config = continued(config, checkpoint)
+    plan = make_plan(config)
+    shown = name or f"{config.arch} {plan.init} {config.dataset}"
+    with tracked("finetune", config, shown, plan.derived()) as run:
+        ensure_prepared(plan.sets, plan.root)
+        folder = Path(config.output).resolve() / run.id
+        try:
+            result = _Finetuning(plan, run, folder).run(checkpoint)
+        finally:
+            # Whatever the ending, the tracking server keeps what the run can be continued from.
+            for kept in (folder / LAST, folder / BEST):
+                if kept.is_file():
+                    run.file(kept, "checkpoints")
+    shutil.rmtree(folder)
+    print(f"\n{text_table({shown: result.reports})}\n")
+    if result.registration:
+        print(f"registered {result.registration.name} {result.registration.version}: {result.registration.message}")
+    print(result.where)
+    return result
+
+
+class _Finetuning:
+    """One training from open data to registered model, inside its run."""
+
+    def __init__(self, plan: Plan, run: TrackedRun, folder: Path) -> None:
+        self.plan, self.config, self.tracked_run, self.folder = plan, plan.config, run, folder
+        manifests = [read_manifest(manifest_path(plan.root, dataset.name)) for dataset in plan.sets]
+        self.manifests: list[Manifest] = manifests
+        opened = list(zip(plan.sets, manifests, strict=True))
+        self.pool = open_pool(opened, plan.root, self.config.image_size, plan.device)
+        self.members = self._training_members()
+        self.validation = self.pool.indices("validation")
+        if not len(self.validation):
+            raise DataError("the training sets hold too few images for a validation split")
+
+    def _training_members(self) -> Tensor:
+        members = self.pool.indices("train")
+        check_every_class(_class_counts(self.pool.labels[members]))
+        if self.config.sampling == "undersample":
+            members = undersampled(self.pool.labels, members, self.config.seed)
+        return members
+
+    def run(self, checkpoint: Path | None) -> FinetuneResult:
+        """Train, choose, test, log and register."""
+        classifier = self._classifier()
+        bf16 = use_bf16(self.config.precision, self.plan.device, classifier)
+        self._log_inputs(bf16)
+        config = self.config
+        batches = TrainingBatches(
+            self.pool, self.members, config.image_size, config.batch_size, config.seed, self.plan.strengths()
+        )
+        objective = Classification(classifier, self._class_weights(), config.label_smoothing)
+        carried = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
+        settings = self.plan.settings(bf16)
+        progress = train(
+            objective, batches, self._validation(bf16), settings, self.tracked_run, self.folder, carried, checkpoint
+        )
+        return self._conclude(progress, bf16)
+
+    def _classifier(self) -> Classifier:
+        torch.manual_seed(self.config.seed)
+        terms = [dataset.terms for dataset in self.plan.sets if dataset.terms]
+        trained_on = tuple(dataset.name for dataset in self.plan.sets)
+        spec = ModelSpec(self.config.arch, self.config.image_size, self.plan.arch_options, trained_on=trained_on)
+        loaded = start_from(classifier := Classifier(spec), self.plan.init)
+        print(loaded)
+        self.tracked_run.tags({"weights.loaded": str(loaded)})
+        classifier.spec = ModelSpec(
+            **{**vars(spec), "terms": tuple(terms + ([loaded.terms] if loaded.terms else []))}
+        )  # fmt: skip
+        return classifier
+
+    def _class_weights(self) -> Tensor | None:
+        if self.config.class_weights:
+            return torch.tensor(self.config.class_weights)
+        if self.config.loss == "balanced":
+            return balanced_weights(_class_counts(self.pool.labels[self.members]))
+        return None
+
+    def _log_inputs(self, bf16: bool) -> None:
+        run = self.tracked_run
+        for manifest in self.manifests:
+            run.dataset(manifest.of("train"), self.plan.root, "training")
+            run.dataset(manifest.of("validation"), self.plan.root, "validation")
+        counts = _class_counts(self.pool.labels[self.members])
+        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
+        run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})
+        run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
+        if self.config.resume:
+            run.tags({"fer.resumed_from": self.config.resume})
+
+    def _validation(self, bf16: bool) -> Validate:
+        """Return what measures the network after an epoch: on validation, and for `test_best` on test beside it."""
+        config, pool = self.config, self.pool
+
+        def scored(network: nn.Module, members: Tensor) -> Report:
+            scores = probabilities(network, pool, members, config.image_size, EVALUATION_BATCH, bf16)
+            return report(pool.labels[members].numpy(), scores)
+
+        def validate(network: nn.Module, epoch: int) -> dict[str, float]:
+            result = scored(network, self.validation)
+            figures = {
+                "validation/loss": result.nll,
+                "validation/accuracy": result.accuracy,
+                "validation/mean_class_accuracy": result.mean_class_accuracy,
+            }
+            if config.test_best:
+                for manifest, members in self._test_members():
+                    figures[f"{manifest.dataset}/test_each_epoch/accuracy"] = scored(network, members).accuracy
+            return figures
+
+        return validate
+
+    def _test_members(self) -> Sequence[tuple[Manifest, Tensor]]:
+        place, found = 0, []
+        for manifest in self.manifests:
+            inside = [place + n for n, row in enumerate(manifest.images) if row.split == "test"]
+            place += len(manifest.images)
+            if inside:
+                found.append((manifest, torch.tensor(inside)))
+        return found
+
+    def _conclude(self, progress: Progress, bf16: bool) -> FinetuneResult:
+        config, run, root = self.config, self.tracked_run, self.plan.root
+        run.metrics({"best_epoch": progress.best_epoch, **_test_best(progress)})
+        chosen = progress.history[progress.best_epoch - 1]
+        run.metrics({f"best/{key}": value for key, value in chosen.items() if key.startswith("validation/")})
+        run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
+        classifier = load_classifier(self.folder / BEST)
+        save_classifier(classifier, self.folder / "classifier")
+        tags = self._version_tags(classifier.spec)
+        model_id = log_model(run.id, self.folder / "classifier", tags)
+        sets = resolve_prepared(config.evaluate_on, root)
+        device = self.plan.device
+        found = evaluate_sets(classifier.to(device), sets, root, device, EVALUATION_BATCH, bf16)
+        log_evaluations(run, found, root, model_id)
+        reports = {name: evaluation.report for name, evaluation in found.items()}
+        run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
+        registration = None
+        if self.plan.registered_name:
+            registration = register(
+                self.plan.registered_name, model_id, progress.best_score, tags, promote=config.promote
+            )  # fmt: skip
+            run.tags({"fer.registered": f"{registration.name}/{registration.version}: {registration.message}"})
+        return FinetuneResult(run.id, progress.best_epoch, reports, model_id, registration, run.where())
+
+    def _version_tags(self, spec: ModelSpec) -> dict[str, str]:
+        validation = "".join(manifest.of("validation").digest for manifest in self.manifests)
+        return {
+            "validation_digest": hashlib.sha256(validation.encode()).hexdigest()[:36],
+            "protocol": f"best epoch by validation {self.config.selection}",
+            "trained_on": "+".join(spec.trained_on),
+            "terms": "; ".join(spec.terms) or "none",
+        }
+
+
+def _class_counts(labels: Tensor) -> list[int]:
+    counts: list[int] = torch.bincount(labels, minlength=len(EXPRESSIONS)).tolist()
+    return counts
+
+
+def _test_best(progress: Progress) -> dict[str, float]:
+    """Return the best test accuracy over epochs, as in 2021: an optimistic figure, for comparison only."""
+    keys = {key for figures in progress.history for key in figures if key.endswith("/test_each_epoch/accuracy")}
+    best: dict[str, float] = {}
+    for key in keys:
+        values = [figures[key] for figures in progress.history]
+        name = key.split("/")[0]
+        best |= {f"{name}/test_best/accuracy": max(values), f"{name}/test_best/epoch": values.index(max(values)) + 1}
+    return best

@@ -1,0 +1,60 @@
+"""`main`: the demo. Draw faces, prepare them, train two configurations, show both beside each other."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fer.commands import finetune, prepare
+from fer.config import FinetuneConfig, MainConfig, PrepareConfig, build
+from fer.data.places import data_root
+from fer.errors import ConfigError
+from fer.report import text_table
+from fer.tracking.runs import tracked
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+CONFIGURATIONS = ("drawn-plain", "drawn-augmented")
+"""Experiment files the demo compares."""
+
+
+@dataclass(frozen=True)
+class MainResult:
+    """What the demo made.
+
+    Attributes:
+        run_id: The parent run.
+        results: The two trainings by experiment file.
+        table: Their test figures.
+    """
+
+    run_id: str
+    results: dict[str, finetune.FinetuneResult]
+    table: str
+
+
+def run(config: MainConfig) -> MainResult:
+    """Run the demo in one parent run with a nested run for each stage.
+
+    Raises:
+        ConfigError: The experiment files are not there.
+    """
+    plans = {name: _configuration(name, config) for name in CONFIGURATIONS}
+    root = data_root(config.data_root)
+    with tracked("main", config, "demo", {"data_root_used": root}) as run:
+        prepare.run(PrepareConfig(dataset="drawn", data_root=config.data_root, scale=config.scale))
+        results = {name: finetune.run(plan, name) for name, plan in plans.items()}
+        table = text_table({name: result.reports for name, result in results.items()})
+        run.text(table + "\n", "table.txt")
+        for name, result in results.items():
+            figures = {f"{name}/{key}/accuracy": report.accuracy for key, report in result.reports.items()}
+            run.metrics(figures)
+    print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{run.where()}")
+    return MainResult(run.id, results, table)
+
+
+def _configuration(name: str, config: MainConfig) -> FinetuneConfig:
+    path = EXPERIMENTS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"the demo needs {path}: run it from a clone of the project")
+    plan = build(FinetuneConfig, {}, file=str(path))
+    return replace(
+        plan, data_root=config.data_root, output=config.output, epochs=config.epochs or plan.epochs
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""`prepare`: downloads into the common tree, each set checked, listed and logged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.config import PrepareConfig
+from fer.data import drawn
+from fer.data.images import read_rgb
+from fer.data.manifest import Manifest
+from fer.data.places import data_root, manifest_path, summary_path
+from fer.data.preparing import Prepared, load_prepared, prepare
+from fer.data.registry import DRAWN_FOLDER, absent, find_source, resolve
+from fer.data.sources import DataSet
+from fer.errors import ConfigError
+from fer.expressions import EXPRESSIONS
+from fer.figures import contact_sheet
+from fer.tracking.runs import TrackedRun, tracked
+
+SHOWN = 12
+"""Pictures of each expression on a contact sheet."""
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What `prepare` made.
+
+    Attributes:
+        run_id: The MLflow run.
+        prepared: The sets by name.
+    """
+
+    run_id: str
+    prepared: dict[str, Prepared]
+
+
+def run(config: PrepareConfig) -> PrepareResult:
+    """Prepare the sets a configuration names, in one tracked run.
+
+    Raises:
+        ConfigError: A name is unknown, or a source is given for several sets.
+        DataError: A download is absent or not what it should be.
+    """
+    root = data_root(config.data_root)
+    sets = resolve(config.dataset)
+    sources = _sources(sets, config, root)
+    prepared: dict[str, Prepared] = {}
+    with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
+        if any(dataset.drawn for dataset in sets) and not config.source:
+            drawn.write_all(root / DRAWN_FOLDER, scale=config.scale)
+        for dataset in sets:
+            source = sources[dataset.name]
+            done = prepare(dataset, source, root) if source else load_prepared(dataset, root)
+            if done is None:
+                raise absent(dataset, root)
+            prepared[dataset.name] = done
+            _log(run, dataset, done, root)
+            print(_told(dataset, done))
+    return PrepareResult(run.id, prepared)
+
+
+def ensure_prepared(sets: list[DataSet], root: Path) -> None:
+    """Prepare, in a run of their own, those sets that are not prepared yet.
+
+    Raises:
+        DataError: A set's download is in none of its usual places.
+    """
+    missing = unprepared(sets, root)
+    if missing:
+        run(PrepareConfig(dataset="+".join(dataset.name for dataset in missing), data_root=str(root)))
+
+
+def unprepared(sets: list[DataSet], root: Path) -> list[DataSet]:
+    """Return the sets without a manifest, having made sure that each can be prepared.
+
+    Raises:
+        DataError: A set's download is in none of its usual places.
+    """
+    missing = [dataset for dataset in sets if not manifest_path(root, dataset.name).is_file()]
+    for dataset in missing:
+        if not dataset.drawn and find_source(dataset, "", root) is None:
+            raise absent(dataset, root)
+    return missing
+
+
+def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str, Path | None]:
+    """Return where each set comes from; None for one that is prepared already and whose download is gone."""
+    if config.source and len(sets) > 1:
+        raise ConfigError("source belongs to one data set: prepare the sets one by one")
+    sources: dict[str, Path | None] = {}
+    for dataset in sets:
+        if dataset.drawn and not config.source:
+            sources[dataset.name] = dataset.places(root)[0]
+            continue
+        sources[dataset.name] = find_source(dataset, config.source, root)
+        if sources[dataset.name] is None and not manifest_path(root, dataset.name).is_file():
+            raise absent(dataset, root)
+    return sources
+
+
+def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
+    name, manifest = dataset.name, prepared.manifest
+    run.dataset(manifest, root, "prepared")
+    run.file(manifest_path(root, name), f"manifests/{name}")
+    run.file(summary_path(root, name), f"manifests/{name}")
+    figures = {
+        f"{name}/images/{split}/{expression}": float(count)
+        for split, counts in manifest.counts().items()
+        for expression, count in counts.items()
+    }
+    run.metrics({**figures, f"{name}/images": len(manifest.images), f"{name}/left_out": len(prepared.left_out)})
+    run.tags({f"{name}.digest": manifest.digest, f"{name}.terms": dataset.terms or "free"})
+    if dataset.showable:
+        run.figure(_sheet(manifest, root, dataset.title), f"contact_sheets/{name}.png")
+
+
+def _sheet(manifest: Manifest, root: Path, title: str) -> object:
+    """Return a figure of pictures spread evenly over each expression's part of the manifest."""
+    pictures = {}
+    for expression in EXPRESSIONS:
+        rows = [row for row in manifest.images if row.expression == expression]
+        step = max(len(rows) // SHOWN, 1)
+        pictures[expression] = [read_rgb(root / row.path) for row in rows[::step][:SHOWN]]
+    return contact_sheet(pictures, title)
+
+
+def _told(dataset: DataSet, prepared: Prepared) -> str:
+    """Return what a person should know of a prepared set."""
+    state = "already prepared" if prepared.reused else f"prepared from {prepared.source}"
+    lines = [f"{dataset.title}: {len(prepared.manifest.images)} images, {state}, digest {prepared.manifest.digest}"]
+    header = "".join(f"{name:>11}" for name in EXPRESSIONS)
+    lines.append(f"  {'':12}{header}")
+    for split, counts in prepared.manifest.counts().items():
+        lines.append(f"  {split:12}" + "".join(f"{count:>11}" for count in counts.values()))
+    for reason, count in prepared.summary()["left_out_reasons"].items():
+        first = next(name for name, why in prepared.left_out if why == reason)
+        lines.append(f"  left out: {count} x {reason} (such as {first})")
+    for note, count in prepared.summary()["repaired_or_converted"].items():
+        lines.append(f"  repaired or converted: {count} x {note}")
+    if prepared.differences:
+        lines.append("  not the complete set: " + ", ".join(prepared.differences))
+    if not dataset.showable:
+        lines.append("  no contact sheet: its pictures may not be shown")
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""Probabilities of a network over a pool of images."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fer.data.batches import ImagePool, plain_batches
+
+
+@torch.inference_mode()
+def probabilities(
+    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
+) -> NDArray[np.float64]:
+    """Return the probabilities of some images in their order.
+
+    Args:
+        network: In evaluation mode, on the pool's device; maps `(N, 3, H, W)` in [0, 255] to scores `(N, 7)`.
+        pool: The images.
+        members: Which of them, int64 `(N,)`.
+        image_size: Side of the network's input.
+        batch_size: Images per step.
+        bf16: Whether to compute in bfloat16.
+
+    Returns:
+        float64 `(N, 7)`; rows sum to 1.
+    """
+    rows = []
+    for batch in plain_batches(pool, members, image_size, batch_size):
+        with torch.autocast(pool.device.type, torch.bfloat16, enabled=bf16):
+            scores = network(batch.images)
+        rows.append(scores.double().softmax(1).cpu())
+    return torch.cat(rows).numpy()

@@ -1,0 +1,237 @@
+"""What a classifier's answers are worth: statistics, their intervals, and the report that holds them.
+
+Functions of arrays, with no framework. Class identity is the index into a report's `expressions`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Interval = tuple[float, float]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of a reliability diagram: the answers with confidence in (low, high]; None where there are none."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def _check_classes(name: str, values: ArrayLike, classes: int) -> Ints:
+    """Return class indices as `(N,)` int64, or raise a ValueError that starts with the argument's name."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(f"{name} must be an (N,) array of integers, not {array.shape} of {array.dtype}")
+    if array.size and (array.min() < 0 or array.max() >= classes):
+        raise ValueError(f"{name} must lie in 0-{classes - 1}, not in {array.min()}-{array.max()}")
+    return array.astype(np.int64)
+
+
+def check_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Ints, Floats]:
+    """Return labels `(N,)` and probabilities `(N, C)`, each row scaled to sum to 1 exactly, or raise ValueError."""
+    scores = np.asarray(probabilities, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"probabilities must be an (N, C) array, not {scores.shape}")
+    truth = _check_classes("labels", labels, scores.shape[1])
+    if len(truth) != len(scores):
+        raise ValueError(f"probabilities must hold one row per label, not {len(scores)} for {len(truth)} labels")
+    if not len(truth):
+        raise ValueError("labels are empty: a set without images has no statistics, so give at least one image")
+    if not np.isfinite(scores).all() or scores.min() < 0:
+        raise ValueError("probabilities must be finite and not negative: check the model for NaN, or apply softmax")
+    sums = scores.sum(axis=1, keepdims=True)
+    worst = int(np.abs(sums - 1).argmax())
+    if abs(sums[worst, 0] - 1) > 1e-3:
+        raise ValueError(f"probabilities must sum to 1 in each row, but row {worst} sums to {sums[worst, 0]:.4g}")
+    return truth, scores / sums
+
+
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) -> Ints:
+    """Count answers: `(C, C)`, true classes in rows, predicted ones in columns.
+
+    Args:
+        labels: True classes, `(N,)` integers in [0, classes).
+        predictions: Predicted classes, likewise.
+        classes: C, the number of classes.
+
+    Raises:
+        ValueError: A shape, type or range is wrong.
+    """
+    truth, guess = _check_classes("labels", labels, classes), _check_classes("predictions", predictions, classes)
+    if truth.shape != guess.shape:
+        raise ValueError(f"predictions must be as many as labels, not {len(guess)} for {len(truth)}")
+    return np.bincount(truth * classes + guess, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def _check_confusion(confusion: ArrayLike) -> Ints:
+    """Return confusion matrices `(..., C, C)` as integers, or raise ValueError when one counts nothing."""
+    counts = np.asarray(confusion, dtype=np.int64)
+    if counts.ndim < 2 or counts.shape[-1] != counts.shape[-2]:
+        raise ValueError(f"confusion must be (..., C, C), not {counts.shape}")
+    if not (counts.sum(axis=(-2, -1)) > 0).all():
+        raise ValueError("confusion counts no image, so it has no statistics")
+    return counts
+
+
+def mean_class_accuracy(confusion: ArrayLike) -> Floats:
+    """Return the mean recall over the classes that have samples, `(...)` for `(..., C, C)`.
+
+    Equals scikit-learn's `balanced_accuracy_score`. A class without samples does not count, neither as 0 nor as 1.
+
+    Raises:
+        ValueError: The shape is wrong or a matrix counts no image.
+    """
+    counts = _check_confusion(confusion)
+    support = counts.sum(axis=-1)
+    recall = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
+    return np.asarray(recall.sum(axis=-1) / (support > 0).sum(axis=-1), dtype=np.float64)
+
+
+def macro_f1(confusion: ArrayLike) -> Floats:
+    """Return the mean F1 over the classes that occur in labels or predictions, `(...)` for `(..., C, C)`.
+
+    F1 = 2 TP / (true + predicted). This is scikit-learn's `f1_score(average="macro")` with its default `labels`: a
+    class that is predicted but never true counts as 0, one that is neither does not count.
+
+    Raises:
+        ValueError: The shape is wrong or a matrix counts no image.
+    """
+    counts = _check_confusion(confusion)
+    occurrences = counts.sum(axis=-1) + counts.sum(axis=-2)
+    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(occurrences, 1)
+    return np.asarray(f1.sum(axis=-1) / (occurrences > 0).sum(axis=-1), dtype=np.float64)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval | None:
+    """Return the score interval of a proportion, or None without trials.
+
+    Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22:209-212.
+
+    Raises:
+        ValueError: `successes` is not in [0, trials] or `level` not in (0, 1).
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must lie in 0-{trials}, not {successes}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    if trials == 0:
+        return None
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    p = successes / trials
+    centre = p + z**2 / (2 * trials)
+    half = z * (p * (1 - p) / trials + z**2 / (4 * trials**2)) ** 0.5
+    scale = 1 + z**2 / trials
+    # Without a success the lower bound is exactly 0, without a failure the upper exactly 1; rounding misses both.
+    return (centre - half) / scale if successes else 0.0, (centre + half) / scale if successes < trials else 1.0
+
+
+def bootstrap_interval(
+    confusion: ArrayLike,
+    statistic: Callable[[Ints], Floats],
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the class-stratified percentile bootstrap interval of a statistic of a confusion matrix.
+
+    Resampling the images of true class c with replacement draws that row of the matrix from a multinomial with n_c
+    trials and probabilities row / n_c, so whole matrices are drawn instead of images. A class without samples stays
+    absent. A class answered all right, all wrong alike, or with one image shows no spread: on tiny sets the interval is
+    too narrow. Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+
+    Args:
+        confusion: `(C, C)` counts, true classes in rows.
+        statistic: Maps `(R, C, C)` counts to `(R,)`.
+        level: Coverage, in (0, 1).
+        resamples: R.
+        seed: Seed of the draw; equal seeds give equal intervals.
+
+    Raises:
+        ValueError: The matrix has a wrong shape or counts no image, or `level` is not in (0, 1).
+    """
+    counts = _check_confusion(confusion)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    support = counts.sum(axis=1)
+    rows = counts / np.maximum(support, 1)[:, None]
+    draws = np.random.default_rng(seed).multinomial(support, rows, size=(resamples, len(counts)))
+    low, high = np.quantile(statistic(draws), [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[Bin, ...]:
+    """Sort answers by confidence into equal-width bins (low, high]; confidence 0 joins the first.
+
+    Args:
+        confidence: Probability of the given answer, `(N,)` in [0, 1].
+        correct: Whether the answer was right, `(N,)` booleans.
+        bins: Number of bins.
+
+    Raises:
+        ValueError: A shape or range is wrong.
+    """
+    sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
+    if sure.ndim != 1 or sure.shape != right.shape:
+        raise ValueError(f"confidence and correct must both be (N,), not {sure.shape} and {right.shape}")
+    if not ((sure >= 0) & (sure <= 1)).all():
+        raise ValueError("confidence must lie in 0-1")
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.maximum(np.searchsorted(edges, sure, side="left") - 1, 0)
+    result = []
+    for index, (low, high) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        inside = place == index
+        count = int(inside.sum())
+        means = (float(sure[inside].mean()), float(right[inside].mean())) if count else (None, None)
+        result.append(Bin(low, high, count, *means))
+    return tuple(result)
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy over bins, weighted by count, in [0, 1].
+
+    Guo et al. (2017), On Calibration of Modern Neural Networks, equation 3. Arguments as `reliability_bins`.
+
+    Raises:
+        ValueError: A shape or range is wrong, or there are no answers.
+    """
+    filled = reliability_bins(confidence, correct, bins)
+    total = sum(b.count for b in filled)
+    if not total:
+        raise ValueError("confidence is empty, so it has no calibration error")
+    return sum(b.count * abs((b.confidence or 0) - (b.accuracy or 0)) for b in filled) / total
+
+
+def negative_log_likelihood(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean of -ln p(true class) in nats, at most 36.05 because p is held above 2.2e-16.
+
+    Args:
+        labels: `(N,)` integers in [0, C).
+        probabilities: `(N, C)`, rows summing to 1.
+
+    Raises:
+        ValueError: An argument is malformed or empty.
+    """
+    truth, scores = check_probabilities(labels, probabilities)
+    # Half-precision softmax can give the true class exactly 0, and one infinite image would hide all others.
+    return float(-np.log(np.maximum(scores[np.arange(len(truth)), truth], np.finfo(np.float64).eps)).mean())
+
+
+def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean squared distance from the one-hot truth, in [0, 2]; arguments as `negative_log_likelihood`.
+
+    Brier (1950), Verification of forecasts expressed in terms of probability, Monthly Weather Review 78:1-3.
+
+    Raises:
+        ValueError: An argument is malformed or empty.
+    """
+    truth, scores = check_probabilities(labels, probabilities)
+    return float(((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1).mean())

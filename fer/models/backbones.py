@@ -1,0 +1,134 @@
+"""Classifiers of the seven expressions on torchvision trunks."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from fer.errors import ConfigError, ModelError, unknown_name
+from fer.expressions import EXPRESSIONS, check_order
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to rebuild a classifier without this project; stored beside the weights.
+
+    Attributes:
+        arch: torchvision's name of the trunk.
+        image_size: Side of the input in pixels.
+        arch_options: Further arguments of torchvision's builder.
+        mean: Pixel mean per channel, for pixels in [0, 1].
+        std: Pixel standard deviation per channel.
+        expressions: Names of the outputs, in order.
+        trained_on: Data sets whose images the weights were fitted to.
+        terms: Terms inherited from starting weights and training sets.
+    """
+
+    arch: str
+    image_size: int
+    arch_options: dict[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    expressions: tuple[str, ...] = EXPRESSIONS
+    trained_on: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification as JSON-able values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], where: str) -> "ModelSpec":
+        """Return the specification a file carries.
+
+        Args:
+            values: What `to_dict` gave.
+            where: The file, for messages.
+
+        Raises:
+            ModelError: Keys are missing or unknown, or its expressions differ in name or order.
+        """
+        # JSON knows lists only.
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        try:
+            spec = ModelSpec(**fields)
+        except TypeError as error:
+            raise ModelError(f"{where} does not describe a model of this project: {error}") from None
+        check_order(spec.expressions, where)
+        return spec
+
+
+class Classifier(nn.Module):
+    """A trunk with its pixel normalisation: pictures in, one score per expression out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = build_trunk(spec)
+        # The specification holds these; as persistent buffers they would be a second truth.
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores before the softmax.
+
+        Args:
+            images: `(N, 3, image_size, image_size)`, RGB in [0, 255].
+
+        Returns:
+            `(N, 7)`, in the order of `EXPRESSIONS`.
+        """
+        logits: Tensor = self.trunk((images - self.mean) / self.std)
+        return logits
+
+
+def classification_archs() -> list[str]:
+    """Return the names of torchvision's classification models."""
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def arch_options(arch: str, image_size: int) -> dict[str, Any]:
+    """Return the builder's arguments a trunk needs besides the number of classes.
+
+    Raises:
+        ConfigError: torchvision has no such classification model, or it does not take this size.
+    """
+    if arch not in classification_archs():
+        raise ConfigError(unknown_name("arch", arch, classification_archs()))
+    if arch.startswith("vit_"):
+        patch = int(arch.rsplit("_", 1)[1])
+        if image_size % patch:
+            raise ConfigError(f"image_size must be a multiple of {patch} for {arch}, not {image_size}")
+        return {"image_size": image_size}
+    if arch in ("googlenet", "inception_v3"):
+        # No auxiliary heads; their ImageNet weights expect another normalisation, which transform_input gives.
+        return {"aux_logits": False, "init_weights": True, "transform_input": True}
+    return {}
+
+
+def build_trunk(spec: ModelSpec) -> nn.Module:
+    """Return a trunk with fresh weights and an output per expression."""
+    trunk: nn.Module = torchvision.models.get_model(
+        spec.arch, weights=None, num_classes=len(EXPRESSIONS), **spec.arch_options
+    )
+    return trunk
+
+
+def head_names(trunk: nn.Module) -> set[str]:
+    """Return the names of the head's tensors: no other tensor of torchvision's models has seven rows."""
+    return {name for name, tensor in trunk.state_dict().items() if tensor.ndim and len(tensor) == len(EXPRESSIONS)}
+
+
+def has_depthwise(model: nn.Module) -> bool:
+    """Return whether a model uses depthwise convolutions, which CPUs run slower in bf16 than in fp32."""
+    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in model.modules())

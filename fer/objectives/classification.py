@@ -1,0 +1,65 @@
+"""Supervised training: cross-entropy over the seven expressions."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer.errors import DataError
+from fer.expressions import EXPRESSIONS
+
+
+class Classification(nn.Module):
+    """Cross-entropy with optional class weights and label smoothing (Szegedy et al., 2016).
+
+    Args:
+        network: Maps images `(N, 3, H, W)` to scores `(N, 7)`.
+        class_weights: Weight of each class, `(7,)`, or None for equal weights.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, network: nn.Module, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.network = network
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the batch's loss and its accuracy.
+
+        Args:
+            images: `(N, 3, H, W)`, RGB in [0, 255].
+            labels: `(N,)`, int64 in 0 to 6.
+        """
+        logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.label_smoothing)
+        correct = (logits.detach().argmax(1) == labels).float().mean()
+        return loss, {"accuracy": correct}
+
+
+def balanced_weights(counts: Sequence[int]) -> Tensor:
+    """Return weights inverse to class frequency, n / (classes * count), so that every class counts alike.
+
+    Args:
+        counts: Training images of each class.
+
+    Raises:
+        DataError: A class has no image.
+    """
+    check_every_class(counts)
+    tensor = torch.tensor(counts, dtype=torch.float64)
+    return (tensor.sum() / (len(counts) * tensor)).float()
+
+
+def check_every_class(counts: Sequence[int]) -> None:
+    """Refuse to train when an expression has no image at all.
+
+    Raises:
+        DataError: A count is zero.
+    """
+    empty = [name for name, count in zip(EXPRESSIONS, counts, strict=True) if not count]
+    if empty:
+        raise DataError(f"no training image shows {' or '.join(empty)}: the model could never predict it")

@@ -1,0 +1,202 @@
+"""Logged and registered models: the portable form, versions, and who is champion."""
+
+import base64
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from PIL import Image
+
+from fer import serving
+from fer.errors import ModelError
+from fer.expressions import EXPRESSIONS
+from fer.tracking import store
+
+import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
+from mlflow.exceptions import MlflowException  # isort: skip
+from mlflow.models import ModelSignature  # isort: skip
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec  # isort: skip
+
+CHAMPION = "champion"
+REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "pillow", "numpy", "pandas")
+COMPARABLE = ("validation_digest", "protocol")
+"""Tags that must agree before two versions' scores may be compared."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered version.
+
+    Attributes:
+        name: The registered model's name.
+        version: Its number.
+        message: One sentence on the alias `champion`.
+    """
+
+    name: str
+    version: str
+    message: str
+
+
+def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
+    """Log a classifier as a self-contained MLflow model and return the logged model's id.
+
+    Args:
+        run_id: The open run it belongs to.
+        folder: What `save_classifier` wrote.
+        tags: Tags of the logged model, such as its terms.
+    """
+    import pandas
+
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "input_row"),
+        ColSpec(DataType.string, "expression", required=False),
+    ]
+    outputs += [ColSpec(DataType.double, name, required=False) for name in EXPRESSIONS]
+    outputs += [ColSpec(DataType.string, "error", required=False)]
+    signature = ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs))
+    active = mlflow.active_run()
+    assert active is not None and active.info.run_id == run_id
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=serving.__file__,
+        artifacts={"classifier": str(folder)},
+        signature=signature,
+        input_example=pandas.DataFrame({"image": [_example()]}),
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+    )
+    mlflow.set_logged_model_tags(info.model_id, dict(tags))
+    return str(info.model_id)
+
+
+def _example() -> str:
+    """Return a grey picture as base64: shows the input's form and nobody's face."""
+    content = io.BytesIO()
+    Image.new("RGB", (48, 48), (128, 128, 128)).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def register(name: str, model_id: str, score: float, tags: Mapping[str, str], promote: bool) -> Registration:
+    """Register a logged model and move the alias `champion` if that is honest.
+
+    The alias moves when there is no champion, when `promote` is set, or when the score is higher than that of a
+    champion measured on the same validation images by the same protocol.
+
+    Args:
+        name: The registered model.
+        model_id: The logged model.
+        score: Validation score, higher is better.
+        tags: Tags of the version; must hold `validation_digest` and `protocol`.
+        promote: Whether to move the alias in any case.
+    """
+    client = mlflow.MlflowClient()
+    made = mlflow.register_model(f"models:/{model_id}", name, tags={**tags, "score": f"{score:.6f}"})
+    present = _champion(name)
+    if present is None:
+        message = f"version {made.version} is the champion: the first of {name}"
+    elif promote:
+        message = f"version {made.version} is the champion by promote=true"
+    elif any(present.tags.get(key) != tags[key] for key in COMPARABLE):
+        return Registration(
+            name,
+            made.version,
+            f"version {present.version} stays champion: it was chosen on other validation images or by another "
+            "protocol, so the scores cannot be compared (promote=true overrides)",
+        )
+    elif score <= float(present.tags["score"]):
+        return Registration(
+            name,
+            made.version,
+            f"version {present.version} stays champion: {float(present.tags['score']):.4f} on validation against "
+            f"{score:.4f}",
+        )
+    else:
+        message = f"version {made.version} is the champion: {score:.4f} on validation against {present.tags['score']}"
+    client.set_registered_model_alias(name, CHAMPION, made.version)
+    return Registration(name, made.version, message)
+
+
+def _champion(name: str) -> "mlflow.entities.model_registry.ModelVersion | None":
+    try:
+        return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model brought to this machine.
+
+    Attributes:
+        path: Its folder or file.
+        model_id: The logged model's id, or empty for a file.
+        run_id: The run it came from, or empty.
+    """
+
+    path: Path
+    model_id: str = ""
+    run_id: str = ""
+
+
+def fetch_model(address: str, folder: Path) -> FetchedModel:
+    """Bring a model to this machine.
+
+    Args:
+        address: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` (the model that run logged),
+            `runs:/<id>/<artifact>`, or a path.
+        folder: Where downloads go.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    if not address.startswith(("models:/", "runs:/")):
+        return FetchedModel(Path(address).expanduser())
+    store.connect()
+    try:
+        model_id, run_id, exact = _locate(address)
+        path = mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"there is no model at {address}: {' '.join(str(error).split())[:160]}") from None
+    return FetchedModel(Path(path), model_id, run_id)
+
+
+def _locate(address: str) -> tuple[str, str, str]:
+    """Return logged model's id, run's id, and an address MLflow can download."""
+    client = mlflow.MlflowClient()
+    if address.startswith("runs:/"):
+        run_id, _, rest = address.removeprefix("runs:/").partition("/")
+        outputs = client.get_run(run_id).outputs
+        if rest and rest != "model":
+            return "", run_id, address
+        if not outputs or not outputs.model_outputs:
+            raise MlflowException(f"run {run_id} logged no model")
+        model_id = outputs.model_outputs[-1].model_id
+        return model_id, run_id, f"models:/{model_id}"
+    name, at, alias = address.removeprefix("models:/").partition("@")
+    if at:
+        found = client.get_model_version_by_alias(name, alias)
+        return found.model_id or "", found.run_id or "", address
+    if "/" in name:
+        found = client.get_model_version(*name.split("/", 1))
+        return found.model_id or "", found.run_id or "", address
+    logged = client.get_logged_model(name)
+    return name, logged.source_run_id or "", address
+
+
+def fetch_file(run_id: str, artifact: str, folder: Path) -> Path:
+    """Download one artifact of a run.
+
+    Raises:
+        ModelError: The run or the artifact does not exist.
+    """
+    store.connect()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        try:
+            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=name)
+        except (MlflowException, OSError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise ModelError(f"run {run_id} has no {artifact}: {why}") from None
+        return Path(path).rename(folder / Path(artifact).name)

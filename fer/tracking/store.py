@@ -1,0 +1,69 @@
+"""Which MLflow server or database is used, and its creation by one process at a time."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+# Inside a uv project MLflow would copy the lock file into every logged model; it reads this at import.
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import logging
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+
+from fer.errors import FerError
+
+EXPERIMENT = "fer"
+SQLITE = "sqlite:///"
+
+
+def connect() -> str:
+    """Point MLflow at its store, creating it if need be, and return the store's absolute address.
+
+    The address is `$MLFLOW_TRACKING_URI`, which `mlflow run` sets too, else `mlflow.db` in the current folder.
+
+    Raises:
+        FerError: The store cannot be opened or reached.
+    """
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    address = absolute(mlflow.get_tracking_uri())
+    mlflow.set_tracking_uri(address)
+    mlflow.set_registry_uri(address)
+    # Two processes that create one database collide in its migrations. The lock lies beside no database, so it works
+    # for servers too.
+    key = hashlib.sha256(address.encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}.lock"):
+        try:
+            if not os.environ.get("MLFLOW_RUN_ID"):
+                name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+                if not os.environ.get("MLFLOW_EXPERIMENT_ID"):
+                    mlflow.set_experiment(name)
+            mlflow.MlflowClient().search_experiments(max_results=1)
+        except MlflowException as error:
+            raise FerError(
+                f"the MLflow store {address} does not answer: {' '.join(str(error).split())[:200]}"
+            ) from None
+    return address
+
+
+def absolute(address: str) -> str:
+    """Return a store's address with a relative SQLite path made absolute; it would open another file elsewhere."""
+    if not address.startswith(SQLITE) or address.startswith(SQLITE + "/"):
+        return address
+    return SQLITE + str(Path(address.removeprefix(SQLITE)).resolve())
+
+
+def ui_command(address: str) -> str:
+    """Return the command that shows a store in the browser, or an empty text for a server that runs already."""
+    return "" if address.startswith("http") else f"mlflow ui --backend-store-uri {address}"
+
+
+def page(address: str, experiment_id: str) -> str:
+    """Return the address of an experiment's runs in MLflow's training pages (it opens in its GenAI pages otherwise)."""
+    server = address.rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"
+    return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
