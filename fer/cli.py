@@ -23,8 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.NoSuchOption as error:
-        known = [item.name for item in fields(COMMANDS[str(error.ctx.command.name)])] if error.ctx else []
-        _refuse(ConfigError(unknown_name("option", error.option_name.lstrip("-"), known)))
+        _refuse(_unknown_option(error.option_name.lstrip("-"), error.ctx.command.name if error.ctx else None))
     except click.UsageError as error:
         _refuse(ConfigError(error.format_message()))
     except FerError as error:
@@ -33,6 +32,12 @@ def main(arguments: list[str] | None = None) -> None:
         signum = error.signum if isinstance(error, Interrupted) else 2
         print(f"fer: stopped by signal {signum}", file=sys.stderr)
         sys.exit(128 + signum)
+
+
+def _unknown_option(name: str, command: str | None) -> ConfigError:
+    if command not in COMMANDS:
+        return ConfigError(f"option {name!r} must follow a command: {', '.join(COMMANDS)}")
+    return ConfigError(unknown_name("option", name, [item.name for item in fields(COMMANDS[command])]))
 
 
 def _refuse(error: FerError) -> None:

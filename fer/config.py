@@ -178,12 +178,14 @@ def _read_yaml(file: str) -> dict[str, Any]:
 
 def _value(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> Any:
     """Check one value and return it in its field's type."""
-    if key not in known or (where and key == "config"):
+    if where and key == "config":
+        raise ConfigError(f"config {where}: a file cannot name another one")
+    if key not in known:
         raise ConfigError(f"{unknown_name('option', key, known)} {where}".rstrip())
     item = known[key]
     try:
         value = _PARSERS[item.type](raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         expected = _NAMES[item.type]
         raise ConfigError(f"{key} {where}".rstrip() + f" must be {expected}, not {raw!r}") from None
     choices = item.metadata["choices"]
@@ -227,7 +229,9 @@ def _boolean(raw: Any) -> bool:
 
 
 def _numbers(raw: Any) -> tuple[float, ...]:
-    items = [part for part in raw.split(",") if part.strip()] if isinstance(raw, str) else list(raw)
+    if not isinstance(raw, str | list | tuple):
+        raise TypeError
+    items = [part for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
     return tuple(_number(item) for item in items)
 
 

@@ -140,7 +140,8 @@ def make_fabric(device: torch.device, bf16: bool) -> Fabric:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("this command trains in one process: start it without torchrun")
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for chatty in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if bf16 else "32-true")

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "signals"},
-    {"expressions"},
+    {"errors"},
+    {"expressions", "signals"},
     {"config"},
     {"data", "models", "metrics", "report"},
     {"objectives", "figures", "inference"},

@@ -71,8 +71,8 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
 def _geometry(chance: Tensor, strengths: Strengths) -> Tensor:
     """Return the maps from output to input coordinates, `(B, 2, 3)`: crop, flip and rotation in one."""
     area = strengths.crop + (1 - strengths.crop) * chance[:, 0]
-    # With no crop the aspect stays too; otherwise it is log-uniform in [3/4, 4/3].
-    aspect = torch.exp((chance[:, 1] * 2 - 1) * (math.log(4 / 3) if strengths.crop < 1 else 0.0))
+    # The aspect is log-uniform in [3/4, 4/3], or in less where a side would outgrow the image.
+    aspect = torch.exp((chance[:, 1] * 2 - 1) * (-area.log()).clamp(max=math.log(4 / 3)))
     width = (area * aspect).sqrt().clamp(max=1)
     height = (area / aspect).sqrt().clamp(max=1)
     shift_x = (1 - width) * (chance[:, 2] * 2 - 1)

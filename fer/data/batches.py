@@ -80,7 +80,7 @@ class ImagePool:
             return
         with ThreadPoolExecutor(1) as reader:
             ahead = [reader.submit(self.gather, index) for index in batches[:1]]
-            for following in [*batches[1:], None]:
+            for following in [*batches[1:], None][: len(batches)]:
                 ready = ahead.pop()
                 if following is not None:
                     ahead.append(reader.submit(self.gather, following))

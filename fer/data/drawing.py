@@ -228,7 +228,7 @@ def _draw_brow(face: _Face, side: int) -> None:
     inner, outer, lowered = face.act(1), face.act(2), face.act(4)
     y = who.brow_height - 0.06 * np.sin(np.pi * along**0.8) + who.brow_tilt * (2 * along - 1)
     y = y - 0.17 * inner * (1 - along) ** 1.5 - 0.17 * outer * along**0.8 - 0.03 * inner * outer
-    y = y + lowered * (0.15 - 0.09 * inner) * (1 - 0.75 * along) + 0.07 * face.act(9) * (1 - along)
+    y = y + lowered * (0.18 - 0.11 * inner) * (1 - 0.75 * along) + 0.07 * face.act(9) * (1 - along)
     x = side * (0.15 - 0.05 * lowered + (0.47 + 0.03 * lowered) * along)
     thick = who.brow_thickness * (1.1 - 0.8 * along**2)
     face.band(x, y - thick, y + thick, tinted(mixed(who.hair, who.skin, 0.1), 0.8))
@@ -238,7 +238,7 @@ def _draw_mouth(face: _Face) -> None:
     who, smile, drop = face.who, face.act(12), face.act(26)
     tight, push = face.act(23), face.act(17)
     sneer = 0.08 * face.act(10) + 0.05 * face.act(9)
-    half = who.mouth + 0.13 * smile + 0.14 * face.act(20) - 0.06 * tight - 0.12 * drop * (1 - smile)
+    half = who.mouth + 0.13 * smile + 0.14 * face.act(20) - 0.08 * tight - 0.12 * drop * (1 - smile)
     corner = 0.64 - 0.15 * smile + 0.13 * face.act(15) + 0.04 * face.act(20) + 0.1 * drop - who.mouth_curve
     middle = 0.64 + 0.05 * smile - 0.06 * push - sneer
     parted = 0.1 * face.act(25) + 0.32 * drop + 0.07 * face.act(16)
@@ -247,7 +247,7 @@ def _draw_mouth(face: _Face) -> None:
     lower = upper + parted * _ARC ** (1 - 0.5 * face.act(20)) + 0.6 * sneer * _ARC
     if drop:
         lower = np.maximum(lower, lower + 0.3 * drop * (upper.min() - upper + 0.05) * _ARC)
-    lip, color = who.lips * (1 - 0.65 * tight) * _ARC, mixed(who.skin, (170, 50, 60), 0.55)
+    lip, color = who.lips * (1 - 0.8 * tight) * _ARC, mixed(who.skin, (170, 50, 60), 0.55)
     top = upper - 0.06 * lip * (1 - 0.3 * np.exp(-((_ACROSS / 0.2) ** 2)))
     bottom = lower + (0.085 + 0.03 * push + 0.02 * face.act(16)) * lip
     face.band(x, top, bottom, color, 0.05)

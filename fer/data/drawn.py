@@ -91,7 +91,7 @@ def _kdef_pictures(people: Sequence[str], seed: int, size: tuple[int, int]) -> I
             for code, expression in EXPRESSION_OF.items():
                 # The five cameras of KDEF see one showing of the expression.
                 rng = _rng(seed, "kdef", person, session, code)
-                actions = any_actions(rng, expression, strength=(0.45, 1.0))
+                actions = any_actions(rng, expression, strength=(0.6, 1.0))
                 for angle, yaw in _ANGLES.items():
                     yield f"{session}{person}{code}{angle}.JPG", render(who, actions, studio_scene(rng, yaw), size, rng)
 

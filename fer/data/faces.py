@@ -106,7 +106,7 @@ def any_identity(rng: np.random.Generator, female: bool | None = None) -> Identi
 
 
 def any_actions(
-    rng: np.random.Generator, expression: str, strength: tuple[float, float] = (0.5, 1.0)
+    rng: np.random.Generator, expression: str, strength: tuple[float, float] = (0.55, 1.0)
 ) -> dict[int, float]:
     """Return intensities in [0, 1] of the action units of one showing of an expression.
 
@@ -127,16 +127,12 @@ def any_actions(
     return actions
 
 
-def full_actions(expression: str) -> dict[int, float]:
-    """Return an expression's first prototype at full intensity."""
-    return dict.fromkeys(PROTOTYPES[expression][0], 1.0)
-
-
 def wild_scene(rng: np.random.Generator, spread: float = 1.0) -> Scene:
     """Return a scene as on the internet; `spread` scales how far pose, light and noise go."""
     x, y = rng.normal(0, 0.015 * spread, 2)
     return Scene(
-        yaw=float(rng.normal(0, 11 * spread)),
+        # Most people look at the camera; a few look well away.
+        yaw=float(rng.uniform(-80, 80) if rng.random() < 0.08 * spread else rng.normal(0, 10 * spread)),
         pitch=float(rng.normal(0, 5 * spread)),
         roll=float(rng.normal(0, 3 * spread)),
         unit=float(0.425 + rng.uniform(-0.025, 0.025) * spread),
@@ -159,7 +155,7 @@ def studio_scene(rng: np.random.Generator, yaw: float) -> Scene:
         pitch=float(rng.normal(0, 2)),
         roll=float(rng.normal(0, 1.5)),
         unit=float(rng.uniform(0.35, 0.37)),
-        shift=(-0.04 * math.sin(math.radians(yaw)) + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01)) + 0.02),
+        shift=(-0.08 * math.sin(math.radians(yaw)) + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01)) + 0.02),
         light=(float(rng.normal(0, 0.04)), -0.05),
         gain=float(rng.uniform(0.92, 1.0)),
         cast=(1.04, 1.0, 0.92),

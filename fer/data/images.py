@@ -43,7 +43,7 @@ def read_rgb(path: Path) -> Image.Image:
     Raises:
         UnusableImage: The file is empty, truncated, huge or no picture.
     """
-    return _upright_rgb(_decode(path))
+    return _read(path)[0]
 
 
 def inspect(path: Path) -> ImageFacts:
@@ -52,18 +52,15 @@ def inspect(path: Path) -> ImageFacts:
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    content = path.read_bytes() if path.is_file() else b""
-    raw = _decode(path)
-    notes = [] if raw.mode == "RGB" else [raw.mode]
-    if raw.getexif().get(0x0112, 1) != 1:
-        notes.append("rotated by EXIF")
-    upright = _upright_rgb(raw)
+    upright, notes = _read(path)
+    content = path.read_bytes()
     black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8
     digest = hashlib.sha256(content).hexdigest()
     return ImageFacts(digest, len(content), upright.width, upright.height, ", ".join(notes), black)
 
 
-def _decode(path: Path) -> Image.Image:
+def _read(path: Path) -> tuple[Image.Image, list[str]]:
+    """Return a picture as displayed, and what had to be converted."""
     try:
         if path.stat().st_size == 0:
             raise UnusableImage("empty file")
@@ -74,13 +71,19 @@ def _decode(path: Path) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
         image.load()
+        notes = [] if image.mode == "RGB" else [image.mode]
+        if image.getexif().get(0x0112, 1) != 1:
+            notes.append("rotated by EXIF")
+        return _upright_rgb(image), notes
+    except UnusableImage:
+        raise
     except FileNotFoundError:
         raise UnusableImage("missing file") from None
     except Image.DecompressionBombError:
         raise UnusableImage("huge picture") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:
+        # On damaged files Pillow's decoders raise nearly anything: OSError, SyntaxError, RuntimeError, struct.error.
         raise UnusableImage(f"no readable picture ({' '.join(str(error).split())[:80]})") from None
-    return image
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

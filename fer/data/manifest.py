@@ -99,17 +99,21 @@ def read_manifest(path: Path) -> Manifest:
         DataError: The file is damaged or of another version.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise DataError(f"{path} is no manifest of this version: run prepare again for {path.stem!r}")
+        reader = csv.reader(file)
         try:
-            rows = [
-                ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in line.items()})  # type: ignore[arg-type]
-                for line in reader
-            ]
-        except (TypeError, ValueError):
+            if tuple(next(reader, ())) != _COLUMNS:
+                raise DataError(f"{path} is no manifest of this version: run prepare again for {path.stem!r}")
+            rows = tuple(_row(line) for line in reader)
+        except (ValueError, csv.Error):
             raise DataError(f"{path} is damaged: run prepare again for {path.stem!r}") from None
-    return Manifest(path.stem, tuple(rows))
+    return Manifest(path.stem, rows)
+
+
+def _row(line: list[str]) -> ImageRow:
+    values = dict(zip(_COLUMNS, line, strict=True))
+    if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
+        raise ValueError
+    return ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in values.items()})  # type: ignore[arg-type]
 
 
 def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:

@@ -1,7 +1,5 @@
 """A prepared set decoded once into a memory-mapped uint8 array, so that training never touches an image file."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from tqdm import tqdm
 from fer.data.images import UnusableImage, read_rgb
 from fer.data.manifest import Manifest
 from fer.data.places import locked
+from fer.data.threads import all_cores
 from fer.errors import DataError
 
 Pixels = NDArray[np.uint8]
@@ -73,10 +72,12 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
             raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
         array[index] = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
-    # Pillow decodes and resizes outside the GIL, so threads use all cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(decode, range(len(manifest.images)))
-        for _ in tqdm(done, f"pack {manifest.dataset} at {side} px", len(manifest.images), unit="image"):
-            pass
-    array.flush()
-    partial.replace(path)
+    try:
+        with all_cores() as pool:
+            done = pool.map(decode, range(len(manifest.images)))
+            for _ in tqdm(done, f"pack {manifest.dataset} at {side} px", len(manifest.images), unit="image"):
+                pass
+        array.flush()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

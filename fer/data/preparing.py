@@ -3,12 +3,10 @@
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from fer.data.images import ImageFacts, UnusableImage, inspect
 from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
 from fer.data.places import locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
+from fer.data.threads import all_cores
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 
@@ -94,7 +93,9 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepar
         manifest = read_manifest(manifest_path(root, dataset.name))
     except (OSError, ValueError, DataError):
         return None
-    if stored["version"] != VERSION or (fingerprint and stored["fingerprint"] != fingerprint):
+    if not isinstance(stored, dict) or stored.get("version") != VERSION:
+        return None
+    if fingerprint and stored["fingerprint"] != fingerprint:
         return None
     if manifest.digest != stored["digest"] or not all(
         _same_size(root / row.path, row.bytes) for row in manifest.images
@@ -157,11 +158,11 @@ def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
 
 
 def _copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageRow], list[tuple[str, str]]]:
-    """Check and copy every candidate into the draft, on all cores (Pillow and hashing release the GIL)."""
+    """Check and copy every candidate into the draft, on all cores."""
     rows: list[ImageRow] = []
     left_out = list(scan.left_out)
     taken: set[str] = set()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         checked = pool.map(_check, (candidate.path for candidate in scan.candidates))
         pairs = zip(scan.candidates, checked, strict=True)
         for candidate, facts in tqdm(pairs, f"prepare {dataset.name}", len(scan.candidates), unit="image"):

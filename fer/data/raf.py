@@ -44,7 +44,11 @@ def scan(source: Path) -> Scan:
 def _read_labels(path: Path) -> dict[str, str]:
     """Return name -> expression; a name that stands twice must stand with the same code."""
     labels: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no UTF-8 text: take it from the download again") from None
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path} line {number}"

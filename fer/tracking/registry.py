@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
     signature = ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs))
     active = mlflow.active_run()
     assert active is not None and active.info.run_id == run_id
+    # uv's environments have no pip, which MLflow mentions at every model.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=serving.__file__,
@@ -176,12 +179,14 @@ def _locate(address: str) -> tuple[str, str, str]:
         model_id = outputs.model_outputs[-1].model_id
         return model_id, run_id, f"models:/{model_id}"
     name, at, alias = address.removeprefix("models:/").partition("@")
-    if at:
-        found = client.get_model_version_by_alias(name, alias)
-        return found.model_id or "", found.run_id or "", address
-    if "/" in name:
-        found = client.get_model_version(*name.split("/", 1))
-        return found.model_id or "", found.run_id or "", address
+    if at or "/" in name:
+        found = (
+            client.get_model_version_by_alias(name, alias) if at else client.get_model_version(*name.split("/", 1))
+        )
+        # The database store leaves `model_id` empty; the source says it.
+        source = found.source or ""
+        model_id = source.removeprefix("models:/") if source.startswith("models:/") else ""
+        return model_id, found.run_id or "", address
     logged = client.get_logged_model(name)
     return name, logged.source_run_id or "", address
 

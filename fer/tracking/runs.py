@@ -98,7 +98,7 @@ class TrackedRun:
             # floats for our whole numbers, which are never missing.
             warnings.simplefilter("ignore", UserWarning)
             handle = from_pandas(frame, source=str(root), name=manifest.dataset, digest=manifest.digest)
-        mlflow.log_input(handle, context=context)
+            mlflow.log_input(handle, context=context)
         return handle
 
     def where(self) -> str:
@@ -145,8 +145,12 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
     nested = mlflow.active_run() is not None
     if launched:
         follow_parent()
-    # The first start_run adopts $MLFLOW_RUN_ID, the run that `mlflow run` made, and removes it.
-    active = mlflow.start_run(run_name=None if launched else name, nested=nested, log_system_metrics=not nested)
+    if launched or nested:
+        # The first start_run adopts $MLFLOW_RUN_ID, the run that `mlflow run` made, and removes it.
+        active = mlflow.start_run(run_name=None if launched else name, nested=nested, log_system_metrics=not nested)
+    else:
+        experiment = store.experiment_id(address)
+        active = mlflow.start_run(run_name=name, experiment_id=experiment, log_system_metrics=True)
     run = TrackedRun(active.info.run_id, active.info.experiment_id, address)
     status, reason = RunStatus.FAILED, ""
     try:

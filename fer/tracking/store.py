@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Inside a uv project MLflow would copy the lock file into every logged model; it reads this at import.
@@ -29,26 +31,45 @@ def connect() -> str:
     Raises:
         FerError: The store cannot be opened or reached.
     """
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     address = absolute(mlflow.get_tracking_uri())
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
-    # Two processes that create one database collide in its migrations. The lock lies beside no database, so it works
-    # for servers too.
+    with _locked(address), _one_sentence(address):
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    return address
+
+
+def experiment_id(address: str) -> str:
+    """Return the experiment of new runs, creating it if need be.
+
+    It is the one `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says, else `fer`. MLflow's `set_experiment` would
+    do the same, but for the whole process, and then refuses runs of other experiments.
+    """
+    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return given
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    client = mlflow.MlflowClient()
+    with _locked(address), _one_sentence(address):
+        found = client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else client.create_experiment(name))
+
+
+@contextmanager
+def _locked(address: str) -> Iterator[None]:
+    """Let one process at a time create things in a store: two that create one database collide in its migrations."""
     key = hashlib.sha256(address.encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}.lock"):
-        try:
-            if not os.environ.get("MLFLOW_RUN_ID"):
-                name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-                if not os.environ.get("MLFLOW_EXPERIMENT_ID"):
-                    mlflow.set_experiment(name)
-            mlflow.MlflowClient().search_experiments(max_results=1)
-        except MlflowException as error:
-            raise FerError(
-                f"the MLflow store {address} does not answer: {' '.join(str(error).split())[:200]}"
-            ) from None
-    return address
+        yield
+
+
+@contextmanager
+def _one_sentence(address: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise FerError(f"the MLflow store {address} does not answer: {' '.join(str(error).split())[:200]}") from None
 
 
 def absolute(address: str) -> str:

@@ -1,0 +1,41 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fer.data.drawn import write_kdef, write_raf, write_wikimedia
+from fer.data.preparing import Prepared, prepare
+from fer.data.registry import DATASETS
+from fer.expressions import EXPRESSIONS
+
+RAF_COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 3) | {"happiness": 20}, "test": dict.fromkeys(EXPRESSIONS, 2)}
+KDEF_PEOPLE = ("F01", "F06", "M31", "F31")
+"""One of each split, and the two with misnamed files."""
+
+
+@pytest.fixture(scope="session")
+def raw_trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small drawn downloads `raf`, `kdef` and `wikimedia`; tests only read them."""
+    folder = tmp_path_factory.mktemp("raw")
+    write_raf(folder / "raf", RAF_COUNTS, seed=1)
+    write_kdef(folder / "kdef", KDEF_PEOPLE, seed=1, size=(28, 38))
+    write_wikimedia(folder / "wikimedia", per_class=2, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(raw_trees: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Prepared]]:
+    """The three drawn downloads prepared as the real sets, under one data root; tests only read it."""
+    root = tmp_path_factory.mktemp("data")
+    return root, {name: prepare(DATASETS[name], raw_trees / name, root) for name in ("raf", "kdef", "wikimedia")}
+
+
+@pytest.fixture
+def own_copy(raw_trees: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A download of the test's own, to damage."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(raw_trees / name, tmp_path / "downloads" / name))
+
+    return copy

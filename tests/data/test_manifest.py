@@ -1,0 +1,216 @@
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest, validation_names
+from fer.errors import DataError
+from fer.expressions import EXPRESSIONS
+
+
+def row(number: int = 1, expression: str = "fear", split: str = "train", **others: object) -> ImageRow:
+    facts = {"person": "", "angle": "", "session": "", "sha256": f"{number:064x}", "bytes": 900, "width": 100}
+    facts |= {"height": 90, "source_name": f"{number}.jpg", "notes": ""}
+    return ImageRow(f"train/raf/2/{number}.jpg", expression, split, **{**facts, **others})  # type: ignore[arg-type]
+
+
+AWKWARD = Manifest(
+    "wikimedia",
+    (
+        row(1, source_name='Say "cheese", please.jpg', notes="CMYK, rotated by EXIF"),
+        row(2, source_name="دختر_بچه\nغمگین.jpg"),
+        row(3, "happiness", "validation", person="F01", angle="HL", session="A", bytes=123456789),
+        row(4, "neutral", "test", source_name="'; --"),
+    ),
+)
+
+
+def test_written_and_read_is_the_same(tmp_path: Path) -> None:
+    AWKWARD.write(tmp_path / "wikimedia.csv")
+    read = read_manifest(tmp_path / "wikimedia.csv")
+    assert read == AWKWARD
+    assert read.digest == AWKWARD.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["wikimedia.csv"]
+
+
+def test_writing_replaces_and_an_empty_manifest_is_one(tmp_path: Path) -> None:
+    AWKWARD.write(tmp_path / "raf.csv")
+    Manifest("raf", ()).write(tmp_path / "raf.csv")
+    assert read_manifest(tmp_path / "raf.csv") == Manifest("raf", ())
+
+
+def test_the_digest_fits_into_mlflow() -> None:
+    assert len(AWKWARD.digest) == 36
+    assert set(AWKWARD.digest) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expression": "anger"},
+        {"split": "validation"},
+        {"sha256": "f" * 64},
+        {"path": "train/raf/2/other.jpg"},
+        {"person": "F02"},
+        {"angle": "S"},
+        {"session": "B"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_digest_changes_with_content(change: dict[str, str]) -> None:
+    before = Manifest("raf", (row(1), row(2)))
+    assert Manifest("raf", (replace(row(1), **change), row(2))).digest != before.digest
+
+
+def test_the_digest_changes_with_name_and_members() -> None:
+    digests = {Manifest("raf", (row(1), row(2))).digest, Manifest("kdef", (row(1), row(2))).digest}
+    digests |= {Manifest("raf", (row(1),)).digest, Manifest("raf", ()).digest}
+    assert len(digests) == 4
+
+
+def test_values_do_not_run_into_each_other() -> None:
+    one = Manifest("kdef", (row(1, person="F01", angle=""),))
+    other = Manifest("kdef", (row(1, person="F0", angle="1"),))
+    assert one.digest != other.digest
+
+
+def test_the_digest_does_not_tell_where_a_picture_came_from() -> None:
+    assert Manifest("raf", (row(1, source_name="b/1.jpg"),)).digest == Manifest("raf", (row(1),)).digest
+
+
+def test_of_keeps_the_splits_asked_for() -> None:
+    assert [item.split for item in AWKWARD.of("train").images] == ["train", "train"]
+    assert [item.split for item in AWKWARD.of("train", "validation").images] == ["train", "train", "validation"]
+    assert AWKWARD.of("validation").dataset == "wikimedia"
+    assert AWKWARD.of("validation").digest != AWKWARD.digest
+
+
+def test_counts_hold_zeros_and_only_splits_that_occur() -> None:
+    none = dict.fromkeys(EXPRESSIONS, 0)
+    assert AWKWARD.counts() == {
+        "train": none | {"fear": 2},
+        "validation": none | {"happiness": 1},
+        "test": none | {"neutral": 1},
+    }
+    assert AWKWARD.of("test").counts() == {"test": none | {"neutral": 1}}
+    assert [*AWKWARD.counts()["test"]] == list(EXPRESSIONS)
+
+
+def test_records_are_rows_by_name() -> None:
+    record = AWKWARD.records()[2]
+    assert list(record) == [item.name for item in fields(ImageRow)]
+    assert (record["person"], record["bytes"]) == ("F01", 123456789)
+
+
+def without_header(text: str) -> str:
+    return text.split("\n", 1)[1]
+
+
+def another_column(text: str) -> str:
+    return text.replace("sha256", "md5", 1)
+
+
+def cut_in_a_row(text: str) -> str:
+    return text[: text.index("train/raf/2/3.jpg") + 30]
+
+
+def last_column_lost(text: str) -> str:
+    return text.rstrip("\n").rsplit(",", 1)[0]
+
+
+def one_column_more(text: str) -> str:
+    return text.rstrip("\n") + ",more\n"
+
+
+def no_number(text: str) -> str:
+    return text.replace("123456789", "large")
+
+
+def no_expression(text: str) -> str:
+    return text.replace("neutral", "contempt")
+
+
+def no_split(text: str) -> str:
+    return text.replace("validation", "dev")
+
+
+def stray_carriage_return(text: str) -> str:
+    return text.replace("train/raf/2/4", "train/raf\r/2/4")
+
+
+def nothing(text: str) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_header, another_column, cut_in_a_row, last_column_lost, one_column_more, no_number, no_expression,
+        no_split, stray_carriage_return, nothing,
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_says_to_prepare_again(tmp_path: Path, damage: Callable[[str], str]) -> None:
+    path = tmp_path / "wikimedia.csv"
+    AWKWARD.write(path)
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+    with pytest.raises(DataError, match=r"run prepare again for 'wikimedia'") as caught:
+        read_manifest(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_manifest_that_is_no_text_says_so_too(tmp_path: Path) -> None:
+    (tmp_path / "raf.csv").write_bytes(b"\xff\xfe\x00\x01" * 20)
+    with pytest.raises(DataError, match="run prepare again"):
+        read_manifest(tmp_path / "raf.csv")
+
+
+def test_person_overlap_names_people_and_splits() -> None:
+    images = [
+        row(1, person="F01"),
+        row(2, person="F01", split="test"),
+        row(3, person="F02"),
+        row(4, person="F02"),
+        row(5),
+        row(6, split="test"),
+        row(7, person="M01", split="validation"),
+        row(8, person="M01"),
+    ]
+    assert person_overlap(images) == {"F01": {"train", "test"}, "M01": {"validation", "train"}}
+    assert person_overlap(images[2:6]) == {}
+
+
+LABELLED = [
+    (f"{expression}_{number}.jpg", expression)
+    for expression, count in zip(EXPRESSIONS, (200, 101, 54, 10, 2, 1, 0), strict=True)
+    for number in range(count)
+]
+
+
+def test_validation_takes_a_tenth_of_every_class() -> None:
+    chosen = validation_names(LABELLED)
+    assert chosen <= {name for name, _ in LABELLED}
+    counts = Counter(expression for name, expression in LABELLED if name in chosen)
+    assert counts == {"surprise": 20, "fear": 10, "disgust": 5, "happiness": 1, "sadness": 1}
+
+
+def test_validation_share_is_an_argument() -> None:
+    assert len(validation_names(LABELLED[:200], 0.25)) == 50
+
+
+def test_validation_does_not_depend_on_order() -> None:
+    assert validation_names(LABELLED[::-1]) == validation_names(LABELLED)
+
+
+def test_validation_hardly_changes_when_a_name_leaves() -> None:
+    whole = validation_names(LABELLED)
+    for gone in range(0, 200, 7):
+        fewer = validation_names(LABELLED[:gone] + LABELLED[gone + 1 :])
+        assert len(whole ^ fewer) <= 2
+
+
+def test_validation_does_not_follow_the_numbering() -> None:
+    numbers = sorted(int(name.split("_")[1][:-4]) for name in validation_names(LABELLED) if name.startswith("surp"))
+    assert numbers[0] < 100 <= numbers[-1]
+    assert numbers != list(range(numbers[0], numbers[0] + 20))

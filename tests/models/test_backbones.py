@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from fer.errors import ConfigError, ModelError
+from fer.expressions import EXPRESSIONS
+from fer.models.backbones import Classifier, ModelSpec, arch_options, classification_archs, has_depthwise, head_names
+
+SMALL = {
+    "resnet18": 32, "mobilenet_v3_small": 32, "squeezenet1_1": 32, "vit_b_16": 32, "googlenet": 64, "densenet121": 32,
+    "efficientnet_b0": 32, "alexnet": 64, "shufflenet_v2_x0_5": 32, "swin_t": 32, "convnext_tiny": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_any_classification_trunk_gives_seven_scores(arch):
+    size = SMALL[arch]
+    classifier = Classifier(ModelSpec(arch, size, arch_options(arch, size))).eval()
+    with torch.inference_mode():
+        assert classifier(torch.rand(2, 3, size, size) * 255).shape == (2, 7)
+    assert {name.split(".")[-1] for name in head_names(classifier.trunk)} <= {"weight", "bias"}
+    assert 1 <= len(head_names(classifier.trunk)) <= 2
+
+
+def test_every_classification_model_of_torchvision_is_offered():
+    assert {"resnet50", "vit_b_16", "maxvit_t", "regnet_y_400mf"} <= set(classification_archs())
+    assert not {"fcn_resnet50", "fasterrcnn_resnet50_fpn", "raft_large"} & set(classification_archs())
+
+
+def test_pixels_are_normalised_inside_the_model():
+    spec = ModelSpec("resnet18", 32, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    classifier = Classifier(spec).eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        by_hand = (images - torch.tensor(spec.mean).view(1, 3, 1, 1)) / torch.tensor(spec.std).view(1, 3, 1, 1)
+        torch.testing.assert_close(classifier(images * 255), classifier.trunk(by_hand), rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_archs_and_sizes_are_refused_with_the_cure():
+    with pytest.raises(ConfigError, match="'resnet50'"):
+        arch_options("resnet5O", 224)
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        arch_options("vit_b_16", 100)
+
+
+def test_depthwise_convolutions_are_recognised():
+    assert has_depthwise(Classifier(ModelSpec("mobilenet_v3_small", 32)))
+    assert not has_depthwise(Classifier(ModelSpec("resnet18", 32)))
+
+
+def test_a_specification_survives_json_and_refuses_another_order():
+    spec = ModelSpec("resnet18", 64, trained_on=("raf",), terms=("research only",))
+    assert ModelSpec.from_dict(spec.to_dict(), "here") == spec
+    other = spec.to_dict() | {"expressions": list(reversed(EXPRESSIONS))}
+    with pytest.raises(ModelError, match="orders its expressions"):
+        ModelSpec.from_dict(other, "here")
+    with pytest.raises(ModelError, match="here"):
+        ModelSpec.from_dict({"layers": 3}, "here")

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from fer.errors import DataError
+from fer.objectives.classification import Classification, balanced_weights
+
+
+class Fixed(nn.Module):
+    """A network whose scores are its input."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+def reference(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, smoothing: float) -> float:
+    """Weighted, smoothed cross-entropy by a loop over images and classes (PyTorch's documented formula)."""
+    total = norm = 0.0
+    for scores, label in zip(logits.double(), labels, strict=True):
+        logp = scores - scores.exp().sum().log()
+        for code in range(7):
+            target = (1 - smoothing) * float(code == label) + smoothing / 7
+            total -= float(weights[code] * target * logp[code])
+        norm += float(weights[label])
+    return total / norm
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_equals_a_loop_over_images_and_classes(smoothing, weighted):
+    generator = torch.Generator().manual_seed(1)
+    logits, labels = torch.randn(20, 7, generator=generator), torch.randint(0, 7, (20,), generator=generator)
+    weights = torch.rand(7, generator=generator) + 0.1 if weighted else torch.ones(7)
+    loss, logs = Classification(Fixed(), weights if weighted else None, smoothing)(logits, labels)
+    assert float(loss) == pytest.approx(reference(logits, labels, weights, smoothing), rel=1e-5)
+    assert float(logs["accuracy"]) == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+
+def test_balanced_weights_are_scikit_learns():
+    counts = [1290, 281, 717, 4772, 1982, 705, 2524]
+    labels = [code for code, count in enumerate(counts) for _ in range(count)]
+    expected = compute_class_weight("balanced", classes=np.arange(7), y=labels)
+    assert balanced_weights(counts).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_an_expression_without_images_is_named():
+    with pytest.raises(DataError, match="fear"):
+        balanced_weights([5, 0, 5, 5, 5, 5, 5])

@@ -1,0 +1,278 @@
+"""The real MLproject, run by `mlflow run` in processes of their own on drawn faces."""
+
+import base64
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from fer.data import drawn
+from fer.expressions import EXPRESSIONS
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.project
+SMALL = {"arch": "resnet18", "image_size": "32", "epochs": "2", "batch_size": "32", "lr": "1e-3", "init": "scratch"}
+SPLIT = {"train": 5, "test": 3}
+
+
+class Place:
+    """A folder with a store, data and raw trees of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data, self.output = folder, folder / "data", folder / "outputs"
+        self.environment = {
+            **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "FER_DATA": str(self.data),
+            "OMP_NUM_THREADS": "2", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }  # fmt: skip
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+            self.environment.pop(name, None)
+
+    def command(self, entry: str, **params: str) -> list[str]:
+        if entry in ("finetune", "main"):
+            params["output"] = str(self.output)
+        chosen = [word for key, value in params.items() for word in ("-P", f"{key}={value}")]
+        mlflow_program = [sys.executable, "-m", "mlflow"]
+        return [*mlflow_program, "run", str(ROOT), "-e", entry, "--env-manager", "local", *chosen]
+
+    def run(self, entry: str, code: int = 0, **params: str) -> str:
+        done = subprocess.run(
+            self.command(entry, **params), cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.environment["MLFLOW_TRACKING_URI"])
+
+    def last_run(self, command: str) -> mlflow.entities.Run:
+        runs = self.client.search_runs(["0", "1"], f"tags.`fer.command` = '{command}'", max_results=1)
+        return runs[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    """RAF, KDEF and Wikimedia in their raw layouts, at their default places where they have one."""
+    made = Place(tmp_path_factory.mktemp("project"))
+    counts = {split: dict.fromkeys(EXPRESSIONS, 4 * number) for split, number in SPLIT.items()}
+    drawn.write_raf(made.data / "raf_basic" / "basic", counts, seed=1)
+    drawn.write_kdef(made.data / "KDEF_and_AKDEF", ["F01", "F06", "F03", "M31"], seed=1, size=(56, 76))
+    drawn.write_wikimedia(made.folder / "downloads", per_class=2, seed=1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def prepared(place) -> Place:
+    place.run("prepare", dataset="raf+kdef")
+    place.run("prepare", dataset="wikimedia", source=str(place.folder / "downloads"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(prepared) -> Place:
+    prepared.run("finetune", dataset="raf+kdef", registered_name="fer-demo", test_best="true", **SMALL)
+    return prepared
+
+
+def tree_counts(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): len(list(path.iterdir())) for path in folder.glob("*/*/*") if path.is_dir()}
+
+
+def test_prepare_makes_the_common_tree(prepared):
+    counts = tree_counts(prepared.data)
+    tree = {key: value for key, value in counts.items() if key.startswith(("train/", "test/"))}
+    expected = {f"{split}/raf/{code}": 4 * number for split, number in SPLIT.items() for code in range(1, 8)}
+    expected |= {f"test/wikimedia/{code}": 2 for code in range(1, 8)}
+    # F01 trains, F06 validates (its files lie under train), F03 and M31 are test people; one picture is black.
+    kdef = {f"{split}/kdef/{code}": 20 for split in ("train", "test") for code in range(1, 8)}
+    found_kdef = {key: tree.pop(key) for key in kdef}
+    assert tree == expected
+    assert sum(kdef.values()) - sum(found_kdef.values()) == 1
+    assert set(found_kdef.values()) == {19, 20}
+    with (prepared.data / "manifests" / "kdef.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["person"], row["split"]) for row in rows} == {
+        ("F01", "train"), ("F06", "validation"), ("F03", "test"), ("M31", "test")
+    }  # fmt: skip
+    (repaired,) = [row for row in rows if row["notes"]]
+    assert repaired["path"].endswith("/AM31SUHR.JPG")
+    assert repaired["expression"] == "surprise"
+
+
+def test_prepare_is_tracked_with_manifest_digest_and_counts(prepared):
+    run = prepared.last_run("prepare")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["wikimedia/images/test/fear"] == 2
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("wikimedia", run.data.tags["wikimedia.digest"])
+    names = {item.path for item in prepared.client.list_artifacts(run.info.run_id, "manifests/wikimedia")}
+    assert names == {"manifests/wikimedia/wikimedia.csv", "manifests/wikimedia/wikimedia.json"}
+    assert not prepared.client.list_artifacts(run.info.run_id, "contact_sheets"), "pictures that may not be shown"
+
+
+def test_preparing_again_costs_nothing(prepared):
+    before = {path: path.stat().st_mtime_ns for path in prepared.data.rglob("*.jpg")}
+    assert "already prepared" in prepared.run("prepare", dataset="raf")
+    assert {path: path.stat().st_mtime_ns for path in prepared.data.rglob("*.jpg")} == before
+
+
+def test_finetune_logs_trains_evaluates_and_registers(trained):
+    run = trained.last_run("finetune")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["dataset"] == "raf+kdef"
+    assert run.data.params["weight_decay"] == "0.05"
+    assert run.data.params["init_used"] == "scratch"
+    assert {"git.commit", "version.torch", "hardware.cpu", "raf.digest", "kdef.digest"} <= run.data.tags.keys()
+    for key in ("train/loss", "validation/accuracy", "lr", "train/images_per_second"):
+        assert [point.step for point in trained.client.get_metric_history(run.info.run_id, key)] == [1, 2], key
+    for dataset, images in (("raf", 84), ("wikimedia", 14)):
+        assert run.data.metrics[f"{dataset}/images"] == images
+        assert f"{dataset}/accuracy/fear" in run.data.metrics
+    assert 139 <= run.data.metrics["kdef/images"] <= 140, "the model saw KDEF, so only its test people count"
+    assert run.data.tags["kdef.part"] == "test"
+    each = [point.value for point in trained.client.get_metric_history(run.info.run_id, "raf/test_each_epoch/accuracy")]
+    assert run.data.metrics["raf/test_best/accuracy"] == max(each)
+    artifacts = {item.path for item in trained.client.list_artifacts(run.info.run_id)}
+    assert {"checkpoints", "config.json", "evaluation", "learning_curves.png", "table.txt"} <= artifacts
+    version = trained.client.get_model_version_by_alias("fer-demo", "champion")
+    assert version.run_id == run.info.run_id
+    assert "RAF-DB" in version.tags["terms"]
+    assert not list(trained.output.iterdir()), "the checkpoints lie with the run now"
+
+
+def test_the_joined_run_knows_its_training_sets(trained):
+    run = trained.last_run("finetune")
+    contexts = {(entry.dataset.name, tag.value) for entry in run.inputs.dataset_inputs for tag in entry.tags}
+    assert {("raf", "training"), ("kdef", "training"), ("raf", "validation"), ("kdef", "validation")} <= contexts
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained) -> Place:
+    trained.run("evaluate", model="models:/fer-demo@champion", dataset="raf+wikimedia")
+    return trained
+
+
+def test_evaluate_gives_the_figures_of_training_again(evaluated):
+    run, training = evaluated.last_run("evaluate"), evaluated.last_run("finetune")
+    assert run.info.status == "FINISHED"
+    for dataset in ("raf", "wikimedia"):
+        for key in ("accuracy", "accuracy/fear", "mean_class_accuracy", "macro_f1", "ece", "accuracy_low"):
+            name = f"{dataset}/{key}"
+            assert run.data.metrics[name] == pytest.approx(training.data.metrics[name], abs=1e-9), name
+    assert "kdef/accuracy" not in run.data.metrics
+
+
+def test_figures_are_scikit_learns_on_the_logged_predictions(evaluated, tmp_path):
+    run = evaluated.last_run("evaluate")
+    path = evaluated.client.download_artifacts(run.info.run_id, "evaluation/raf/predictions.csv", str(tmp_path))
+    table = pd.read_csv(path)
+    assert len(table) == 84
+    assert (table[list(EXPRESSIONS)].to_numpy().argmax(1) == table["predicted"].map(EXPRESSIONS.index)).all()
+    metrics = run.data.metrics
+    assert metrics["raf/accuracy"] == pytest.approx(sk.accuracy_score(table["true"], table["predicted"]))
+    recalls = sk.recall_score(table["true"], table["predicted"], labels=list(EXPRESSIONS), average=None)
+    assert [metrics[f"raf/accuracy/{name}"] for name in EXPRESSIONS] == pytest.approx(list(recalls))
+    assert metrics["raf/mean_class_accuracy"] == pytest.approx(np.mean(recalls))
+    macro = sk.f1_score(table["true"], table["predicted"], average="macro")
+    assert metrics["raf/macro_f1"] == pytest.approx(macro)
+    matrix = evaluated.client.download_artifacts(run.info.run_id, "evaluation/raf/confusion.csv", str(tmp_path))
+    ours = pd.read_csv(matrix, index_col=0)
+    expected = sk.confusion_matrix(table["true"], table["predicted"], labels=list(EXPRESSIONS))
+    assert (ours.to_numpy() == expected).all()
+
+
+def test_figures_are_tied_to_the_logged_model_and_its_data_set(evaluated):
+    run = evaluated.last_run("finetune")
+    (output,) = run.outputs.model_outputs
+    logged = evaluated.client.get_logged_model(output.model_id)
+    tied = {(metric.key, metric.dataset_name): metric.value for metric in logged.metrics}
+    assert tied["wikimedia/accuracy", "wikimedia"] == run.data.metrics["wikimedia/accuracy"]
+
+
+def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(trained):
+    long = {**SMALL, "epochs": "40", "dataset": "raf", "evaluate_on": "raf", "registered_name": "none"}
+    process = subprocess.Popen(
+        trained.command("finetune", **long), cwd=trained.folder, env=trained.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if re.search(r"epoch 2/40", line):
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()  # ends when the launcher and the program have both gone
+    process.wait(timeout=60)
+    run = trained.last_run("finetune")
+    assert run.info.status == "KILLED", seen + rest
+    assert run.data.tags["fer.error"] == "stopped by signal 15"
+    shutil.rmtree(trained.output / run.info.run_id)  # as on another machine: only the tracked checkpoint is left
+    done = len(trained.client.get_metric_history(run.info.run_id, "train/loss"))
+    trained.run("finetune", resume=run.info.run_id)
+    continued = trained.last_run("finetune")
+    assert continued.info.status == "FINISHED"
+    assert continued.data.tags["fer.resumed_from"] == run.info.run_id
+    history = [point.value for point in trained.client.get_metric_history(continued.info.run_id, "train/loss")]
+    before = [point.value for point in trained.client.get_metric_history(run.info.run_id, "train/loss")]
+    assert len(history) == 40
+    assert history[:done] == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "params", "sentence"),
+    [
+        ("finetune", {"epoch": "3"}, "unknown option 'epoch': did you mean 'epochs'?"),
+        ("finetune", {"lr": "abc"}, "lr must be a number, not 'abc'"),
+        ("prepare", {"dataset": "rfa"}, "unknown data set 'rfa': did you mean 'raf'?"),
+        ("evaluate", {"model": "models:/nobody@champion"}, "there is no model at models:/nobody@champion"),
+    ],
+    ids=str,
+)
+def test_a_mistake_ends_the_launchers_run_failed_with_one_sentence(prepared, entry, params, sentence):
+    printed = prepared.run(entry, code=1, **params)
+    assert f"fer: {sentence}" in printed
+    assert "Traceback" not in printed.split("fer: ")[0]
+    (run,) = prepared.client.search_runs(["0"], max_results=1)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["fer.error"].startswith(sentence)
+
+
+def test_the_champion_downloads_by_name_and_predicts(trained, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "artifacts", "download", "-u", "models:/fer-demo@champion",
+         "-d", str(tmp_path / "model")],
+        env=trained.environment, cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    picture = next((trained.data / "test" / "wikimedia" / "4").iterdir())
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    text = base64.b64encode(picture.read_bytes()).decode()
+    table = model.predict(pd.DataFrame({"image": [text]}))
+    assert table["expression"][0] in EXPRESSIONS
+
+
+def test_the_demo_compares_two_configurations_on_three_sets(place):
+    started = time.monotonic()
+    printed = place.run("main", scale="0.02", epochs="1")
+    table = printed.split("on the three drawn test sets:")[1]
+    for name in ("drawn-plain", "drawn-augmented"):
+        assert len(re.findall(rf"^{name} +drawn-(?:raf|kdef|wikimedia) ", table, re.MULTILINE)) == 3
+    assert "workflowType=machine_learning" in table
+    assert time.monotonic() - started < 300
+    parent = place.last_run("main")
+    children = place.client.search_runs(["0", "1"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert sorted(run.data.tags["fer.command"] for run in children) == ["finetune", "finetune", "prepare"]
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    sheets = next(run for run in children if run.data.tags["fer.command"] == "prepare").info.run_id
+    assert len(place.client.list_artifacts(sheets, "contact_sheets")) == 3
