@@ -142,15 +142,18 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
     """
     address = store.connect()
     launched = bool(os.environ.get("MLFLOW_RUN_ID"))
-    nested = mlflow.active_run() is not None
+    parent = mlflow.active_run()
     if launched:
         follow_parent()
-    if launched or nested:
         # The first start_run adopts $MLFLOW_RUN_ID, the run that `mlflow run` made, and removes it.
-        active = mlflow.start_run(run_name=None if launched else name, nested=nested, log_system_metrics=not nested)
+        active = mlflow.start_run(log_system_metrics=True)
     else:
-        experiment = store.experiment_id(address)
-        active = mlflow.start_run(run_name=name, experiment_id=experiment, log_system_metrics=True)
+        active = mlflow.start_run(
+            run_name=name,
+            experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
+            nested=parent is not None,
+            log_system_metrics=parent is None,
+        )
     run = TrackedRun(active.info.run_id, active.info.experiment_id, address)
     status, reason = RunStatus.FAILED, ""
     try:

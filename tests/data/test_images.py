@@ -1,4 +1,5 @@
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,10 +193,12 @@ def test_what_pillow_calls_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest
 def test_pillows_warning_of_large_pictures_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
-    assert read_rgb(tmp_path / "a.jpg").size == (64, 64)  # pytest's own record of warnings stays empty
-    assert not images.warnings.filters or images.warnings.filters[0][2] is not Image.DecompressionBombWarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_rgb(tmp_path / "a.jpg").size == (64, 64)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
 def test_damaged_bytes_are_read_or_refused_never_a_crash(tmp_path: Path, format: str) -> None:
     exif = Image.Exif()
@@ -212,7 +215,7 @@ def test_damaged_bytes_are_read_or_refused_never_a_crash(tmp_path: Path, format:
             inspect(tmp_path / "a")
         except UnusableImage:
             refused += 1
-    assert 0 < refused < 300
+    assert refused > 20
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])

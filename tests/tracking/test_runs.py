@@ -67,6 +67,7 @@ def test_stages_nest_and_the_parent_stays_open_for_them(client):
             assert child.id != parent.id
         assert client.get_run(parent.id).info.status == "RUNNING"
     assert client.get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+    assert child.experiment_id == parent.experiment_id
 
 
 def launch(client, monkeypatch, **params: str) -> str:

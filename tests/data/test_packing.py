@@ -1,0 +1,94 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.data import packing
+from fer.data.images import read_rgb
+from fer.data.manifest import Manifest
+from fer.data.packing import pack, packed_side
+from fer.data.preparing import Prepared, prepare
+from fer.data.wikimedia import WIKIMEDIA
+from fer.errors import DataError
+
+
+@pytest.fixture
+def own(raw_trees: Path, tmp_path: Path) -> tuple[Path, Manifest]:
+    """(data root, manifest) of a prepared set of the test's own."""
+    return tmp_path, prepare(WIKIMEDIA, raw_trees / "wikimedia", tmp_path).manifest
+
+
+def packs(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "packed").iterdir())
+
+
+@pytest.mark.parametrize(("native", "size", "side"), [(100, 224, 100), (762, 224, 224), (224, 224, 224)])
+def test_packing_never_enlarges_nor_keeps_more_than_the_network_sees(native: int, size: int, side: int) -> None:
+    assert packed_side(native, size) == side
+
+
+@pytest.mark.parametrize("side", [100, 33])
+def test_pixels_are_pillows(prepared: tuple[Path, dict[str, Prepared]], side: int) -> None:
+    root, manifest = prepared[0], prepared[1]["raf"].manifest
+    pixels = pack(manifest, root, side)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (len(manifest.images), side, side, 3))
+    for index, row in enumerate(manifest.images):
+        with Image.open(root / row.path) as image:
+            wanted = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+        assert np.array_equal(pixels[index], wanted)
+
+
+def test_pictures_of_any_mode_and_shape_are_stretched_to_the_square(own: tuple[Path, Manifest]) -> None:
+    root, manifest = own
+    pixels = pack(manifest, root, 40)
+    for index, row in enumerate(manifest.images):
+        wanted = read_rgb(root / row.path).resize((40, 40), Image.Resampling.BILINEAR)
+        assert np.array_equal(pixels[index], np.asarray(wanted))
+
+
+def test_the_second_call_decodes_nothing(own: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, manifest = own
+    first = np.array(pack(manifest, root, 24))
+    (file,) = (root / "packed").iterdir()
+    before = file.stat()
+    monkeypatch.setattr(packing, "read_rgb", lambda path: pytest.fail(f"decoded {path}"))
+    assert np.array_equal(pack(manifest, root, 24), first)
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    assert file.stat().st_ino == before.st_ino
+    assert manifest.digest in file.name
+
+
+def test_pixels_come_from_a_file_that_writing_does_not_change(own: tuple[Path, Manifest]) -> None:
+    root, manifest = own
+    first = pack(manifest, root, 24)
+    assert isinstance(first, np.memmap)
+    kept = np.array(first)
+    first[:] = 0
+    assert np.array_equal(pack(manifest, root, 24), kept)
+
+
+def test_outdated_packs_go_and_others_stay(own: tuple[Path, Manifest]) -> None:
+    root, manifest = own
+    pack(manifest, root, 24)
+    pack(manifest, root, 16)
+    drawn = Manifest("drawn-wikimedia", manifest.images)
+    pack(drawn, root, 24)
+    assert len(packs(root)) == 3
+    changed = Manifest("wikimedia", (replace(manifest.images[0], expression="anger"), *manifest.images[1:]))
+    pack(changed, root, 24)
+    assert packs(root) == sorted([f"drawn-wikimedia-{drawn.digest}-24.npy", f"wikimedia-{changed.digest}-24.npy"])
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged"])
+def test_a_picture_that_cannot_be_read_is_named_and_no_pack_stays(own: tuple[Path, Manifest], fault: str) -> None:
+    root, manifest = own
+    path = root / manifest.images[5].path
+    path.unlink()
+    if fault == "damaged":
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="run prepare again for 'wikimedia'") as caught:
+        pack(manifest, root, 24)
+    assert str(path) in str(caught.value)
+    assert packs(root) == []
