@@ -56,12 +56,12 @@ class FinetuneResult:
     where: str
 
 
-def run(config: FinetuneConfig, name: str = "") -> FinetuneResult:
+def run(config: FinetuneConfig, stage: str = "") -> FinetuneResult:
     """Train as a configuration says, in one tracked run.
 
     Args:
         config: What to do. With `resume`, what the stopped run did.
-        name: The run's name; empty for one made of arch, start and data sets.
+        stage: The run's name where it is a stage of another, which then says where to look; else empty.
 
     Raises:
         ConfigError: Options are wrong or contradict each other.
@@ -73,7 +73,7 @@ def run(config: FinetuneConfig, name: str = "") -> FinetuneResult:
     if checkpoint:
         config = continued(config, checkpoint)
     plan = make_plan(config)
-    shown = name or f"{config.arch} {plan.init} {config.dataset}"
+    shown = stage or f"{config.arch} {plan.init} {config.dataset}"
     with tracked("finetune", config, shown, plan.derived()) as run:
         ensure_prepared(plan.sets, plan.root)
         folder = Path(config.output).resolve() / run.id
@@ -88,7 +88,8 @@ def run(config: FinetuneConfig, name: str = "") -> FinetuneResult:
     print(f"\n{text_table({shown: result.reports})}\n")
     if result.registration:
         print(f"registered {result.registration.name} {result.registration.version}: {result.registration.message}")
-    print(result.where)
+    if not stage:
+        print(result.where)
     return result
 
 

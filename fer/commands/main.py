@@ -46,7 +46,8 @@ def run(config: MainConfig) -> MainResult:
         for name, result in results.items():
             figures = {f"{name}/{key}/accuracy": report.accuracy for key, report in result.reports.items()}
             run.metrics(figures)
-    print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{run.where()}")
+    where = run.where([result.run_id for result in results.values()])
+    print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{where}")
     return MainResult(run.id, results, table)
 
 

@@ -130,7 +130,8 @@ def _prepare(dataset: DataSet, source: Path, root: Path, scan: Scan, fingerprint
         draft = Path(name)
         rows, left_out = _copy_checked(dataset, scan, draft)
         if not rows:
-            raise DataError(f"{source} holds no usable picture of {dataset.title}; the first fault: {left_out[0]}")
+            fault = f"; the first fault: {left_out[0][0]}: {left_out[0][1]}" if left_out else ""
+            raise DataError(f"{source} holds no usable picture of {dataset.title}{fault}")
         manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
         if overlap := person_overlap(row for row in manifest.images if row.split in ("train", "test")):
             raise DataError(f"{dataset.title}: people stand in both training and test: {', '.join(sorted(overlap))}")

@@ -180,9 +180,7 @@ def _locate(address: str) -> tuple[str, str, str]:
         return model_id, run_id, f"models:/{model_id}"
     name, at, alias = address.removeprefix("models:/").partition("@")
     if at or "/" in name:
-        found = (
-            client.get_model_version_by_alias(name, alias) if at else client.get_model_version(*name.split("/", 1))
-        )
+        found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(*name.split("/", 1))
         # The database store leaves `model_id` empty; the source says it.
         source = found.source or ""
         model_id = source.removeprefix("models:/") if source.startswith("models:/") else ""

@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -101,11 +101,16 @@ class TrackedRun:
             mlflow.log_input(handle, context=context)
         return handle
 
-    def where(self) -> str:
-        """Return the lines that tell a person where to look at the run."""
+    def where(self, compared: Sequence[str] = ()) -> str:
+        """Return the lines that tell a person where to look at the run, or at runs of it beside each other.
+
+        Args:
+            compared: Ids of runs of the same experiment.
+        """
         command = store.ui_command(self.address)
         start = f"start the MLflow interface with\n  {command}\nand open" if command else "open"
-        return f"To compare runs, {start}\n  {store.page(self.address, self.experiment_id)}"
+        lines = f"To compare runs, {start}\n  {store.page(self.address, self.experiment_id)}"
+        return f"{lines}\n  {store.comparison(self.address, self.experiment_id, compared)}" if compared else lines
 
 
 def _param_text(value: Any) -> str:

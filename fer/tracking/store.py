@@ -1,11 +1,13 @@
 """Which MLflow server or database is used, and its creation by one process at a time."""
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 # Inside a uv project MLflow would copy the lock file into every logged model; it reads this at import.
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
@@ -86,5 +88,14 @@ def ui_command(address: str) -> str:
 
 def page(address: str, experiment_id: str) -> str:
     """Return the address of an experiment's runs in MLflow's training pages (it opens in its GenAI pages otherwise)."""
-    server = address.rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"
-    return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return f"{_server(address)}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def comparison(address: str, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Return the address of MLflow's page that shows runs beside each other."""
+    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
+    return f"{_server(address)}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+
+def _server(address: str) -> str:
+    return address.rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"

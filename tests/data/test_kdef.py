@@ -56,9 +56,7 @@ def test_both_sessions_show_one_person(tmp_path: Path) -> None:
     ("wrong", "right", "expression", "angle"),
     [("AF31V.JPG", "AF31SAHL.JPG", "sadness", "HL"), ("AM31H.JPG", "AM31SUHR.JPG", "surprise", "HR")],
 )
-def test_the_two_wrong_names_are_repaired(
-    tmp_path: Path, wrong: str, right: str, expression: str, angle: str
-) -> None:
+def test_the_two_wrong_names_are_repaired(tmp_path: Path, wrong: str, right: str, expression: str, angle: str) -> None:
     found = only(tmp_path, wrong)
     assert (found.name, found.expression, found.angle) == (right, expression, angle)
     assert wrong in found.notes

@@ -70,7 +70,7 @@ def test_the_tree_is_split_set_code_file(prepared: Ready, name: str) -> None:
 
 
 def test_a_data_root_holds_nothing_else(prepared: Ready) -> None:
-    others = {path for path in files(prepared[0]) if not path.startswith(("train/", "test/"))}
+    others = {path for path in files(prepared[0]) if not path.startswith(("train/", "test/", "packed/"))}
     assert others == {f"manifests/{name}.{suffix}" for name in SETS for suffix in ("csv", "json")}
     assert [path for path in hidden(prepared[0]) if not path.endswith(".lock")] == [".locks"]
 

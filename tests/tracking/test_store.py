@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -24,6 +25,8 @@ def test_links_open_the_training_pages():
     assert address in store.ui_command(address)
     assert store.page("http://server:8080/", "3").startswith("http://server:8080/#/experiments/3/runs")
     assert store.ui_command("http://server:8080") == ""
+    both = store.comparison(address, "3", ["a", "b"])
+    assert unquote(both) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["3"]'
 
 
 @pytest.mark.project
