@@ -1,0 +1,97 @@
+"""Training throughput against a ceiling measured in the same run.
+
+The ceiling is the same step on one batch that stays on the device, unchanged: whatever the data path costs shows as a
+ratio below 1. Precisions are measured in turns, so that a machine that slows down slows both.
+
+    python benchmarks/throughput.py --arch resnet18 --image_size 64
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer.data.augment import Strengths
+from fer.data.batches import Batch, ImagePool, TrainingBatches
+from fer.data.manifest import ImageRow, Manifest
+from fer.expressions import EXPRESSIONS
+from fer.models.backbones import Classifier, ModelSpec, arch_options
+from fer.objectives.classification import Classification
+from fer.training import Settings, make_fabric, pick_device
+
+STRENGTHS = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
+
+
+def noise_batches(arguments: argparse.Namespace, device: torch.device) -> TrainingBatches:
+    """Return batches of noise with the default augmentation, from arrays at the packed size."""
+    count, side = arguments.batch_size * arguments.steps, min(arguments.image_size, arguments.packed)
+    rows = tuple(
+        ImageRow(f"{n}.png", EXPRESSIONS[n % 7], "train", "", "", "", "", 0, side, side, "", "") for n in range(count)
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    pool = ImagePool([(Manifest("noise", rows), pixels)], device)
+    return TrainingBatches(pool, pool.indices("train"), arguments.image_size, arguments.batch_size, 0, STRENGTHS)
+
+
+class Trainer:
+    """A network with its optimizer in one precision."""
+
+    def __init__(self, arguments: argparse.Namespace, device: torch.device, bf16: bool) -> None:
+        spec = ModelSpec(arguments.arch, arguments.image_size, arch_options(arguments.arch, arguments.image_size))
+        network = Classifier(spec).to(memory_format=torch.channels_last)
+        self.fabric, self.device = make_fabric(device, bf16), device
+        objective: nn.Module = Classification(network)
+        optimizer = torch.optim.AdamW(objective.parameters(), lr=Settings(1, 1e-4).lr)
+        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+
+    def images_per_second(self, batches: Iterator[Batch]) -> float:
+        """Return the median speed over the batches' steps, the first two left out as warm-up."""
+        seconds, images, started = [], 0, time.perf_counter()
+        for batch in batches:
+            loss, _ = self.objective(batch.images, batch.labels)
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            now = time.perf_counter()
+            seconds.append(now - started)
+            started, images = now, len(batch.labels)
+        return images / statistics.median(seconds[2:])
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--image_size", type=int, default=64)
+    parser.add_argument("--packed", type=int, default=100, help="side of the packed pictures (RAF-DB: 100)")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=12, help="steps of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    batches = noise_batches(arguments, device)
+    fixed = next(iter(batches.epoch(0)))
+    trainers = {"fp32": Trainer(arguments, device, False), "bf16": Trainer(arguments, device, True)}
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
+    for epoch in range(arguments.rounds):
+        for name, trainer in trainers.items():
+            ceiling = trainer.images_per_second(fixed for _ in range(arguments.steps))
+            measured[name].append((ceiling, trainer.images_per_second(batches.epoch(epoch))))
+    print(f"{arguments.arch} at {arguments.image_size} px, batch {arguments.batch_size}, {device}, images/s (median)")
+    for name, pairs in measured.items():
+        ceiling, real = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(r / c for c, r in pairs)
+        print(f"{name}: ceiling {ceiling:7.0f}  with data path {real:7.0f}  ratio {ratio:.2f}")
+    ratio = statistics.median(b[1] / f[1] for b, f in zip(measured["bf16"], measured["fp32"], strict=True))
+    print(f"bf16 / fp32: {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
