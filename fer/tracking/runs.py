@@ -157,7 +157,7 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
             run_name=name,
             experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
             nested=parent is not None,
-            log_system_metrics=parent is None,
+            log_system_metrics=True,
         )
     run = TrackedRun(active.info.run_id, active.info.experiment_id, address)
     status, reason = RunStatus.FAILED, ""

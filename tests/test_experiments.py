@@ -1,0 +1,27 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fer.commands.finetune_plan import make_plan
+from fer.config import FinetuneConfig, build, default_of
+
+FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert {"drawn-plain", "drawn-augmented"} <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_is_short_valid_and_says_only_what_differs(path, tmp_path):
+    assert len(path.read_text().splitlines()) <= 25
+    config = build(FinetuneConfig, {"data_root": str(tmp_path)}, file=str(path))
+    plan = make_plan(config)
+    assert plan.sets
+    defaults = {item.name: default_of(item) for item in fields(FinetuneConfig)}
+    written = yaml.safe_load(path.read_text())
+    # The data set is always named; all else only where it differs.
+    same = [key for key in written if getattr(config, key) == defaults[key] and key != "dataset"]
+    assert not same
