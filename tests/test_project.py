@@ -230,6 +230,29 @@ def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(tra
     assert history[:done] == before
 
 
+def test_ctrl_c_leaves_the_run_killed_though_the_launcher_says_failed(trained):
+    params = {**SMALL, "epochs": "40", "dataset": "raf", "evaluate_on": "raf", "registered_name": "none"}
+    process = subprocess.Popen(
+        trained.command("finetune", **params), cwd=trained.folder, env=trained.environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 1/40" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: launcher and program get it together
+    process.stdout.read()
+    process.wait(timeout=60)
+    run = trained.last_run("finetune")
+    deadline = time.monotonic() + 30
+    # The launcher's last word is FAILED; it is corrected within seconds and stays so.
+    while trained.client.get_run(run.info.run_id).info.status != "KILLED" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert trained.client.get_run(run.info.run_id).info.status == "KILLED"
+    names = {item.path for item in trained.client.list_artifacts(run.info.run_id, "checkpoints")}
+    assert "checkpoints/last.ckpt" in names
+
+
 @pytest.mark.parametrize(
     ("entry", "params", "sentence"),
     [

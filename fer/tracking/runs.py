@@ -15,6 +15,7 @@ from fer.data.manifest import Manifest
 from fer.errors import FerError, Interrupted
 from fer.signals import follow_parent, interrupting
 from fer.tracking import store
+from fer.tracking.afterwards import keep_killed
 from fer.tracking.environment import environment_tags
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
@@ -178,6 +179,8 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
         if reason:
             run.tags({"fer.error": reason})
         mlflow.end_run(RunStatus.to_string(status))
+        if launched and status == RunStatus.KILLED:
+            keep_killed(run.id, address)
 
 
 def fail_launched_run(sentence: str) -> None:

@@ -1,0 +1,258 @@
+import colorsys
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tv
+
+from fer.data.augment import COLUMNS, GREY, Strengths, augment, epoch_generator, resize
+
+STRONG = Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.5)
+AREA, ASPECT, ACROSS, DOWN, FLIP, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(10)
+MIDDLE = 0.5
+"""The chance that leaves a symmetric change at its centre: no rotation, no colour change, a central crop."""
+
+
+def noise(count: int, side: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed)) * 255
+
+
+def smooth(side: int) -> Tensor:
+    """One picture without edges, on which ways of interpolation agree."""
+    x = torch.linspace(0, 3, side)
+    waves = [torch.sin(x[:, None] * (k + 1)) * torch.cos(x[None] * (3 - k) + k) for k in range(3)]
+    return (torch.stack(waves)[None] + 1) * 127.5
+
+
+def chances(count: int, seed: int = 1, **fixed: float) -> Tensor:
+    table = torch.rand(count, COLUMNS, generator=torch.Generator().manual_seed(seed))
+    for name, value in fixed.items():
+        table[:, globals()[name.upper()]] = value
+    return table
+
+
+def still(**fixed: float) -> Tensor:
+    """One row at the centre of everything but what is named."""
+    table = torch.full((1, COLUMNS), MIDDLE)
+    for name, value in fixed.items():
+        table[0, globals()[name.upper()]] = value
+    return table
+
+
+def kept(images: Tensor) -> Tensor:
+    """(B, 4): left, top, width and height that augmentation kept of `coordinates`, as shares of the image."""
+    first, last = images[:, :2, 0, 0], images[:, :2, -1, -1]
+    step = (last - first) / (images.shape[-1] - 1)
+    return torch.cat([first - step / 2, (last - first) + step], dim=1)
+
+
+def coordinates(count: int, side: int) -> Tensor:
+    """Pictures whose channels are x and y of each pixel's middle in [0, 1]."""
+    middle = (torch.arange(side) + 0.5) / side
+    grid = torch.stack([middle.expand(side, side), middle[:, None].expand(side, side), torch.zeros(side, side)])
+    return grid.expand(count, 3, side, side).clone()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_strength_changes_nothing(seed: int) -> None:
+    images = noise(4, 33)
+    torch.testing.assert_close(augment(images, chances(4, seed), Strengths(), 33), images, atol=1e-2, rtol=0)
+
+
+def test_no_strength_at_another_size_only_resizes() -> None:
+    images = noise(4, 24)
+    resized = augment(images, chances(4), Strengths(), 56)
+    torch.testing.assert_close(resized, resize(images, 56), atol=1e-2, rtol=0)
+
+
+def test_resize_is_torchvisions() -> None:
+    images = noise(2, 24)
+    wanted = tv.resize(images, [56, 56], InterpolationMode.BILINEAR, antialias=False)
+    torch.testing.assert_close(resize(images, 56), wanted)
+    assert resize(images, 24) is images
+
+
+def test_flip_probability_one_mirrors_exactly() -> None:
+    images = noise(8, 32)
+    torch.testing.assert_close(augment(images, chances(8), Strengths(flip=1), 32), images.flip(3), atol=1e-2, rtol=0)
+
+
+def test_flip_probability_is_the_share_of_mirrored_images() -> None:
+    images = coordinates(2000, 4)
+    mirrored = augment(images, chances(2000), Strengths(flip=0.3), 4)[:, 0, 0, 0] > 0.5
+    assert abs(mirrored.float().mean() - 0.3) < 0.04
+
+
+@pytest.mark.parametrize("size", [24, 40])
+def test_each_image_depends_on_its_own_row_only(size: int) -> None:
+    images, table = noise(12, 24), chances(12)
+    whole = augment(images, table, STRONG, size)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(augment(images[order], table[order], STRONG, size), whole[order], atol=1e-2, rtol=0)
+    for index in range(12):
+        alone = augment(images[index : index + 1], table[index : index + 1], STRONG, size)
+        torch.testing.assert_close(alone[0], whole[index], atol=1e-2, rtol=0)
+
+
+def test_another_row_changes_the_image() -> None:
+    images = noise(1, 24).expand(8, -1, -1, -1)
+    changed = augment(images, chances(8), STRONG, 24)
+    for one in range(8):
+        for other in range(one):
+            assert (changed[one] - changed[other]).abs().mean() > 1
+
+
+def test_the_input_is_left_alone() -> None:
+    images = noise(4, 24)
+    before = images.clone()
+    augment(images, chances(4), STRONG, 24)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("strengths", [STRONG, Strengths(1, 180, 0.05, 1, 1), Strengths(rotate=45)])
+def test_values_stay_in_0_to_255(strengths: Strengths) -> None:
+    for images in (noise(64, 16), (noise(64, 16) > 127).float() * 255):
+        changed = augment(images, chances(64), strengths, 20)
+        assert changed.shape == (64, 3, 20, 20)
+        assert changed.isfinite().all()
+        assert changed.min() >= -1e-3
+        assert changed.max() <= 255 + 1e-3
+
+
+@pytest.mark.parametrize("degrees", [-30.0, -7.5, 12.0, 90.0])
+def test_a_rotation_is_torchvisions(degrees: float) -> None:
+    side = 65
+    image = smooth(side)
+    got = augment(image, still(angle=0.5 + degrees / 360), Strengths(rotate=180), side)
+    wanted = tv.rotate(image, degrees, InterpolationMode.BILINEAR)
+    x = torch.arange(side) - side // 2
+    inside = (x[:, None] ** 2 + x**2).sqrt() < side / 2 - 2
+    assert (got - wanted)[..., inside].abs().max() < 0.5
+    assert (image - wanted)[..., inside].abs().max() > 10
+
+
+def test_rotations_fill_the_range_both_ways() -> None:
+    image = coordinates(500, 9)
+    turned = augment(image, chances(500), Strengths(rotate=20), 9)
+    along = turned[:, :2, 4, 5] - turned[:, :2, 4, 3]
+    angles = torch.rad2deg(torch.atan2(along[:, 1], along[:, 0]))
+    assert -20.01 < angles.min() < -18
+    assert 18 < angles.max() < 20.01
+
+
+@pytest.mark.parametrize(("across", "down", "left", "top"), [(0.5, 0.5, 16, 16), (0.0, 1.0, 0, 32), (1.0, 0.25, 32, 8)])
+def test_a_crop_is_torchvisions(across: float, down: float, left: int, top: int) -> None:
+    image = noise(1, 64)
+    got = augment(image, still(area=0, across=across, down=down), Strengths(crop=0.25), 64)
+    wanted = tv.resized_crop(image, top, left, 32, 32, [64, 64], InterpolationMode.BILINEAR, antialias=False)
+    # At the crop's own edge torchvision repeats the last pixel, where ours sees the neighbour outside.
+    torch.testing.assert_close(got[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.75, 0.9, 0.99])
+def test_a_crop_keeps_its_share_lies_inside_and_varies_its_aspect(share: float) -> None:
+    left, top, width, height = kept(augment(coordinates(3000, 65), chances(3000), Strengths(crop=share), 65)).T
+    area = width * height
+    assert share - 1e-3 <= area.min()
+    assert area.min() < share + 0.05 * (1 - share) + 1e-3
+    assert area.max() > 1 - 0.05 * (1 - share) - 1e-3
+    for start, length in ((left, width), (top, height)):
+        assert start.min() > -1e-3
+        assert (start + length).max() < 1 + 1e-3
+    aspect = width / height
+    assert 0.75 - 1e-2 < aspect.min() < aspect.max() < 4 / 3 + 1e-2
+    if share <= 0.5:
+        assert aspect.min() < 0.77
+        assert aspect.max() > 1.3
+
+
+def test_a_rotated_crop_of_a_mirrored_face_is_the_three_after_each_other() -> None:
+    side, degrees = 129, 10.0
+    image = smooth(side)
+    strengths = Strengths(flip=1, rotate=180, crop=0.25)
+    got = augment(image, still(area=0, angle=0.5 + degrees / 360), strengths, side)
+    # The square that is kept is turned as a whole: turn the image, keep its middle, mirror.
+    turned = tv.rotate(image, degrees, InterpolationMode.BILINEAR)
+    wanted = tv.hflip(tv.center_crop(turned, [65, 65]))
+    assert (got[..., ::2, ::2] - wanted)[..., 3:-3, 3:-3].abs().max() < 3
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.85, 1.0, 1.3])
+@pytest.mark.parametrize(
+    ("column", "adjust"),
+    [
+        ("brightness", tv.adjust_brightness),
+        ("contrast", tv.adjust_contrast),
+        ("saturation", tv.adjust_saturation),
+    ],
+)
+def test_each_colour_change_is_torchvisions(column: str, adjust, factor: float) -> None:
+    image = noise(1, 32)
+    jitter = 0.5
+    got = augment(image, still(**{column: 0.5 + (factor - 1) / (2 * jitter)}), Strengths(jitter=jitter), 32)
+    wanted = adjust(image / 255, factor) * 255
+    assert (got - wanted).abs().max() < 0.2
+    if factor != 1:
+        assert (image - wanted).abs().max() > 5
+
+
+@pytest.mark.parametrize("turn", [-0.2, -0.05, 0.0, 0.1, 0.25])
+def test_hue_turns_the_colour_circle_as_far_and_the_same_way_as_hsv(turn: float) -> None:
+    red = torch.tensor([160.0, 90.0, 90.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    got = augment(red, still(hue=0.5 + turn / (2 * 0.25)), Strengths(jitter=1.0), 8)[0, :, 4, 4] / 255
+    hue = colorsys.rgb_to_hsv(*got.tolist())[0]
+    # A rotation about the grey axis is not HSV's hexagon: they agree within 2 % of a turn.
+    assert abs((hue - turn + 0.5) % 1 - 0.5) < 0.02
+    assert got.mean() == pytest.approx(340 / 3 / 255, abs=1e-3)
+
+
+def test_brightness_and_contrast_of_random_rows_stay_within_the_strength() -> None:
+    flat = torch.full((500, 3, 4, 4), 100.0)
+    changed = augment(flat, chances(500), Strengths(jitter=0.2), 4)[:, 0, 0, 0]
+    assert 79.9 < changed.min() < 82
+    assert 118 < changed.max() < 120.1
+
+
+def test_colour_jitter_keeps_grey_grey() -> None:
+    grey = noise(16, 16)[:, :1].expand(-1, 3, -1, -1)
+    changed = augment(grey, chances(16), Strengths(jitter=0.8), 16)
+    assert (changed - changed.mean(dim=1, keepdim=True)).abs().max() < 0.1
+    assert (changed - grey).abs().max() > 10
+
+
+def test_erasing_puts_one_grey_rectangle_of_2_to_20_percent() -> None:
+    side, white = 128, torch.full((400, 3, 128, 128), 255.0)
+    erased = augment(white, chances(400), Strengths(erase=1), side)
+    hit = (erased == GREY).all(dim=1)
+    assert torch.equal(hit, (erased < 254).any(dim=1))
+    shares, aspects = [], []
+    for mask in hit:
+        rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+        height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert mask.sum() == height * width, "no whole rectangle"
+        shares.append(height * width / side**2)
+        aspects.append(width / height)
+    assert 0.017 < min(shares) < 0.03
+    assert 0.19 < max(shares) < 0.21
+    assert 0.3 < min(aspects) < 0.45
+    assert 2.2 < max(aspects) < 3.4
+    assert hit.any(dim=0)[16:-16, 16:-16].all(), "some place is never erased"
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
+def test_erasing_strikes_as_often_as_asked(probability: float) -> None:
+    white = torch.full((2000, 3, 16, 16), 255.0)
+    erased = augment(white, chances(2000), Strengths(erase=probability), 16)
+    share = (erased == GREY).flatten(1).any(dim=1).float().mean()
+    assert math.isclose(share, probability, abs_tol=0.04)
+
+
+def test_an_epochs_numbers_follow_seed_and_epoch() -> None:
+    def drawn(seed: int, epoch: int) -> tuple[float, ...]:
+        return tuple(torch.rand(4, generator=epoch_generator(seed, epoch)).tolist())
+
+    assert drawn(3, 5) == drawn(3, 5)
+    pairs = [(seed, epoch) for seed in (0, 1, 2, 2**31 - 1) for epoch in range(50)]
+    assert len({drawn(seed, epoch) for seed, epoch in pairs}) == 200

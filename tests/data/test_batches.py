@@ -1,0 +1,232 @@
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from fer.data.augment import Strengths
+from fer.data.batches import Batch, ImagePool, TrainingBatches, plain_batches, undersampled
+from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import Pixels
+from fer.expressions import EXPRESSIONS
+
+CPU = torch.device("cpu")
+STRONG = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
+Packed = tuple[Manifest, Pixels]
+
+
+def packed(name: str, count: int, side: int, first: int, split: str = "train") -> Packed:
+    """A set whose pictures are plain: the picture with running number n is grey of value n."""
+    rows = tuple(
+        ImageRow(f"{split}/{name}/{n}.png", EXPRESSIONS[n % 7], split, "", "", "", f"{n:064x}", 1, side, side, "", "")
+        for n in range(first, first + count)
+    )
+    values = np.arange(first, first + count, dtype=np.uint8)
+    pixels = np.broadcast_to(values[:, None, None, None], (count, side, side, 3))
+    return Manifest(name, rows), np.ascontiguousarray(pixels)
+
+
+def noisy(name: str, count: int, side: int, seed: int) -> Packed:
+    manifest, pixels = packed(name, count, side, 0)
+    return manifest, np.random.default_rng(seed).integers(0, 256, pixels.shape, dtype=np.uint8)
+
+
+def batches(pool: ImagePool, *, size: int = 4, seed: int = 7, strengths: Strengths = STRONG) -> TrainingBatches:
+    return TrainingBatches(pool, pool.indices("train"), 20, size, seed, strengths)
+
+
+def order(drawn: Sequence[Batch]) -> list[int]:
+    return [int(place) for batch in drawn for place in batch.index]
+
+
+def assert_equal(one: Sequence[Batch], other: Sequence[Batch]) -> None:
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        assert torch.equal(left.index, right.index)
+        assert torch.equal(left.labels, right.labels)
+        assert torch.equal(left.images, right.images)
+
+
+@pytest.fixture(scope="module")
+def pool() -> ImagePool:
+    return ImagePool([noisy("raf", 22, 16, 1), noisy("kdef", 8, 12, 2)], CPU)
+
+
+def test_an_epoch_is_a_permutation_without_repetition(pool: ImagePool) -> None:
+    for epoch in range(5):
+        drawn = order(list(batches(pool, size=5).epoch(epoch)))
+        assert sorted(drawn) == list(range(30))
+        assert drawn != sorted(drawn)
+
+
+def test_an_incomplete_last_batch_is_dropped(pool: ImagePool) -> None:
+    made = batches(pool, size=8)
+    drawn = list(made.epoch(0))
+    assert [len(batch.index) for batch in drawn] == [8, 8, 8]
+    assert len(made) == 3
+    assert len(set(order(drawn))) == 24
+
+
+def test_other_images_are_dropped_in_another_epoch(pool: ImagePool) -> None:
+    seen = [frozenset(order(list(batches(pool, size=8).epoch(epoch)))) for epoch in range(6)]
+    assert len(set(seen)) > 1
+    assert frozenset.union(*seen) == set(range(30))
+
+
+def test_fewer_images_than_a_batch_are_one_batch(pool: ImagePool) -> None:
+    made = batches(pool, size=64)
+    drawn = list(made.epoch(0))
+    assert len(made) == len(drawn) == 1
+    assert sorted(order(drawn)) == list(range(30))
+
+
+def test_equal_seed_and_epoch_give_equal_batches(pool: ImagePool) -> None:
+    assert_equal(list(batches(pool).epoch(3)), list(batches(pool).epoch(3)))
+
+
+def test_epochs_do_not_depend_on_those_drawn_before(pool: ImagePool) -> None:
+    made = batches(pool)
+    for epoch in range(3):
+        list(made.epoch(epoch))
+    assert_equal(list(made.epoch(3)), list(batches(pool).epoch(3)))
+
+
+def test_global_chance_plays_no_part(pool: ImagePool) -> None:
+    torch.manual_seed(1)
+    first = list(batches(pool).epoch(0))
+    torch.manual_seed(2)
+    assert_equal(list(batches(pool).epoch(0)), first)
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(7, 1), (8, 0)])
+def test_another_epoch_or_seed_gives_another_order_and_other_changes(pool: ImagePool, seed: int, epoch: int) -> None:
+    first, other = list(batches(pool).epoch(0)), list(batches(pool, seed=seed).epoch(epoch))
+    assert order(first) != order(other)
+    images = {int(place): image for batch in first for place, image in zip(batch.index, batch.images, strict=True)}
+    for batch in other:
+        for place, image in zip(batch.index.tolist(), batch.images, strict=True):
+            assert place not in images or not torch.allclose(image, images[place], atol=1)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("start", [0, 1, 4, 6, 7])
+def test_starting_at_a_step_gives_the_rest_of_the_epoch(pool: ImagePool, start: int, resident: bool) -> None:
+    whole = list(batches(pool).epoch(2))
+    assert len(whole) == 7
+    late = ImagePool([noisy("raf", 22, 16, 1), noisy("kdef", 8, 12, 2)], CPU, resident)
+    assert_equal(list(batches(late).epoch(2, start)), whole[start:])
+
+
+@pytest.mark.parametrize("strengths", [STRONG, Strengths()], ids=["strong", "plain"])
+def test_streamed_batches_equal_resident_ones(strengths: Strengths) -> None:
+    sets = [noisy("raf", 22, 16, 1), noisy("kdef", 8, 12, 2)]
+    resident, streamed = (ImagePool(sets, CPU, resident) for resident in (True, False))
+    assert (resident.resident, streamed.resident) == (True, False)
+    assert_equal(
+        list(batches(streamed, strengths=strengths).epoch(1)), list(batches(resident, strengths=strengths).epoch(1))
+    )
+    everything = torch.arange(30)
+    assert_equal(list(plain_batches(streamed, everything, 16, 7)), list(plain_batches(resident, everything, 16, 7)))
+
+
+def test_a_stream_may_be_left_midway() -> None:
+    streamed = ImagePool([noisy("raf", 22, 16, 1)], CPU, resident=False)
+    drawing = batches(streamed).epoch(0)
+    first = next(drawing)
+    drawing.close()
+    assert_equal([first], list(batches(streamed).epoch(0))[:1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpus_batches_are_the_cpus(pool: ImagePool, resident: bool) -> None:
+    there = ImagePool([noisy("raf", 22, 16, 1), noisy("kdef", 8, 12, 2)], torch.device("cuda"), resident)
+    for ours, theirs in zip(batches(pool).epoch(1), batches(there).epoch(1), strict=True):
+        assert theirs.images.device.type == theirs.labels.device.type == "cuda"
+        assert torch.equal(ours.index, theirs.index)
+        assert torch.equal(ours.labels, theirs.labels.cpu())
+        assert (ours.images - theirs.images.cpu()).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("strengths", [Strengths(), Strengths(flip=0.5)], ids=["plain", "flip"])
+def test_joined_sets_of_different_sides_keep_picture_and_label_together(resident: bool, strengths: Strengths) -> None:
+    sets = [packed("raf", 20, 16, 0), packed("kdef", 15, 8, 20), packed("wikimedia", 10, 20, 35)]
+    joined = ImagePool(sets, CPU, resident)
+    mixed = 0
+    for epoch in range(3):
+        for batch in batches(joined, size=9, strengths=strengths).epoch(epoch):
+            assert batch.images.shape == (9, 3, 20, 20)
+            wanted = batch.index.float()[:, None, None, None].expand_as(batch.images)
+            torch.testing.assert_close(batch.images, wanted, atol=1e-3, rtol=0)
+            assert torch.equal(batch.labels, batch.index % 7)
+            mixed += (
+                len({int(np.searchsorted([20, 35, 45], place, side="right")) for place in batch.index.tolist()}) > 1
+            )
+    assert mixed > 10
+
+
+def test_a_batch_holds_floats_in_0_to_255_channels_last(pool: ImagePool) -> None:
+    for batch in [*batches(pool).epoch(0), *plain_batches(pool, torch.arange(30), 20, 8)]:
+        assert (batch.images.dtype, batch.labels.dtype, batch.index.dtype) == (
+            torch.float32, torch.int64, torch.int64
+        )  # fmt: skip
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert -1e-3 <= batch.images.min() <= batch.images.max() <= 255 + 1e-3
+        assert batch.images.max() > 2
+
+
+def test_indices_follow_the_splits_across_sets() -> None:
+    sets = [packed("raf", 4, 8, 0), packed("raf2", 3, 8, 4, "validation"), packed("kdef", 2, 8, 7, "test")]
+    joined = ImagePool(sets, CPU)
+    assert joined.indices("train").tolist() == [0, 1, 2, 3]
+    assert joined.indices("validation", "test").tolist() == [4, 5, 6, 7, 8]
+    assert joined.indices("nothing").tolist() == []
+    assert [row.path for row in joined.rows] == [row.path for manifest, _ in sets for row in manifest.images]
+    assert joined.labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1]
+
+
+def test_training_sees_members_only(pool: ImagePool) -> None:
+    members = torch.tensor([3, 5, 8, 13, 21, 29])
+    made = TrainingBatches(pool, members, 20, 2, 0, STRONG)
+    assert len(made) == 3
+    assert sorted(order(list(made.epoch(0)))) == members.tolist()
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_plain_batches_cover_all_members_in_order(resident: bool) -> None:
+    joined = ImagePool([packed("raf", 20, 16, 0), packed("kdef", 15, 8, 20)], CPU, resident)
+    members = torch.tensor([34, 0, 19, 20, 1, 7, 33])
+    drawn = list(plain_batches(joined, members, 16, 3))
+    assert [len(batch.index) for batch in drawn] == [3, 3, 1]
+    assert order(drawn) == members.tolist()
+    assert [float(value) for batch in drawn for value in batch.images.mean(dim=(1, 2, 3))] == members.tolist()
+    assert list(plain_batches(joined, members[:0], 16, 3)) == []
+
+
+LABELS = torch.tensor([0] * 40 + [1] * 7 + [3] * 25 + [6] * 12 + [0] * 16)
+MEMBERS = torch.arange(0, 100, 2)
+"""Of class 0: 28, 1: 4 (40 to 46), 3: 12, 6: 6."""
+
+
+def test_undersampling_equalises_the_classes_that_occur() -> None:
+    stay = undersampled(LABELS, MEMBERS, seed=0)
+    assert set(Counter(LABELS[stay].tolist()).values()) == {min(Counter(LABELS[MEMBERS].tolist()).values())}
+    assert set(LABELS[stay].tolist()) == {0, 1, 3, 6}
+
+
+def test_undersampling_keeps_rising_members() -> None:
+    stay = undersampled(LABELS, MEMBERS, seed=0).tolist()
+    assert set(stay) < set(MEMBERS.tolist())
+    assert stay == sorted(set(stay))
+
+
+def test_undersampling_follows_its_seed() -> None:
+    kept = [undersampled(LABELS, MEMBERS, seed).tolist() for seed in (0, 0, 1, 2, 3)]
+    assert kept[0] == kept[1]
+    assert len({tuple(stay) for stay in kept}) == 4
+
+
+def test_undersampling_leaves_balanced_members_alone() -> None:
+    assert undersampled(torch.arange(21) % 7, torch.arange(21), seed=4).tolist() == list(range(21))
