@@ -18,10 +18,10 @@ from torch import nn
 from fer.data.augment import Strengths
 from fer.data.batches import Batch, ImagePool, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
+from fer.devices import make_fabric, pick_device
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
 from fer.objectives.classification import Classification
-from fer.training import Settings, make_fabric, pick_device
 
 STRENGTHS = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
 
@@ -45,7 +45,7 @@ class Trainer:
         network = Classifier(spec).to(memory_format=torch.channels_last)
         self.fabric, self.device = make_fabric(device, bf16), device
         objective: nn.Module = Classification(network)
-        optimizer = torch.optim.AdamW(objective.parameters(), lr=Settings(1, 1e-4).lr)
+        optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-4)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
 
     def images_per_second(self, batches: Iterator[Batch]) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from fer.config import COMMANDS, build, default_of
+from fer.config import COMMANDS
 from fer.errors import ConfigError, FerError, Interrupted, unknown_name
+from fer.options import build, default_of
 
 
 def main(arguments: list[str] | None = None) -> None:

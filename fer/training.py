@@ -1,23 +1,22 @@
 """The training loop: precision and device by Lightning Fabric, exact resume, checkpoints, signals, progress."""
 
-import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from fer.data.batches import Batch
-from fer.errors import ConfigError, Interrupted, ModelError
+from fer.devices import make_fabric, pick_device
+from fer.errors import Interrupted, ModelError
+from fer.optimization import Settings, make_average, make_optimizer, rate_factor
 from fer.signals import StopRequest, deferring
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -46,39 +45,6 @@ class Objective(Protocol):
     network: nn.Module
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to optimise.
-
-    Attributes:
-        epochs: Passes over the training images.
-        lr: Peak learning rate.
-        optimizer: `adamw` or `sgd`.
-        weight_decay: Decay of weights with two or more dimensions; biases and normalisation have none.
-        momentum: Of SGD.
-        warmup_epochs: Linear warm-up before the cosine.
-        ema: Decay of the average of the network's weights; 0 for none.
-        patience: Epochs without a better score before stopping; 0 for never.
-        selection: Key of the validation figure that chooses the best epoch; of `loss` the lowest wins.
-        device: `auto`, `cpu` or `cuda`.
-        bf16: Whether to compute in bfloat16 where that is safe.
-        seed: Of everything random.
-    """
-
-    epochs: int
-    lr: float
-    optimizer: str = "adamw"
-    weight_decay: float = 0.05
-    momentum: float = 0.9
-    warmup_epochs: float = 1.0
-    ema: float = 0.0
-    patience: int = 0
-    selection: str = "accuracy"
-    device: str = "auto"
-    bf16: bool = False
-    seed: int = 0
-
-
 @dataclass
 class Progress:
     """Where training stands; part of every checkpoint.
@@ -98,53 +64,6 @@ class Progress:
     best_score: float = -math.inf
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device an option names; `auto` prefers a GPU.
-
-    Raises:
-        ConfigError: `cuda` was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but no CUDA device is available: use device=auto or device=cpu")
-    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
-
-
-def bf16_helps(device: torch.device, depthwise: bool) -> bool:
-    """Return whether bfloat16 is faster than fp32 here.
-
-    On CUDA wherever it is native; on a CPU with bf16 instructions for dense convolutions only: depthwise ones ran at
-    0.5 to 0.7 of fp32's speed there (`benchmarks/throughput.py`).
-
-    Args:
-        device: Where to compute.
-        depthwise: Whether the network has depthwise convolutions.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and _native_bf16() and not depthwise
-
-
-def _native_bf16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def make_fabric(device: torch.device, bf16: bool) -> Fabric:
-    """Return a Fabric for one device; computation there is repeatable.
-
-    Raises:
-        ConfigError: The process is one of several, which would silently train separate models.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("this command trains in one process: start it without torchrun")
-    for chatty in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    return Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if bf16 else "32-true")
 
 
 def train(
@@ -206,10 +125,10 @@ class _Loop:
         self.network: nn.Module = objective.network  # type: ignore[assignment]
         self.network.to(memory_format=torch.channels_last)
         self.raw = objective.to(device)
-        optimizer = _optimizer(objective, settings)
+        optimizer = make_optimizer(objective, settings)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.scheduler = LambdaLR(optimizer, _schedule(settings, len(batches)))
-        self.average = _average(self.network, settings.ema) if settings.ema else None
+        self.scheduler = LambdaLR(optimizer, rate_factor(settings, len(batches)))
+        self.average = make_average(self.network, settings.ema) if settings.ema else None
         self.progress = Progress()
         torch.manual_seed(settings.seed)  # dropout and stochastic depth
         folder.mkdir(parents=True, exist_ok=True)
@@ -318,47 +237,6 @@ class _Loop:
         torch.set_rng_state(content["random"].cpu())
         if content["random_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([state.cpu() for state in content["random_cuda"]])
-
-
-def _optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.lr)
-
-
-def _schedule(settings: Settings, steps: int) -> Callable[[int], float]:
-    """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
-    total = settings.epochs * steps
-    warmup = min(settings.warmup_epochs * steps, total / 2)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
-
-    return factor
-
-
-def _average(network: nn.Module, decay: float) -> AveragedModel:
-    """Return the exponential average of a network's weights and buffers.
-
-    The decay rises as (1 + n) / (10 + n) to its value, so that short runs are not held to their random start.
-    """
-
-    def blend(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averages, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, share)
-            else:
-                mean.copy_(value)
-
-    return AveragedModel(network, multi_avg_fn=torch.no_grad()(blend), use_buffers=True)
 
 
 def _line(at: Progress, settings: Settings) -> str:

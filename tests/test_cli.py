@@ -18,8 +18,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from fer.cli import main
-from fer.config import COMMANDS, EvaluateConfig, build, default_of
+from fer.config import COMMANDS, EvaluateConfig
 from fer.errors import DataError, Interrupted
+from fer.options import build, default_of
 
 ROOT = Path(__file__).parents[1]
 ENTRY_POINTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from fer.config import COMMANDS, EvaluateConfig, FinetuneConfig, PrepareConfig, build, default_of, option
+from fer.config import COMMANDS, EvaluateConfig, FinetuneConfig, PrepareConfig
 from fer.errors import ConfigError
+from fer.options import build, default_of, option
 
 EVERY_COMMAND = pytest.mark.parametrize("cls", COMMANDS.values(), ids=COMMANDS)
 

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from fer.commands.finetune_plan import make_plan
-from fer.config import FinetuneConfig, build, default_of
+from fer.config import FinetuneConfig
+from fer.options import build, default_of
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 

@@ -9,9 +9,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors"},
     {"expressions", "signals"},
+    {"options"},
     {"config"},
     {"data", "models", "metrics", "report"},
-    {"objectives", "figures", "inference"},
+    {"objectives", "figures", "inference", "devices", "optimization"},
     {"training", "tracking"},
     {"commands"},
     {"cli"},
@@ -24,7 +25,7 @@ ALONE = {"serving"}
 DOORS = {
     "mlflow": ("fer/tracking/", "fer/serving.py"),
     "click": ("fer/cli.py",),
-    "yaml": ("fer/config.py",),
+    "yaml": ("fer/options.py",),
     "pl_bolts": ("fer/models/bolts.py",),
 }
 MODULES = sorted((ROOT / "fer").rglob("*.py"))

@@ -11,10 +11,12 @@ from torch import nn
 from fer.data.augment import Strengths
 from fer.data.batches import Batch, ImagePool, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
+from fer.devices import make_fabric, pick_device
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
-from fer.training import BEST, LAST, Progress, Settings, _schedule, make_fabric, pick_device, train
+from fer.optimization import Settings, rate_factor
+from fer.training import BEST, LAST, Progress, train
 
 COUNT = 42
 CARRIED = {"spec": {"arch": "tiny"}, "config": {"seed": 0}}
@@ -216,7 +218,7 @@ def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tm
 
 
 def test_the_rate_rises_linearly_then_falls_to_nothing():
-    factor = _schedule(settings(epochs=10, warmup_epochs=2.0), steps=10)
+    factor = rate_factor(settings(epochs=10, warmup_epochs=2.0), steps=10)
     rates = [factor(step) for step in range(101)]
     assert rates[:20] == pytest.approx([(n + 1) / 21 for n in range(20)])
     assert max(rates) == pytest.approx(1)

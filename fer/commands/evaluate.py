@@ -9,12 +9,12 @@ from fer.commands.precision import use_bf16
 from fer.config import EvaluateConfig
 from fer.data.places import data_root
 from fer.data.registry import resolve_prepared
+from fer.devices import pick_device
 from fer.errors import DataError
 from fer.models.files import load_classifier
 from fer.report import Report, text_table
 from fer.tracking.registry import FetchedModel, fetch_model
 from fer.tracking.runs import tracked
-from fer.training import pick_device
 
 
 @dataclass(frozen=True)

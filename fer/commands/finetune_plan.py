@@ -8,17 +8,20 @@ from typing import Any
 import torch
 
 from fer.commands.prepare import unprepared
-from fer.config import FinetuneConfig, default_of
+from fer.config import FinetuneConfig
 from fer.data.augment import Strengths
 from fer.data.places import data_root
 from fer.data.registry import resolve
 from fer.data.sources import DataSet
+from fer.devices import pick_device
 from fer.errors import ConfigError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import arch_options
 from fer.models.weights import check_init, read_file
+from fer.optimization import Settings
+from fer.options import default_of
 from fer.tracking.registry import fetch_file
-from fer.training import LAST, Settings, pick_device
+from fer.training import LAST
 
 MACHINE_OPTIONS = ("data_root", "output", "resume", "config", "evaluate_on")
 """Options that may differ between a run and its continuation."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer.commands import finetune, prepare
-from fer.config import FinetuneConfig, MainConfig, PrepareConfig, build
+from fer.config import FinetuneConfig, MainConfig, PrepareConfig
 from fer.data.places import data_root
 from fer.errors import ConfigError
+from fer.options import build
 from fer.report import text_table
 from fer.tracking.runs import tracked
 

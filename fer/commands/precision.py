@@ -2,8 +2,8 @@
 
 import torch
 
+from fer.devices import bf16_helps
 from fer.models.backbones import Classifier, has_depthwise
-from fer.training import bf16_helps
 
 
 def use_bf16(option: str, device: torch.device, classifier: Classifier) -> bool:

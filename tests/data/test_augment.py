@@ -227,17 +227,19 @@ def test_erasing_puts_one_grey_rectangle_of_2_to_20_percent() -> None:
     erased = augment(white, chances(400), Strengths(erase=1), side)
     hit = (erased == GREY).all(dim=1)
     assert torch.equal(hit, (erased < 254).any(dim=1))
-    shares, aspects = [], []
+    shares, aspects, centres = [], [], []
     for mask in hit:
         rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
         height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
         assert mask.sum() == height * width, "no whole rectangle"
         shares.append(height * width / side**2)
         aspects.append(width / height)
+        centres.append([float(rows.float().mean()) / side, float(columns.float().mean()) / side])
     assert 0.017 < min(shares) < 0.03
     assert 0.19 < max(shares) < 0.21
     assert 0.3 < min(aspects) < 0.45
     assert 2.2 < max(aspects) < 3.4
+    assert torch.tensor(centres).mean(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.04)
     assert hit.any(dim=0)[16:-16, 16:-16].all(), "some place is never erased"
 
 

@@ -92,6 +92,33 @@ def test_epochs_do_not_depend_on_those_drawn_before(pool: ImagePool) -> None:
     assert_equal(list(made.epoch(3)), list(batches(pool).epoch(3)))
 
 
+def test_an_images_changes_do_not_depend_on_its_batch(pool: ImagePool) -> None:
+    seen: dict[int, torch.Tensor] = {}
+    for batch in batches(pool, size=5).epoch(0):
+        seen |= dict(zip(batch.index.tolist(), batch.images, strict=True))
+    for batch in batches(pool, size=3).epoch(0):
+        for place, image in zip(batch.index.tolist(), batch.images, strict=True):
+            torch.testing.assert_close(image, seen[place], atol=1e-2, rtol=0)
+
+
+def test_no_two_images_of_an_epoch_share_their_changes() -> None:
+    manifest, pixels = noisy("raf", 30, 16, 1)
+    alike = ImagePool([(manifest, np.repeat(pixels[:1], 30, axis=0))], CPU)
+    images = torch.cat([batch.images for batch in batches(alike, size=5).epoch(0)])
+    for one in range(30):
+        for other in range(one):
+            assert (images[one] - images[other]).abs().mean() > 1
+
+
+def test_two_sets_joined_are_one_set_of_both() -> None:
+    (first, one), (second, other) = noisy("raf", 22, 16, 1), noisy("kdef", 8, 16, 2)
+    joined = ImagePool([(first, one), (second, other)], CPU)
+    whole = ImagePool([(Manifest("both", first.images + second.images), np.concatenate([one, other]))], CPU)
+    for left, right in zip(batches(joined, size=6).epoch(0), batches(whole, size=6).epoch(0), strict=True):
+        assert torch.equal(left.labels, right.labels)
+        torch.testing.assert_close(left.images, right.images, atol=1e-2, rtol=0)
+
+
 def test_global_chance_plays_no_part(pool: ImagePool) -> None:
     torch.manual_seed(1)
     first = list(batches(pool).epoch(0))

@@ -106,6 +106,11 @@ def test_the_split_covers_all_70_people_once() -> None:
     assert sorted(everyone) == [f"{sex}{number:02d}" for sex in "FM" for number in range(1, 36)]
 
 
+def test_the_split_never_changes() -> None:
+    assert " ".join(TEST_PEOPLE) == "F03 F09 F14 F20 F25 F31 F34 M02 M08 M13 M19 M24 M31 M33"
+    assert " ".join(VALIDATION_PEOPLE) == "F06 F17 F28 M05 M16 M27"
+
+
 def test_the_split_balances_the_sexes() -> None:
     for people in SPLITS:
         sexes = Counter(person[0] for person in people)

@@ -1,0 +1,84 @@
+"""How weights are updated: optimizer, learning-rate schedule, moving average."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to optimise.
+
+    Attributes:
+        epochs: Passes over the training images.
+        lr: Peak learning rate.
+        optimizer: `adamw` or `sgd`.
+        weight_decay: Decay of weights with two or more dimensions; biases and normalisation have none.
+        momentum: Of SGD.
+        warmup_epochs: Linear warm-up before the cosine.
+        ema: Decay of the average of the network's weights; 0 for none.
+        patience: Epochs without a better score before stopping; 0 for never.
+        selection: Key of the validation figure that chooses the best epoch; of `loss` the lowest wins.
+        device: `auto`, `cpu` or `cuda`.
+        bf16: Whether to compute in bfloat16 where that is safe.
+        seed: Of everything random.
+    """
+
+    epochs: int
+    lr: float
+    optimizer: str = "adamw"
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    warmup_epochs: float = 1.0
+    ema: float = 0.0
+    patience: int = 0
+    selection: str = "accuracy"
+    device: str = "auto"
+    bf16: bool = False
+    seed: int = 0
+
+
+def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Return the optimizer of an objective's parameters; vectors (biases, normalisation) do not decay."""
+    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def rate_factor(settings: Settings, steps: int) -> Callable[[int], float]:
+    """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
+    total = settings.epochs * steps
+    warmup = min(settings.warmup_epochs * steps, total / 2)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
+
+    return factor
+
+
+def make_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential average of a network's weights and buffers.
+
+    The decay rises as (1 + n) / (10 + n) to its value, so that short runs are not held to their random start.
+    """
+
+    def blend(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averages, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)
+
+    return AveragedModel(network, multi_avg_fn=torch.no_grad()(blend), use_buffers=True)

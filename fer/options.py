@@ -1,0 +1,152 @@
+"""Configuration dataclasses: declaring options, and building one from defaults, a YAML file and given values."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from fer.errors import ConfigError, unknown_name
+
+C = TypeVar("C")
+
+
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
+) -> Any:
+    """Declare one field of a command's configuration.
+
+    Args:
+        default: The field's value when nothing is given.
+        help: One line for `--help` and the README.
+        choices: The values allowed, for a text field; empty for free text.
+        low: The smallest number allowed.
+        high: The largest number allowed.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+
+
+def default_of(item: "Field[Any]") -> Any:
+    """Return a configuration field's default."""
+    assert item.default is not MISSING
+    return item.default
+
+
+def build(cls: type[C], given: Mapping[str, Any], *, file: str = "", yields_default: bool = False) -> C:
+    """Join defaults, a YAML file and given options into one checked configuration.
+
+    Args:
+        cls: The command's dataclass.
+        given: Options by name, as text or as the field's type.
+        file: A YAML file of the same keys; empty for none.
+        yields_default: A given value equal to the default gives way to the file's. `mlflow run` passes the
+            defaults of MLproject as if a person had typed them, so there only a differing value can override a file.
+
+    Raises:
+        ConfigError: An unknown key, a wrong type, a value out of range, or a file that is missing or no mapping.
+    """
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+    values = {key: _value(known, key, raw, f"in {file}") for key, raw in _read_yaml(file).items()}
+    for key, raw in given.items():
+        value = _value(known, key, raw, "")
+        if not (yields_default and key in values and value == default_of(known[key])):
+            values[key] = value
+    if file:
+        values["config"] = file
+    return cls(**values)
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    if not file:
+        return {}
+    path = Path(file).expanduser()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config {file!r}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {file!r} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config {file!r} is not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"config {file!r} must hold lines such as 'epochs: 30'")
+    return content
+
+
+def _value(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> Any:
+    """Check one value and return it in its field's type."""
+    if where and key == "config":
+        raise ConfigError(f"config {where}: a file cannot name another one")
+    if key not in known:
+        raise ConfigError(f"{unknown_name('option', key, known)} {where}".rstrip())
+    item = known[key]
+    try:
+        value = _PARSERS[item.type](raw)
+    except (TypeError, ValueError, OverflowError):
+        expected = _NAMES[item.type]
+        raise ConfigError(f"{key} {where}".rstrip() + f" must be {expected}, not {raw!r}") from None
+    choices = item.metadata["choices"]
+    if choices and value not in choices:
+        raise ConfigError(unknown_name(f"{key} {where}".rstrip(), value, choices))
+    low, high = item.metadata["low"], item.metadata["high"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and not low <= number <= high:
+            limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise ConfigError(f"{key} {where}".rstrip() + f" must be {limits}, not {raw}")
+    return value
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise TypeError
+    return raw
+
+
+def _integer(raw: Any) -> int:
+    if isinstance(raw, str) or (isinstance(raw, int) and not isinstance(raw, bool)):
+        return int(raw)
+    raise TypeError
+
+
+def _number(raw: Any) -> float:
+    # YAML 1.1 reads "1e-3" as text, so text that is a number counts as one.
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise TypeError
+    if not math.isfinite(value := float(raw)):
+        raise ValueError
+    return value
+
+
+def _boolean(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if _text(raw).lower() not in ("true", "false"):
+        raise ValueError
+    return bool(raw.lower() == "true")
+
+
+def _numbers(raw: Any) -> tuple[float, ...]:
+    if not isinstance(raw, str | list | tuple):
+        raise TypeError
+    items = [part for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
+    return tuple(_number(item) for item in items)
+
+
+_PARSERS: dict[Any, Any] = {
+    str: _text,
+    int: _integer,
+    float: _number,
+    bool: _boolean,
+    tuple[float, ...]: _numbers,
+}
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[float, ...]: "numbers joined by commas",
+}
