@@ -6,7 +6,7 @@ from fer.options import option
 
 DATA_ROOT = "folder of prepared data; empty: $FER_DATA, else ../datasets if it exists, else ./datasets"
 CONFIG = "YAML file with any of these options; what is given on the command line wins"
-DATASET = "one data set or several joined by '+': raf, kdef, wikimedia, drawn (= its three sets)"
+DATASET = "one data set or several joined by '+': raf, kdef, ferplus, wikimedia, drawn (its three sets)"
 DEVICE = "where to compute"
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -39,12 +39,6 @@ class Batches(Protocol):
         """Yield an epoch's batches from step `start` on."""
 
 
-class Objective(Protocol):
-    """What is minimised: `forward(images, labels) -> (loss, logs)`, around the `network` that is kept."""
-
-    network: nn.Module
-
-
 @dataclass
 class Progress:
     """Where training stands; part of every checkpoint.

@@ -27,6 +27,7 @@ class ImageFacts:
         height: Height in pixels as displayed.
         notes: What had to be converted, such as "CMYK" or "rotated by EXIF"; empty for plain RGB.
         black: Whether every pixel is (nearly) black, as in KDEF's stand-ins.
+        pixels: Hash of size and RGB pixels as displayed, the same for every encoding of one picture.
     """
 
     sha256: str
@@ -35,6 +36,7 @@ class ImageFacts:
     height: int
     notes: str
     black: bool
+    pixels: str
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -56,7 +58,8 @@ def inspect(path: Path) -> ImageFacts:
     content = path.read_bytes()
     black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8
     digest = hashlib.sha256(content).hexdigest()
-    return ImageFacts(digest, len(content), upright.width, upright.height, ", ".join(notes), black)
+    pixels = hashlib.sha256(f"{upright.size}".encode() + upright.tobytes()).hexdigest()
+    return ImageFacts(digest, len(content), upright.width, upright.height, ", ".join(notes), black, pixels)
 
 
 def _read(path: Path) -> tuple[Image.Image, list[str]]:

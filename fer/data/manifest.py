@@ -32,6 +32,7 @@ class ImageRow:
         height: Height in pixels as displayed.
         source_name: Place in the download.
         notes: What was repaired or converted.
+        votes: The annotators' votes, where the set has them; its own file says in which order.
     """
 
     path: str
@@ -46,6 +47,7 @@ class ImageRow:
     height: int
     source_name: str
     notes: str
+    votes: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from fer.data.threads import all_cores
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
 
 
@@ -121,7 +121,8 @@ def _fingerprint(dataset: DataSet, scan: Scan) -> str:
             state = f"{status.st_size} {status.st_mtime_ns}"
         except OSError:
             state = "missing"
-        content.update("\x1f".join([*map(str, astuple(candidate)), state]).encode() + b"\n")
+        known = [str(getattr(candidate, item.name)) for item in fields(Candidate) if item.compare]
+        content.update("\x1f".join([*known, state]).encode() + b"\n")
     return content.hexdigest()
 
 
@@ -159,34 +160,64 @@ def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
 
 
 def _copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageRow], list[tuple[str, str]]]:
-    """Check and copy every candidate into the draft, on all cores."""
-    rows: list[ImageRow] = []
+    """Copy every candidate into the draft and check it there, on all cores; remove again what is left out."""
     left_out = list(scan.left_out)
-    taken: set[str] = set()
+    claims: dict[str, Candidate] = {}
+    for candidate in scan.candidates:
+        if claims.setdefault(_place(candidate), candidate) is not candidate:
+            left_out.append((candidate.source_name, f"stands a second time as {candidate.name}"))
+    for folder in {(draft / place).parent for place in claims}:
+        folder.mkdir(parents=True)
+    checked: list[tuple[Candidate, ImageFacts]] = []
     with all_cores() as pool:
-        checked = pool.map(_check, (candidate.path for candidate in scan.candidates))
-        pairs = zip(scan.candidates, checked, strict=True)
-        for candidate, facts in tqdm(pairs, f"prepare {dataset.name}", len(scan.candidates), unit="image"):
-            place = _place(candidate)
+        found = pool.map(_copy_and_check, claims.values(), (draft / place for place in claims))
+        pairs = zip(claims.values(), found, strict=True)
+        for candidate, facts in tqdm(pairs, f"prepare {dataset.name}", len(claims), unit="image"):
             if isinstance(facts, str):
                 left_out.append((candidate.source_name, facts))
-            elif place in taken:
-                left_out.append((candidate.source_name, f"stands a second time as {candidate.name}"))
             else:
-                taken.add(place)
-                (draft / place).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(candidate.path, draft / place)
-                rows.append(_row(dataset, candidate, facts))
-    return rows, left_out
+                checked.append((candidate, facts))
+    if dataset.duplicates:
+        checked, copies = _without_copies(checked)
+        left_out += copies
+    kept = {_place(candidate) for candidate, _ in checked}
+    for place in claims.keys() - kept:
+        (draft / place).unlink(missing_ok=True)
+    return [_row(dataset, candidate, facts) for candidate, facts in checked], left_out
 
 
-def _check(path: Path) -> ImageFacts | str:
+def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
     """Return a picture's facts, or the reason to leave it out."""
     try:
-        facts = inspect(path)
+        if candidate.read:
+            target.write_bytes(candidate.read())
+        elif candidate.path.is_file():
+            shutil.copyfile(candidate.path, target)
+        facts = inspect(target)
     except UnusableImage as fault:
         return str(fault)
     return "entirely black" if facts.black else facts
+
+
+def _without_copies(
+    checked: list[tuple[Candidate, ImageFacts]],
+) -> tuple[list[tuple[Candidate, ImageFacts]], list[tuple[str, str]]]:
+    """Keep one of each group of pixel-identical pictures: in test if one is there, else in validation, else the first.
+
+    Returns:
+        What is kept, and (name, reason) of what is not.
+    """
+    rank = {"test": 0, "validation": 1, "train": 2}
+    first: dict[str, Candidate] = {}
+    for candidate, facts in sorted(checked, key=lambda pair: (rank[pair[0].split], pair[0].name)):
+        first.setdefault(facts.pixels, candidate)
+    kept = [(candidate, facts) for candidate, facts in checked if first[facts.pixels] is candidate]
+    copies = [
+        (candidate.source_name, f"the same pixels as a picture in {first[facts.pixels].split}")
+        for candidate, facts in checked
+        if first[facts.pixels] is not candidate
+    ]
+    return kept, copies
 
 
 def _place(candidate: Candidate) -> str:
@@ -211,6 +242,7 @@ def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
         height=facts.height,
         source_name=candidate.source_name,
         notes=notes,
+        votes=candidate.votes,
     )
 
 

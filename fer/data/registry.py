@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fer.data.ferplus import FERPLUS
 from fer.data.kdef import KDEF
 from fer.data.places import manifest_path, prepared_names
 from fer.data.raf import RAF
@@ -32,7 +33,7 @@ def _drawn(real: DataSet) -> DataSet:
 
 
 DATASETS: dict[str, DataSet] = {
-    item.name: item for item in (RAF, KDEF, WIKIMEDIA, _drawn(RAF), _drawn(KDEF), _drawn(WIKIMEDIA))
+    item.name: item for item in (RAF, KDEF, FERPLUS, WIKIMEDIA, _drawn(RAF), _drawn(KDEF), _drawn(WIKIMEDIA))
 }
 
 ALIASES: dict[str, tuple[str, ...]] = {

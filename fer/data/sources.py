@@ -19,6 +19,8 @@ class Candidate:
         angle: Camera angle, if known.
         session: Recording session, if known.
         notes: What was repaired.
+        votes: The annotators' votes, where the set has them.
+        read: Returns the picture's file content where `path` holds many pictures; None where it is the picture.
     """
 
     path: Path
@@ -30,6 +32,8 @@ class Candidate:
     angle: str = ""
     session: str = ""
     notes: str = ""
+    votes: str = ""
+    read: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -56,6 +60,7 @@ class DataSet:
         known_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
         has_train: Whether it has training images; else it is a test set.
         person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
+        duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
     """
 
@@ -70,4 +75,5 @@ class DataSet:
     known_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     has_train: bool = True
     person_split: bool = False
+    duplicates: bool = False
     drawn: bool = False
