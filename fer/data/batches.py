@@ -102,7 +102,7 @@ class TrainingBatches:
         pool: The images.
         members: Places in the pool to train on, int64 `(N,)`.
         image_size: Side of the network's input.
-        batch_size: Images per batch. An incomplete last batch is dropped; its images come first-hand next epoch.
+        batch_size: Images per batch. An incomplete last batch is dropped; every epoch has an order of its own.
         seed: Seed of order and changes.
         strengths: How far images are changed.
     """

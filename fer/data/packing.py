@@ -1,5 +1,6 @@
 """A prepared set decoded once into a memory-mapped uint8 array, so that training never touches an image file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from fer.data.images import UnusableImage, read_rgb
 from fer.data.manifest import Manifest
-from fer.data.places import locked
+from fer.data.places import full_disk_said, locked
 from fer.data.threads import all_cores
 from fer.errors import DataError
 
@@ -62,7 +63,6 @@ def _remove_outdated(folder: Path, manifest: Manifest) -> None:
 def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
     partial = path.with_suffix(".partial")
     shape = (len(manifest.images), side, side, 3)
-    array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
 
     def decode(index: int) -> None:
         place = root / manifest.images[index].path
@@ -73,11 +73,15 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
         array[index] = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
     try:
-        with all_cores() as pool:
+        with full_disk_said(root), all_cores() as pool:
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            with partial.open("r+b") as file:
+                # Writing to a mapped page without room behind it would kill the process, without a word.
+                os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
             done = pool.map(decode, range(len(manifest.images)))
             for _ in tqdm(done, f"pack {manifest.dataset} at {side} px", len(manifest.images), unit="image"):
                 pass
-        array.flush()
+            array.flush()
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

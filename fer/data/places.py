@@ -1,11 +1,14 @@
 """Where prepared data lie, and the lock that lets one process at a time change a set."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
+
+from fer.errors import DataError
 
 
 def data_root(option: str = "") -> Path:
@@ -39,3 +42,18 @@ def locked(root: Path, dataset: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{dataset}.lock"):
         yield
+
+
+@contextmanager
+def full_disk_said(root: Path) -> Iterator[None]:
+    """Turn a full disk into one sentence.
+
+    Raises:
+        DataError: No space is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(f"no space left under {root}: nothing half-written was kept") from None

@@ -1,13 +1,10 @@
 """From a download to the common tree: check every picture, copy it, write the manifest. The manifest comes last."""
 
-import errno
 import hashlib
 import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from tqdm import tqdm
 
 from fer.data.images import ImageFacts, UnusableImage, inspect
 from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
-from fer.data.places import locked, manifest_path, summary_path
+from fer.data.places import full_disk_said, locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.data.threads import all_cores
 from fer.errors import DataError
@@ -76,7 +73,7 @@ def prepare(dataset: DataSet, source: Path, root: Path) -> Prepared:
     with locked(root, dataset.name):
         if done := load_prepared(dataset, root, fingerprint):
             return done
-        with _one_sentence_when_full(root):
+        with full_disk_said(root):
             return _prepare(dataset, source, root, scan, fingerprint)
 
 
@@ -256,13 +253,3 @@ def _differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:
             if found != known:
                 sentences.append(f"{part} {expression}: {found} of {known}")
     return tuple(sentences)
-
-
-@contextmanager
-def _one_sentence_when_full(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(f"no space left under {root}: nothing was kept of this preparation") from None

@@ -1,3 +1,5 @@
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,3 +94,15 @@ def test_a_picture_that_cannot_be_read_is_named_and_no_pack_stays(own: tuple[Pat
         pack(manifest, root, 24)
     assert str(path) in str(caught.value)
     assert packs(root) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(prepared, tmp_path, monkeypatch):
+    root, sets = prepared
+
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="no space left"):
+        pack(sets["raf"].manifest, root, 31)
+    assert not [path for path in (root / "packed").iterdir() if "-31" in path.name]
