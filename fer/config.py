@@ -27,7 +27,7 @@ class PrepareConfig:
     """Bring a data set into the common tree, check it and write its manifest."""
 
     dataset: str = option("drawn", DATASET)
-    source: str = option("", "the download's folder; empty: the data set's usual places")
+    source: str = option("", "the download, a folder or a zip or tar archive; empty: the data set's usual places")
     data_root: str = option("", DATA_ROOT)
     scale: float = option(1.0, "for the drawn set: how many faces, as a multiple of the demo's", low=0.01, high=100)
     config: str = option("", CONFIG)

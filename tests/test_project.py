@@ -141,6 +141,9 @@ def test_finetune_logs_trains_evaluates_and_registers(trained):
         assert f"{dataset}/accuracy/fear" in run.data.metrics
     assert 139 <= run.data.metrics["kdef/images"] <= 140, "the model saw KDEF, so only its test people count"
     assert run.data.tags["kdef.part"] == "test"
+    groups = [run.data.metrics[f"kdef/{group}/images"] for group in ("frontal", "half-profile", "full-profile")]
+    assert groups[0] == 28
+    assert sum(groups) == run.data.metrics["kdef/images"]
     each = [point.value for point in trained.client.get_metric_history(run.info.run_id, "raf/test_each_epoch/accuracy")]
     assert run.data.metrics["raf/test_best/accuracy"] == max(each)
     artifacts = {item.path for item in trained.client.list_artifacts(run.info.run_id)}

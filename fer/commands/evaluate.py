@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.commands.evaluation import evaluate_sets, log_evaluations
+from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
 from fer.commands.precision import use_bf16
 from fer.config import EvaluateConfig
 from fer.data.places import data_root
@@ -52,7 +52,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         if not found:
             raise DataError(f"none of {', '.join(dataset.name for dataset in sets)} has test images")
         log_evaluations(run, found, root, fetched.model_id)
-        reports = {name: evaluation.report for name, evaluation in found.items()}
+        reports = table_reports(found)
         table = text_table({config.model: reports})
         run.text(table + "\n", "table.txt")
     print(f"\n{table}\n\n{run.where()}")

@@ -33,6 +33,7 @@ class Evaluation:
         manifest: The tested images.
         probabilities: float64 `(N, 7)`, in the manifest's order.
         report: What they are worth.
+        groups: The same by camera angle, for sets that tell it.
     """
 
     dataset: DataSet
@@ -40,6 +41,7 @@ class Evaluation:
     manifest: Manifest
     probabilities: NDArray[np.float64]
     report: Report
+    groups: dict[str, Report]
 
 
 def testable(dataset: DataSet, manifest: Manifest, trained_on: Sequence[str]) -> tuple[str, Manifest]:
@@ -84,8 +86,27 @@ def evaluate_sets(
         members = pool.indices("test") if part == "test" else torch.arange(len(pool.rows))
         scores = probabilities(classifier, pool, members, classifier.spec.image_size, batch_size, bf16)
         labels = pool.labels[members].numpy()
-        found[dataset.name] = Evaluation(dataset, part, tested, scores, report(labels, scores))
+        groups = by_angle(dataset, tested, labels, scores)
+        found[dataset.name] = Evaluation(dataset, part, tested, scores, report(labels, scores), groups)
     return found
+
+
+def by_angle(
+    dataset: DataSet, tested: Manifest, labels: NDArray[np.int64], scores: NDArray[np.float64]
+) -> dict[str, Report]:
+    """Return a report for every group of camera angles that occurs, such as `frontal`; none for sets without angles."""
+    angles = np.array([dataset.angle_groups.get(row.angle, "") for row in tested.images])
+    present = [group for group in dict.fromkeys(dataset.angle_groups.values()) if (angles == group).any()]
+    return {group: report(labels[angles == group], scores[angles == group]) for group in present}
+
+
+def table_reports(found: Mapping[str, Evaluation]) -> dict[str, Report]:
+    """Return the reports of sets and of their groups, named as in metrics: `kdef`, `kdef/frontal`."""
+    rows: dict[str, Report] = {}
+    for name, evaluation in found.items():
+        rows[name] = evaluation.report
+        rows |= {f"{name}/{group}": part for group, part in evaluation.groups.items()}
+    return rows
 
 
 def open_pool(sets: Sequence[tuple[DataSet, Manifest]], root: Path, image_size: int, device: torch.device) -> ImagePool:
@@ -100,7 +121,11 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
     """Log every set's figures, plots and answers; figures are tied to the logged model where there is one."""
     for name, evaluation in found.items():
         result, folder = evaluation.report, f"evaluation/{name}"
-        figures = {f"{name}/{key}": value for key, value in result.scalars().items()}
+        figures = {
+            f"{place}/{key}": value
+            for place, part in table_reports({name: evaluation}).items()
+            for key, value in part.scalars().items()
+        }
         handle = run.dataset(evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         if model_id:
             run.model_metrics(figures, model_id, handle)
@@ -108,6 +133,8 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
             run.metrics(figures)
         run.tags({f"{name}.part": evaluation.part, f"{name}.tested_digest": evaluation.manifest.digest})
         run.json(result.to_dict(), f"{folder}/report.json")
+        for group, part in evaluation.groups.items():
+            run.json(part.to_dict(), f"{folder}/report-{group}.json")
         run.text(confusion_csv(result), f"{folder}/confusion.csv")
         run.text(predictions_csv(evaluation), f"{folder}/predictions.csv")
         title = f"{evaluation.dataset.title}, {evaluation.part} set"

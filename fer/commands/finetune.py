@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool
+from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool, table_reports
 from fer.commands.finetune_plan import Plan, continued, find_checkpoint, make_plan
 from fer.commands.precision import use_bf16
 from fer.commands.prepare import ensure_prepared
@@ -208,7 +208,7 @@ class _Finetuning:
         device = self.plan.device
         found = evaluate_sets(classifier.to(device), sets, root, device, EVALUATION_BATCH, bf16)
         log_evaluations(run, found, root, model_id)
-        reports = {name: evaluation.report for name, evaluation in found.items()}
+        reports = table_reports(found)
         run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
         registration = None
         if self.plan.registered_name:

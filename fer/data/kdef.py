@@ -7,7 +7,7 @@ A or B, sex F or M, person 01-35, expression, angle (FL full left, HL half left,
 import re
 from pathlib import Path
 
-from fer.data.sources import Candidate, DataSet, Scan
+from fer.data.sources import Candidate, DataSet, Scan, tree_of_2021
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
@@ -46,19 +46,20 @@ def scan(source: Path) -> Scan:
     """Read KDEF's folders.
 
     Args:
-        source: `KDEF_and_AKDEF`, its folder `KDEF`, or one that holds the former. The averages of `AKDEF` show every
-            person at once and are never read.
+        source: `KDEF_and_AKDEF`, its folder `KDEF`, one that holds the former, or a tree that the 2021 project
+            prepared. The averages of `AKDEF` show every person at once and are never read.
 
     Raises:
         DataError: The folder holds no picture named as KDEF's are.
     """
     bases = (source / "KDEF_and_AKDEF" / "KDEF", source / "KDEF", source)
     base = next((folder for folder in bases if any(folder.glob("[AB][FM][0-9][0-9]/*"))), None)
-    if base is None:
+    files = sorted(base.glob("[AB][FM][0-9][0-9]/*")) if base else [path for path, *_ in tree_of_2021(source, "kdef")]
+    if not files:
         raise DataError(f"{source} is not KDEF: it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG")
     found = Scan()
-    for path in sorted(base.glob("[AB][FM][0-9][0-9]/*")):
-        source_name = path.relative_to(base).as_posix()
+    for path in files:
+        source_name = path.relative_to(base or source).as_posix()
         if path.name.endswith("~"):
             continue
         if candidate := _candidate(path, source_name):
@@ -99,4 +100,5 @@ KDEF = DataSet(
         "test": dict.fromkeys(EXPRESSIONS, 14 * 10),
     },
     person_split=True,
+    angle_groups=ANGLE_GROUP,
 )

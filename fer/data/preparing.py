@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from fer.data.images import ImageFacts, UnusableImage, inspect
-from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
+from fer.data.archives import unpack
+from fer.data.checking import copy_checked
+from fer.data.manifest import Manifest, person_overlap, read_manifest
 from fer.data.places import full_disk_said, locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
-from fer.data.threads import all_cores
 from fer.errors import DataError
-from fer.expressions import EXPRESSIONS, code_of
+from fer.expressions import EXPRESSIONS
 
 VERSION = 2
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
@@ -61,20 +58,24 @@ def prepare(dataset: DataSet, source: Path, root: Path) -> Prepared:
 
     Args:
         dataset: What to prepare.
-        source: The download's folder.
+        source: The download: a folder, or a zip or tar archive of one.
         root: The data root.
 
     Raises:
         DataError: The download is not this set's, holds no usable picture, or the disk is full.
     """
-    scan = dataset.scan(source)
-    fingerprint = _fingerprint(dataset, scan)
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root, dataset.name):
+    packed = source.is_file()
+    scan = Scan() if packed else dataset.scan(source)
+    fingerprint = _archive_fingerprint(dataset, source) if packed else _fingerprint(dataset, scan)
+    with locked(root, dataset.name), full_disk_said(root):
         if done := load_prepared(dataset, root, fingerprint):
             return done
-        with full_disk_said(root):
+        if not packed:
             return _prepare(dataset, source, root, scan, fingerprint)
+        with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-unpacked-", dir=root) as folder:
+            unpack(source, Path(folder))
+            return _prepare(dataset, source, root, _scan_unpacked(dataset, source, Path(folder)), fingerprint)
 
 
 def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepared | None:
@@ -123,10 +124,28 @@ def _fingerprint(dataset: DataSet, scan: Scan) -> str:
     return content.hexdigest()
 
 
+def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:
+    """Read an unpacked archive, below the folders it may have been packed with."""
+    while True:
+        try:
+            return dataset.scan(folder)
+        except DataError as error:
+            inside = [path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX"]
+            if len(inside) != 1:
+                raise DataError(f"the archive {archive}: {str(error).replace(str(folder), 'it')}") from None
+            folder = inside[0]
+
+
+def _archive_fingerprint(dataset: DataSet, archive: Path) -> str:
+    status = archive.stat()
+    state = f"{VERSION} {dataset.name} {archive.name} {status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
 def _prepare(dataset: DataSet, source: Path, root: Path, scan: Scan, fingerprint: str) -> Prepared:
     with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
         draft = Path(name)
-        rows, left_out = _copy_checked(dataset, scan, draft)
+        rows, left_out = copy_checked(dataset, scan, draft)
         if not rows:
             fault = f"; the first fault: {left_out[0][0]}: {left_out[0][1]}" if left_out else ""
             raise DataError(f"{source} holds no usable picture of {dataset.title}{fault}")
@@ -154,93 +173,6 @@ def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
         if (draft / part).exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             (draft / part).rename(place)
-
-
-def _copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageRow], list[tuple[str, str]]]:
-    """Copy every candidate into the draft and check it there, on all cores; remove again what is left out."""
-    left_out = list(scan.left_out)
-    claims: dict[str, Candidate] = {}
-    for candidate in scan.candidates:
-        if claims.setdefault(_place(candidate), candidate) is not candidate:
-            left_out.append((candidate.source_name, f"stands a second time as {candidate.name}"))
-    for folder in {(draft / place).parent for place in claims}:
-        folder.mkdir(parents=True)
-    checked: list[tuple[Candidate, ImageFacts]] = []
-    with all_cores() as pool:
-        found = pool.map(_copy_and_check, claims.values(), (draft / place for place in claims))
-        pairs = zip(claims.values(), found, strict=True)
-        for candidate, facts in tqdm(pairs, f"prepare {dataset.name}", len(claims), unit="image"):
-            if isinstance(facts, str):
-                left_out.append((candidate.source_name, facts))
-            else:
-                checked.append((candidate, facts))
-    if dataset.duplicates:
-        checked, copies = _without_copies(checked)
-        left_out += copies
-    kept = {_place(candidate) for candidate, _ in checked}
-    for place in claims.keys() - kept:
-        (draft / place).unlink(missing_ok=True)
-    return [_row(dataset, candidate, facts) for candidate, facts in checked], left_out
-
-
-def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
-    """Return a picture's facts, or the reason to leave it out."""
-    try:
-        if candidate.read:
-            target.write_bytes(candidate.read())
-        elif candidate.path.is_file():
-            shutil.copyfile(candidate.path, target)
-        facts = inspect(target)
-    except UnusableImage as fault:
-        return str(fault)
-    return "entirely black" if facts.black else facts
-
-
-def _without_copies(
-    checked: list[tuple[Candidate, ImageFacts]],
-) -> tuple[list[tuple[Candidate, ImageFacts]], list[tuple[str, str]]]:
-    """Keep one of each group of pixel-identical pictures: in test if one is there, else in validation, else the first.
-
-    Returns:
-        What is kept, and (name, reason) of what is not.
-    """
-    rank = {"test": 0, "validation": 1, "train": 2}
-    first: dict[str, Candidate] = {}
-    for candidate, facts in sorted(checked, key=lambda pair: (rank[pair[0].split], pair[0].name)):
-        first.setdefault(facts.pixels, candidate)
-    kept = [(candidate, facts) for candidate, facts in checked if first[facts.pixels] is candidate]
-    copies = [
-        (candidate.source_name, f"the same pixels as a picture in {first[facts.pixels].split}")
-        for candidate, facts in checked
-        if first[facts.pixels] is not candidate
-    ]
-    return kept, copies
-
-
-def _place(candidate: Candidate) -> str:
-    """Return a picture's place inside the draft."""
-    part = "test" if candidate.split == "test" else "train"
-    return f"{part}/{code_of(candidate.expression)}/{candidate.name}"
-
-
-def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
-    part, rest = _place(candidate).split("/", 1)
-    notes = ", ".join(note for note in (candidate.notes, facts.notes) if note)
-    return ImageRow(
-        path=f"{part}/{dataset.name}/{rest}",
-        expression=candidate.expression,
-        split=candidate.split,
-        person=candidate.person,
-        angle=candidate.angle,
-        session=candidate.session,
-        sha256=facts.sha256,
-        bytes=facts.bytes,
-        width=facts.width,
-        height=facts.height,
-        source_name=candidate.source_name,
-        notes=notes,
-        votes=candidate.votes,
-    )
 
 
 def _differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:

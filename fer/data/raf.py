@@ -7,7 +7,7 @@ CVPR 2017.
 from pathlib import Path
 
 from fer.data.manifest import validation_names
-from fer.data.sources import Candidate, DataSet, Scan
+from fer.data.sources import Candidate, DataSet, Scan, tree_of_2021
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 
@@ -22,14 +22,14 @@ def scan(source: Path) -> Scan:
     """Read RAF's label file.
 
     Args:
-        source: The folder `basic`, or one that holds it.
+        source: The folder `basic`, one that holds it, or a tree that the 2021 project prepared.
 
     Raises:
         DataError: The folder has no label file, or a line of it cannot be read.
     """
     base = next((folder for folder in (source, source / "basic") if (folder / LABELS).is_file()), None)
     if base is None:
-        raise DataError(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
+        return _scan_tree(source)
     labels = _read_labels(base / LABELS)
     names = [(name, expression) for name, expression in labels.items() if name.startswith("train")]
     validation = validation_names(names)
@@ -38,6 +38,23 @@ def scan(source: Path) -> Scan:
         aligned = IMAGES / f"{Path(name).stem}_aligned.jpg"
         split = "validation" if name in validation else name.split("_")[0]
         found.candidates.append(Candidate(base / aligned, expression, split, aligned.name, aligned.as_posix()))
+    return found
+
+
+def _scan_tree(source: Path) -> Scan:
+    """Read a tree of 2021, whose folders tell split and expression."""
+    tree = tree_of_2021(source, "raf_basic")
+    if not tree:
+        if any((folder / IMAGES).is_dir() for folder in (source, source / "basic")):
+            raise DataError(f"{source} looks like RAF's 'basic' without 'EmoLabel': it has no {LABELS}")
+        raise DataError(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
+    labelled = [(path.name.replace("_aligned", ""), name_of(code)) for path, part, code in tree if part == "train"]
+    validation = validation_names(labelled)
+    found = Scan()
+    for path, part, code in tree:
+        split = "validation" if path.name.replace("_aligned", "") in validation else part
+        source_name = path.relative_to(source).as_posix()
+        found.candidates.append(Candidate(path, name_of(code), split, path.name, source_name))
     return found
 
 

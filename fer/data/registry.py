@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fer.data.archives import is_archive
 from fer.data.ferplus import FERPLUS
 from fer.data.kdef import KDEF
 from fer.data.places import manifest_path, prepared_names
@@ -79,15 +80,15 @@ def resolve_prepared(names: str, root: Path) -> list[DataSet]:
 
 
 def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
-    """Return the download's folder: the option, else the first of the usual places that exists, else None.
+    """Return the download, a folder or an archive: the option, else the first usual place that exists, else None.
 
     Raises:
-        DataError: The option names no folder.
+        DataError: The option names neither.
     """
     if option:
         source = Path(option).expanduser().resolve()
-        if not source.is_dir():
-            raise DataError(f"source {option!r} is no folder")
+        if not source.is_dir() and not is_archive(source):
+            raise DataError(f"source {option!r} is neither a folder nor a zip or tar archive")
         return source
     return next((place for place in dataset.places(root) if place.is_dir()), None)
 

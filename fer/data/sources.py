@@ -44,6 +44,21 @@ class Scan:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
+def tree_of_2021(source: Path, name: str) -> list[tuple[Path, str, int]]:
+    """Return (file, `train` or `test`, code) of every picture in a tree the 2021 project prepared.
+
+    Args:
+        source: The folder that holds `train` and `test`.
+        name: The set's name in 2021, such as `raf_basic`.
+    """
+    found = []
+    for part in ("train", "test"):
+        for code in range(1, 8):
+            files = sorted((source / part / name / str(code)).glob("*"))
+            found += [(path, part, code) for path in files if not path.name.endswith("~")]
+    return found
+
+
 @dataclass(frozen=True)
 class DataSet:
     """A data set the project can prepare.
@@ -60,6 +75,7 @@ class DataSet:
         known_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
         has_train: Whether it has training images; else it is a test set.
         person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
+        angle_groups: Name of the group each camera angle belongs to; empty for sets without angles.
         duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
     """
@@ -75,5 +91,6 @@ class DataSet:
     known_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     has_train: bool = True
     person_split: bool = False
+    angle_groups: Mapping[str, str] = field(default_factory=dict)
     duplicates: bool = False
     drawn: bool = False

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from fer.data import preparing
+from fer.data import checking, preparing
 from fer.data.kdef import KDEF
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.places import manifest_path, summary_path
@@ -313,7 +313,7 @@ def at_the_fifth_copy(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> 
             raise fault
         copyfile(source, place)
 
-    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
+    monkeypatch.setattr(checking.shutil, "copyfile", copy)
 
 
 def at_the_manifest(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
@@ -387,7 +387,7 @@ def test_an_interruption_does_not_wait_for_every_picture(
     raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspected = Counter[str]()
-    real = preparing.inspect
+    real = checking.inspect
 
     def inspect(path: Path) -> object:
         inspected["all"] += 1
@@ -396,8 +396,8 @@ def test_an_interruption_does_not_wait_for_every_picture(
     def copy(source: Path, place: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparing, "inspect", inspect)
-    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
+    monkeypatch.setattr(checking, "inspect", inspect)
+    monkeypatch.setattr(checking.shutil, "copyfile", copy)
     with pytest.raises(KeyboardInterrupt):
         prepare(KDEF, raw_trees / "kdef", tmp_path / "data")
     assert inspected["all"] < 280

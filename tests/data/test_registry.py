@@ -101,7 +101,7 @@ def test_the_source_option_wins_and_must_be_a_folder(tmp_path: Path, monkeypatch
     assert find_source(DATASETS["kdef"], str(tmp_path / "mine"), tmp_path) == tmp_path / "mine"
     assert find_source(DATASETS["kdef"], "~/mine", tmp_path) == tmp_path / "mine"
     for option in ("nowhere", str(tmp_path / "file")):
-        with pytest.raises(DataError, match="is no folder"):
+        with pytest.raises(DataError, match="neither a folder nor a zip or tar archive"):
             find_source(DATASETS["kdef"], option, tmp_path)
 
 
