@@ -114,6 +114,8 @@ def test_prepare_is_tracked_with_manifest_digest_and_counts(prepared):
     run = prepared.last_run("prepare")
     assert run.info.status == "FINISHED"
     assert run.data.metrics["wikimedia/images/test/fear"] == 2
+    assert run.data.metrics["wikimedia/left_out"] == 0
+    assert run.data.metrics["wikimedia/repaired"] > 0
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("wikimedia", run.data.tags["wikimedia.digest"])
     names = {item.path for item in prepared.client.list_artifacts(run.info.run_id, "manifests/wikimedia")}
@@ -142,6 +144,7 @@ def test_finetune_logs_trains_evaluates_and_registers(trained):
     assert 139 <= run.data.metrics["kdef/images"] <= 140, "the model saw KDEF, so only its test people count"
     assert run.data.tags["kdef.part"] == "test"
     groups = [run.data.metrics[f"kdef/{group}/images"] for group in ("frontal", "half-profile", "full-profile")]
+    assert (run.data.metrics["kdef/left_out"], run.data.metrics["kdef/repaired"]) == (1, 1)
     assert groups[0] == 28
     assert sum(groups) == run.data.metrics["kdef/images"]
     each = [point.value for point in trained.client.get_metric_history(run.info.run_id, "raf/test_each_epoch/accuracy")]

@@ -14,6 +14,7 @@ from fer.data.batches import ImagePool
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
 from fer.data.places import manifest_path
+from fer.data.preparing import preparation_counts
 from fer.data.sources import DataSet
 from fer.expressions import EXPRESSIONS
 from fer.figures import confusion_figure, reliability_figure
@@ -131,6 +132,7 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
             run.model_metrics(figures, model_id, handle)
         else:
             run.metrics(figures)
+        run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
         run.tags({f"{name}.part": evaluation.part, f"{name}.tested_digest": evaluation.manifest.digest})
         run.json(result.to_dict(), f"{folder}/report.json")
         for group, part in evaluation.groups.items():

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,9 +70,19 @@ def run(config: FinetuneConfig, stage: str = "") -> FinetuneResult:
         ModelError: Starting weights or checkpoint cannot be used.
         Interrupted: A signal came; the checkpoint is saved.
     """
-    checkpoint = find_checkpoint(config)
-    if checkpoint:
-        config = continued(config, checkpoint)
+    with tempfile.TemporaryDirectory() as downloads:
+        checkpoint = find_checkpoint(config, Path(downloads))
+        result, shown = _tracked_training(continued(config, checkpoint) if checkpoint else config, stage, checkpoint)
+    print(f"\n{text_table({shown: result.reports})}\n")
+    if result.registration:
+        print(f"registered {result.registration.name} {result.registration.version}: {result.registration.message}")
+    if not stage:
+        print(result.where)
+    return result
+
+
+def _tracked_training(config: FinetuneConfig, stage: str, checkpoint: Path | None) -> tuple[FinetuneResult, str]:
+    """Return the result and the name of the run it was made in."""
     plan = make_plan(config)
     shown = stage or f"{config.arch} {plan.init} {config.dataset}"
     with tracked("finetune", config, shown, plan.derived()) as run:
@@ -85,12 +96,7 @@ def run(config: FinetuneConfig, stage: str = "") -> FinetuneResult:
                 if kept.is_file():
                     run.file(kept, "checkpoints")
     shutil.rmtree(folder)
-    print(f"\n{text_table({shown: result.reports})}\n")
-    if result.registration:
-        print(f"registered {result.registration.name} {result.registration.version}: {result.registration.message}")
-    if not stage:
-        print(result.where)
-    return result
+    return result, shown
 
 
 class _Finetuning:

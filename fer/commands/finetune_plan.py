@@ -1,6 +1,5 @@
 """What a `finetune` configuration means on this machine, and what of it must be refused before a run begins."""
 
-import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -112,10 +111,14 @@ def _training_sets(option: str) -> list[DataSet]:
     return chosen
 
 
-def find_checkpoint(config: FinetuneConfig) -> Path | None:
-    """Return a copy of the checkpoint to continue from, or None for a fresh start.
+def find_checkpoint(config: FinetuneConfig, downloads: Path) -> Path | None:
+    """Return the checkpoint to continue from, or None for a fresh start.
 
-    The caller removes the copy's folder. A run that was killed outright has its checkpoint in the output folder only.
+    A run that was killed outright has its checkpoint in the output folder only.
+
+    Args:
+        config: The configuration; its `resume` is a run's id or a file.
+        downloads: Folder for a checkpoint that only the tracking server has.
 
     Raises:
         ModelError: There is none.
@@ -126,7 +129,7 @@ def find_checkpoint(config: FinetuneConfig) -> Path | None:
     for path in (Path(config.resume).expanduser(), local):
         if path.is_file():
             return path
-    return fetch_file(config.resume, f"checkpoints/{LAST}", Path(tempfile.mkdtemp(prefix="fer-resume-")))
+    return fetch_file(config.resume, f"checkpoints/{LAST}", downloads)
 
 
 def continued(config: FinetuneConfig, checkpoint: Path) -> FinetuneConfig:

@@ -8,7 +8,7 @@ from fer.data import drawn
 from fer.data.images import read_rgb
 from fer.data.manifest import Manifest
 from fer.data.places import data_root, manifest_path, summary_path
-from fer.data.preparing import Prepared, load_prepared, prepare
+from fer.data.preparing import Prepared, load_prepared, preparation_counts, prepare
 from fer.data.registry import DRAWN_FOLDER, absent, find_source, resolve
 from fer.data.sources import DataSet
 from fer.errors import ConfigError
@@ -107,7 +107,8 @@ def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> N
         for split, counts in manifest.counts().items()
         for expression, count in counts.items()
     }
-    run.metrics({**figures, f"{name}/images": len(manifest.images), f"{name}/left_out": len(prepared.left_out)})
+    run.metrics({**figures, f"{name}/images": len(manifest.images)})
+    run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
     run.tags({f"{name}.digest": manifest.digest, f"{name}.terms": dataset.terms or "free"})
     if dataset.showable:
         run.figure(_sheet(manifest, root, dataset.title), f"contact_sheets/{name}.png")

@@ -103,6 +103,12 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepar
     return Prepared(manifest, stored["source"], left_out, tuple(stored["count_differences"]), reused=True)
 
 
+def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
+    """Return how many pictures of a prepared set were `left_out` and how many `repaired` or converted."""
+    stored = json.loads(summary_path(root, dataset).read_text(encoding="utf-8"))
+    return {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
+
+
 def _same_size(path: Path, size: int) -> bool:
     try:
         return path.stat().st_size == size

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from fer import serving
-from fer.errors import ModelError
+from fer.errors import ModelError, unknown_name
 from fer.expressions import EXPRESSIONS
 from fer.tracking import store
 
@@ -162,8 +162,18 @@ def fetch_model(address: str, folder: Path) -> FetchedModel:
         model_id, run_id, exact = _locate(address)
         path = mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(folder))
     except (MlflowException, OSError) as error:
-        raise ModelError(f"there is no model at {address}: {' '.join(str(error).split())[:160]}") from None
+        hint = _nearest(address) or " ".join(str(error).split())[:160]
+        raise ModelError(f"there is no model at {address}: {hint}") from None
     return FetchedModel(Path(path), model_id, run_id)
+
+
+def _nearest(address: str) -> str:
+    """Return what was probably meant where an address names a registered model that does not exist; else nothing."""
+    name = address.removeprefix("models:/").split("@")[0].split("/")[0]
+    names = [model.name for model in mlflow.MlflowClient().search_registered_models()]
+    if not address.startswith("models:/") or name in names or not names:
+        return ""
+    return unknown_name("registered model", name, names)
 
 
 def _locate(address: str) -> tuple[str, str, str]:

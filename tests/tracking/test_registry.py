@@ -119,6 +119,12 @@ def test_a_model_that_is_not_there_is_one_sentence(client, tmp_path, address):
     assert "\n" not in str(error.value)
 
 
+def test_a_misspelt_model_is_answered_with_the_nearest_name(logged, tmp_path):
+    register("fer-demo", logged[1], 0.5, TAGS, promote=False)
+    with pytest.raises(ModelError, match="did you mean 'fer-demo'"):
+        fetch_model("models:/fer-dmeo@champion", tmp_path)
+
+
 def test_the_champion_moves_only_on_a_better_score_measured_alike(client, logged):
     def champion() -> str:
         return str(client.get_model_version_by_alias("fer-demo", "champion").version)
