@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -145,9 +145,7 @@ class _Finetuning:
         loaded = start_from(classifier := Classifier(spec), self.plan.init)
         print(loaded)
         self.tracked_run.tags({"weights.loaded": str(loaded)})
-        classifier.spec = ModelSpec(
-            **{**vars(spec), "terms": tuple(terms + ([loaded.terms] if loaded.terms else []))}
-        )  # fmt: skip
+        classifier.spec = replace(spec, terms=tuple(terms + ([loaded.terms] if loaded.terms else [])))
         return classifier
 
     def _class_weights(self) -> Tensor | None:
