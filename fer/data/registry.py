@@ -21,7 +21,7 @@ def _drawn(real: DataSet) -> DataSet:
     return replace(
         real,
         name=f"drawn-{real.name}",
-        title=f"the drawn set in {real.title}'s layout",
+        title=f"drawn faces laid out as {real.title}",
         places=lambda root: (root / DRAWN_FOLDER / real.name,),
         obtain="run prepare with dataset=drawn",
         terms="",
