@@ -30,16 +30,16 @@ class Settings:
 
     epochs: int
     lr: float
-    optimizer: str = "adamw"
-    weight_decay: float = 0.05
-    momentum: float = 0.9
-    warmup_epochs: float = 1.0
-    ema: float = 0.0
-    patience: int = 0
-    selection: str = "accuracy"
-    device: str = "auto"
-    bf16: bool = False
-    seed: int = 0
+    optimizer: str
+    weight_decay: float
+    momentum: float
+    warmup_epochs: float
+    ema: float
+    patience: int
+    selection: str
+    device: str
+    bf16: bool
+    seed: int
 
 
 def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:

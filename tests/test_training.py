@@ -2,6 +2,7 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,7 +89,11 @@ def validate(network: nn.Module, epoch: int) -> dict[str, float]:
 
 
 def settings(**changes: object) -> Settings:
-    return Settings(**{"epochs": 3, "lr": 0.01, "device": "cpu", **changes})  # type: ignore[arg-type]
+    plain = Settings(
+        epochs=3, lr=0.01, optimizer="adamw", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,
+        selection="accuracy", device="cpu", bf16=False, seed=0,
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def weights(path: os.PathLike[str]) -> dict[str, torch.Tensor]:
