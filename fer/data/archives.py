@@ -1,40 +1,114 @@
 """Downloads that are still packed."""
 
+import errno
+import lzma
+import os
+import shutil
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from fer.data.places import printable
 from fer.errors import DataError
+
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError)
+"""What Python's readers raise on broken content; a KeyError is a link to a member that does not exist."""
+BAD_CONTENT = (errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+"""What the system says of a place before an archive's beginning, and of names that cannot stand beside each other."""
+
+
+class NotHere(DataError):
+    """A folder is not the data set's at all; of an unpacked archive, one further down may be."""
 
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip or tar archive, by its content."""
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    try:
+        return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    except (EOFError, zlib.error):
+        return True  # compressed, and broken off at once: unpacking says so
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Extract a zip or tar archive into a folder.
 
     Raises:
-        DataError: A member would land outside the folder, or the archive is damaged.
+        DataError: A member would land outside the folder or is no file, the archive is damaged or encrypted, or there
+            is no room for what it says it holds.
     """
-    try:
+    with _faults_said(archive):
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
-                for name in packed.namelist():
-                    _refuse_climbing(archive, name)
+                _check_zip(archive, packed.infolist(), folder)
                 packed.extractall(folder)
         else:
             with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(folder, filter="data")
+                packed_tar.extractall(folder, filter=partial(_checked_member, archive))
+                _check_end(packed_tar)
+
+
+@contextmanager
+def _faults_said(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except tarfile.SpecialFileError as error:
+        raise DataError(f"{archive} holds what is no file ({error}): it was not unpacked") from None
     except tarfile.FilterError as error:
         raise DataError(f"{archive} would write outside its folder ({error}): it was not unpacked") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise DataError(f"{archive} is damaged ({error}): download it again") from None
+    except NotImplementedError as error:
+        raise DataError(f"{archive} cannot be unpacked here ({error}): unpack it and pass its folder") from None
+    except DAMAGE as error:
+        raise DataError(f"{archive} is damaged ({printable(str(error))}): download it again") from None
+    except OSError as error:
+        # Without a number it comes from a reader, not from the system.
+        if error.errno is not None and error.errno not in BAD_CONTENT:
+            raise
+        raise DataError(f"{archive} is damaged ({error.strerror or error}): download it again") from None
+
+
+def _check_zip(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
+    for member in members:
+        _refuse_climbing(archive, member.filename)
+        if member.flag_bits & 1:
+            raise DataError(f"{archive} is encrypted: unpack it and pass its folder")
+    size, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
+    if size > free:
+        room = f"only {free / 1e6:,.1f} MB are free under {folder.parent}"
+        raise DataError(f"{archive} unpacks to {size / 1e6:,.1f} MB, but {room}: nothing was unpacked")
+
+
+def _checked_member(archive: Path, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    _refuse_climbing(archive, member.name)
+    # A compressed tar tells its members one by one only, so the room for all of them cannot be asked beforehand.
+    if member.size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return tarfile.data_filter(member, folder)
+
+
+def _check_end(packed: tarfile.TarFile) -> None:
+    """Refuse a tar whose last readable member is not its last: `tarfile` takes a damaged header for the end.
+
+    Raises:
+        ReadError: What follows is not empty blocks, or there are none.
+    """
+    assert packed.fileobj is not None
+    packed.fileobj.seek(packed.offset)
+    ended = False
+    # Reading on to the end also has a compressed file's checksum verified.
+    while block := packed.fileobj.read(2**20):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("a member's header cannot be read")
+        ended = True
+    if not ended:
+        raise tarfile.ReadError("it breaks off")
 
 
 def _refuse_climbing(archive: Path, name: str) -> None:
     # zipfile would quietly put such a member elsewhere; whoever made it meant no good, so nothing is unpacked.
     place = PurePosixPath(name.replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts:
-        raise DataError(f"{archive} would write outside its folder ({name}): it was not unpacked")
+        raise DataError(f"{archive} would write outside its folder ({printable(name)}): it was not unpacked")

@@ -5,19 +5,29 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fer.data.images import ImageFacts, UnusableImage, inspect
-from fer.data.manifest import ImageRow
+from fer.data.images import ImageFacts, UnusableImage, inspect, refuse_large_file
+from fer.data.manifest import ImageRow, folder_of
+from fer.data.places import printable
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.data.threads import all_cores
 from fer.expressions import code_of
 
+LONGEST_NAME = 255
+"""Bytes of a file's name that every usual file system takes."""
+
 
 def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageRow], list[tuple[str, str]]]:
-    """Copy every candidate into the draft and check it there, on all cores; remove again what is left out."""
+    """Copy every candidate into the draft and check it there, on all cores; remove again what is left out.
+
+    Returns:
+        The manifest's rows, and (printable name in the download, reason) of what is left out.
+    """
     left_out = list(scan.left_out)
     claims: dict[str, Candidate] = {}
     for candidate in scan.candidates:
-        if claims.setdefault(_place(candidate), candidate) is not candidate:
+        if fault := _name_fault(candidate.name):
+            left_out.append((candidate.source_name, fault))
+        elif claims.setdefault(_place(candidate), candidate) is not candidate:
             left_out.append((candidate.source_name, f"stands a second time as {candidate.name}"))
     for folder in {(draft / place).parent for place in claims}:
         folder.mkdir(parents=True)
@@ -36,7 +46,16 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
     kept = {_place(candidate) for candidate, _ in checked}
     for place in claims.keys() - kept:
         (draft / place).unlink(missing_ok=True)
-    return [_row(dataset, candidate, facts) for candidate, facts in checked], left_out
+    return [_row(dataset, *pair) for pair in checked], [(printable(name), reason) for name, reason in left_out]
+
+
+def _name_fault(name: str) -> str:
+    """Return why a name can stand neither in the tree nor in the manifest; empty if it can."""
+    if printable(name) != name:
+        return "its name is no UTF-8 text in one line"
+    if name in ("", ".", "..") or "/" in name:
+        return "its name is no file's name"
+    return "its name is too long" if len(name.encode()) > LONGEST_NAME else ""
 
 
 def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
@@ -45,6 +64,7 @@ def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
         if candidate.read:
             target.write_bytes(candidate.read())
         elif candidate.path.is_file():
+            refuse_large_file(candidate.path)
             shutil.copyfile(candidate.path, target)
         facts = inspect(target)
     except UnusableImage as fault:
@@ -80,10 +100,9 @@ def _place(candidate: Candidate) -> str:
 
 
 def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
-    part, rest = _place(candidate).split("/", 1)
     notes = ", ".join(note for note in (candidate.notes, facts.notes) if note)
     return ImageRow(
-        path=f"{part}/{dataset.name}/{rest}",
+        path=f"{folder_of(dataset.name, candidate.split, candidate.expression)}/{candidate.name}",
         expression=candidate.expression,
         split=candidate.split,
         person=candidate.person,

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from fer.data.drawing import render
 from fer.data.faces import any_actions, any_identity, studio_scene, wild_scene
 from fer.data.kdef import EXPRESSION_OF, REPAIRED
+from fer.data.places import disk_faults_said, locked
 from fer.data.raf import TEST_COUNTS, TRAIN_COUNTS
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
@@ -152,25 +152,32 @@ def write_all(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
         scale: How many faces, as a multiple of the demo's 1,407 + 429 + 420 + 84.
 
     Raises:
-        DataError: `folder` holds something that this function did not write.
+        DataError: `folder` holds something that this function did not write, or the disk is full.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     wanted = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        stamp = folder / STAMP
-        if stamp.is_file():
-            if stamp.read_text(encoding="utf-8") == wanted:
-                return
-        elif folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder} is in the way of the drawn set and not one itself: move it or choose data_root")
-        partial = folder.parent / f".{folder.name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+    with disk_faults_said(folder.parent):
+        with locked(folder.parent, folder.name):
+            _write_locked(folder, seed, scale, wanted)
+
+
+def _write_locked(folder: Path, seed: int, scale: float, wanted: str) -> None:
+    stamp = folder / STAMP
+    if stamp.is_file():
+        if stamp.read_text(encoding="utf-8") == wanted:
+            return
+    elif folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} is in the way of the drawn set and not one itself: move it or choose data_root")
+    partial = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
         write_raf(partial / "raf", _raf_counts(scale), seed)
         write_kdef(partial / "kdef", KDEF_PEOPLE[: max(2, round(len(KDEF_PEOPLE) * scale))], seed)
         write_wikimedia(partial / "wikimedia", max(3, round(12 * scale)), seed)
         (partial / STAMP).write_text(wanted, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _raf_counts(scale: float) -> dict[str, dict[str, int]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer.data.archives import NotHere
+from fer.data.images import UnusableImage
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
@@ -70,12 +72,13 @@ def scan(source: Path) -> Scan:
     Raises:
         DataError: The labels or the pictures are missing, or a row cannot be read.
     """
-    labels_file = next(iter(sorted(source.rglob(VOTES))), None)
-    if labels_file is None:
-        raise DataError(f"{source} is not FER+: it has no {VOTES}")
-    labels = _read_labels(labels_file)
-    pixels = next(iter(sorted(source.rglob(PIXELS))), None)
+    labels_file, pixels = _first_file(source, VOTES), _first_file(source, PIXELS)
     files = {} if pixels else {path.name: path for path in sorted(source.rglob("fer*.png"))}
+    if labels_file is None:
+        if pixels or files:
+            raise DataError(f"{source} looks like FER2013 without FER+'s labels: it has no {VOTES}")
+        raise NotHere(f"{source} is not FER+: it has no {VOTES}")
+    labels = _read_labels(labels_file)
     if not pixels and not files:
         raise DataError(
             f"{source} has FER+'s labels but no pictures: neither {PIXELS} nor files such as fer0000000.png"
@@ -87,7 +90,7 @@ def scan(source: Path) -> Scan:
         if expression is None:
             found.left_out.append((label.name, "no majority for one of the seven expressions"))
             continue
-        path, read = files.get(label.name, labels_file.with_name(label.name)), None
+        path, read = files.get(label.name, labels_file.parent / label.name), None
         if pixels:
             if label.number >= len(rows):
                 raise DataError(f"{pixels} has {len(rows)} pictures, but {labels_file.name} row {label.number + 1}")
@@ -99,8 +102,19 @@ def scan(source: Path) -> Scan:
     return found
 
 
+def _first_file(source: Path, name: str) -> Path | None:
+    return next((path for path in sorted(source.rglob(name)) if path.is_file()), None)
+
+
 def _read_labels(path: Path) -> dict[str, Label]:
     """Return the rows with a name; of a doubled name the last counts."""
+    try:
+        return _labels(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of UTF-8 text ({error}): take it from the download again") from None
+
+
+def _labels(path: Path) -> dict[str, Label]:
     labels: dict[str, Label] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
@@ -134,7 +148,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _reader(path: Path, position: tuple[int, int]) -> Callable[[], bytes]:
-    """Return a function that reads one picture of the table as PNG; a malformed one gives an empty, unusable file."""
+    """Return a function that reads one picture of the table as PNG, or raises UnusableImage."""
 
     def read() -> bytes:
         with path.open("rb") as file:
@@ -143,8 +157,8 @@ def _reader(path: Path, position: tuple[int, int]) -> Callable[[], bytes]:
         try:
             (row,) = csv.reader([line.strip()])
             values = np.array(row[1].split(), dtype=np.uint8).reshape(SIDE, SIDE)
-        except (IndexError, ValueError, OverflowError):
-            return b""
+        except (IndexError, ValueError, OverflowError, csv.Error):
+            raise UnusableImage(f"its row of {PIXELS} is not {SIDE}x{SIDE} numbers from 0 to 255") from None
         content = io.BytesIO()
         Image.fromarray(values).save(content, "PNG")
         return content.getvalue()

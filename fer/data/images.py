@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 """Larger pictures are left out: no face set holds one, and decoding a bomb would exhaust the memory."""
+MAX_BYTES = 200_000_000
+"""Larger files are left out before they are copied: a picture within the limit above takes less, even uncompressed."""
 
 
 class UnusableImage(Exception):
@@ -48,6 +50,16 @@ def read_rgb(path: Path) -> Image.Image:
     return _read(path)[0]
 
 
+def refuse_large_file(path: Path) -> None:
+    """Raise for a file too large to be a picture, without reading it.
+
+    Raises:
+        UnusableImage: As said.
+    """
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise UnusableImage(f"huge file of {size} bytes")
+
+
 def inspect(path: Path) -> ImageFacts:
     """Decode a picture wholly and return its facts.
 
@@ -82,6 +94,8 @@ def _read(path: Path) -> tuple[Image.Image, list[str]]:
         raise
     except FileNotFoundError:
         raise UnusableImage("missing file") from None
+    except UnidentifiedImageError:
+        raise UnusableImage("no readable picture (of no known format)") from None
     except Image.DecompressionBombError:
         raise UnusableImage("huge picture") from None
     except Exception as error:

@@ -7,8 +7,8 @@ A or B, sex F or M, person 01-35, expression, angle (FL full left, HL half left,
 import re
 from pathlib import Path
 
+from fer.data.archives import NotHere
 from fer.data.sources import Candidate, DataSet, Scan, tree_of_2021
-from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
 # `AF` is also the prefix of session A, women: the expression is read from characters 5 and 6 only.
@@ -50,13 +50,13 @@ def scan(source: Path) -> Scan:
             prepared. The averages of `AKDEF` show every person at once and are never read.
 
     Raises:
-        DataError: The folder holds no picture named as KDEF's are.
+        NotHere: The folder holds no picture named as KDEF's are.
     """
     bases = (source / "KDEF_and_AKDEF" / "KDEF", source / "KDEF", source)
     base = next((folder for folder in bases if any(folder.glob("[AB][FM][0-9][0-9]/*"))), None)
     files = sorted(base.glob("[AB][FM][0-9][0-9]/*")) if base else [path for path, *_ in tree_of_2021(source, "kdef")]
     if not files:
-        raise DataError(f"{source} is not KDEF: it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG")
+        raise NotHere(f"{source} is not KDEF: it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG")
     found = Scan()
     for path in files:
         source_name = path.relative_to(base or source).as_posix()

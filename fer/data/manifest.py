@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fer.errors import DataError
-from fer.expressions import EXPRESSIONS
+from fer.expressions import EXPRESSIONS, code_of
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.1
@@ -94,6 +94,12 @@ _COLUMNS = tuple(item.name for item in fields(ImageRow))
 _WHOLE_NUMBERS = {item.name for item in fields(ImageRow) if item.type is int}
 
 
+def folder_of(dataset: str, split: str, expression: str) -> str:
+    """Return the place of an image's folder under the data root, such as `train/raf/4`."""
+    part = "test" if split == "test" else "train"
+    return f"{part}/{dataset}/{code_of(expression)}"
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest that `prepare` wrote; the data set's name is the file's.
 
@@ -105,15 +111,19 @@ def read_manifest(path: Path) -> Manifest:
         try:
             if tuple(next(reader, ())) != _COLUMNS:
                 raise DataError(f"{path} is no manifest of this version: run prepare again for {path.stem!r}")
-            rows = tuple(_row(line) for line in reader)
+            rows = tuple(_row(line, path.stem) for line in reader)
         except (ValueError, csv.Error):
             raise DataError(f"{path} is damaged: run prepare again for {path.stem!r}") from None
     return Manifest(path.stem, rows)
 
 
-def _row(line: list[str]) -> ImageRow:
+def _row(line: list[str], dataset: str) -> ImageRow:
     values = dict(zip(_COLUMNS, line, strict=True))
     if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
+        raise ValueError
+    # The tree tells split and expression too: a table edited by hand would contradict it.
+    folder, _, name = values["path"].rpartition("/")
+    if folder != folder_of(dataset, values["split"], values["expression"]) or name in ("", ".", ".."):
         raise ValueError
     return ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in values.items()})  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 """A prepared set decoded once into a memory-mapped uint8 array, so that training never touches an image file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from fer.data.images import UnusableImage, read_rgb
 from fer.data.manifest import Manifest
-from fer.data.places import full_disk_said, locked
+from fer.data.places import disk_faults_said, locked
 from fer.data.threads import all_cores
 from fer.errors import DataError
 
@@ -39,19 +40,24 @@ def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
         A read-only memory map, uint8 `(N, side, side, 3)`, RGB in [0, 255], in the manifest's order.
 
     Raises:
-        DataError: An image of the tree can no longer be read.
+        DataError: An image of the tree can no longer be read, the packed file is damaged, or the disk is full.
     """
     folder = root / "packed"
     path = folder / f"{manifest.dataset}-{manifest.digest}-{side}.npy"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(root, f"{manifest.dataset}-packed"):
-            if not path.is_file():
-                _remove_outdated(folder, manifest)
-                _decode_all(manifest, root, side, path)
-    # Copy-on-write, because torch warns of arrays that cannot be written to; nothing here writes.
-    array: Pixels = np.load(path, mmap_mode="c")
-    return array
+    shape = (len(manifest.images), side, side, 3)
+    with disk_faults_said(root):
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(root, f"{manifest.dataset}-packed"):
+                if not path.is_file():
+                    _remove_outdated(folder, manifest)
+                    _decode_all(manifest, root, shape, path)
+    with suppress(ValueError, EOFError):
+        # Copy-on-write, because torch warns of arrays that cannot be written to; nothing here writes.
+        array: Pixels = np.load(path, mmap_mode="c")
+        if array.shape == shape and array.dtype == np.uint8:
+            return array
+    raise DataError(f"{path} is damaged: delete it, and it is made again")
 
 
 def _remove_outdated(folder: Path, manifest: Manifest) -> None:
@@ -60,9 +66,8 @@ def _remove_outdated(folder: Path, manifest: Manifest) -> None:
             old.unlink()
 
 
-def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
+def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int], path: Path) -> None:
     partial = path.with_suffix(".partial")
-    shape = (len(manifest.images), side, side, 3)
 
     def decode(index: int) -> None:
         place = root / manifest.images[index].path
@@ -70,16 +75,16 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
             picture = read_rgb(place)
         except UnusableImage as fault:
             raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
-        array[index] = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+        array[index] = np.asarray(picture.resize(shape[1:3], Image.Resampling.BILINEAR))
 
     try:
-        with full_disk_said(root), all_cores() as pool:
+        with all_cores() as pool:
             array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
             with partial.open("r+b") as file:
                 # Writing to a mapped page without room behind it would kill the process, without a word.
                 os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
             done = pool.map(decode, range(len(manifest.images)))
-            for _ in tqdm(done, f"pack {manifest.dataset} at {side} px", len(manifest.images), unit="image"):
+            for _ in tqdm(done, f"pack {manifest.dataset} at {shape[1]} px", len(manifest.images), unit="image"):
                 pass
             array.flush()
         partial.replace(path)

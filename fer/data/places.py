@@ -1,23 +1,42 @@
-"""Where prepared data lie, and the lock that lets one process at a time change a set."""
+"""Where prepared data lie, the lock that lets one process at a time change a set, and what a disk may refuse."""
 
 import errno
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from fer.errors import DataError
+from fer.errors import ConfigError, DataError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def data_root(option: str = "") -> Path:
-    """Return the absolute data root: the option, else `$FER_DATA`, else `../datasets` if there, else `./datasets`."""
+    """Return the absolute data root: the option, else `$FER_DATA`, else `../datasets` if there, else `./datasets`.
+
+    Raises:
+        ConfigError: It is no folder, and none can be made there.
+    """
     chosen = option or os.environ.get("FER_DATA", "")
     if not chosen:
         # The 2021 project kept its data beside the checkout.
         chosen = "../datasets" if Path("../datasets").is_dir() else "datasets"
-    return Path(chosen).expanduser().resolve()
+    try:
+        root = Path(chosen).expanduser().resolve()
+        present = next(place for place in (root, *root.parents) if place.exists())
+        is_folder = present.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"data_root {chosen!r} cannot be a folder: {error}") from None
+    if not is_folder:
+        raise ConfigError(f"data_root {chosen!r} cannot be a folder: {present} is a file")
+    if printable(str(root)) != str(root):
+        raise ConfigError(f"data_root {chosen!r} cannot be recorded: its path is no UTF-8 text in one line")
+    return root
 
 
 def manifest_path(root: Path, dataset: str) -> Path:
@@ -35,6 +54,22 @@ def prepared_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "manifests").glob("*.csv"))
 
 
+def printable(name: str) -> str:
+    """Return a file's name as it can be shown and stored: what is no UTF-8 or would break a line stands as an escape.
+
+    Args:
+        name: As Python reads it from the disk, where a byte that is no UTF-8 is a lone surrogate.
+    """
+    return "".join(map(_shown, name))
+
+
+def _shown(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    unshown = unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")
+    return sign.encode("unicode_escape").decode() if unshown else sign
+
+
 @contextmanager
 def locked(root: Path, dataset: str) -> Iterator[None]:
     """Hold a data set's lock, so that two processes do not write the same files."""
@@ -45,15 +80,21 @@ def locked(root: Path, dataset: str) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_said(root: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence.
+def disk_faults_said(root: Path) -> Iterator[None]:
+    """Turn a full disk, missing permissions, and a file where a folder should be into one sentence.
 
     Raises:
-        DataError: No space is left.
+        DataError: As said.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(f"no space left under {root}: nothing half-written was kept") from None
+        place = printable(str(error.filename or root))
+        if error.errno in NO_SPACE:
+            raise DataError(f"no space left under {root}: nothing half-written was kept") from None
+        if error.errno in NO_ACCESS:
+            why = f"{place} may not be read or written ({error.strerror})"
+            raise DataError(f"{why}: change its permissions or choose another data_root") from None
+        if error.errno in IN_THE_WAY:
+            raise DataError(f"{place} is in the way ({error.strerror}): move it or choose another data_root") from None
+        raise

@@ -8,16 +8,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fer.data.archives import unpack
+from fer.data.archives import NotHere, unpack
 from fer.data.checking import copy_checked
 from fer.data.manifest import Manifest, person_overlap, read_manifest
-from fer.data.places import full_disk_said, locked, manifest_path, summary_path
+from fer.data.places import disk_faults_said, locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
 VERSION = 2
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
+MANIFEST = "manifest.csv"
+SUMMARY = "summary.json"
+"""Names inside a draft."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,20 @@ def prepare(dataset: DataSet, source: Path, root: Path) -> Prepared:
         root: The data root.
 
     Raises:
-        DataError: The download is not this set's, holds no usable picture, or the disk is full.
+        DataError: The download is not this set's or holds no usable picture, or the disk is full or may not be written.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    packed = source.is_file()
-    scan = Scan() if packed else dataset.scan(source)
-    fingerprint = _archive_fingerprint(dataset, source) if packed else _fingerprint(dataset, scan)
-    with locked(root, dataset.name), full_disk_said(root):
-        if done := load_prepared(dataset, root, fingerprint):
-            return done
-        if not packed:
-            return _prepare(dataset, source, root, scan, fingerprint)
-        with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-unpacked-", dir=root) as folder:
-            unpack(source, Path(folder))
-            return _prepare(dataset, source, root, _scan_unpacked(dataset, source, Path(folder)), fingerprint)
+    with disk_faults_said(root):
+        packed = source.is_file()
+        scan = Scan() if packed else dataset.scan(source)
+        fingerprint = _archive_fingerprint(dataset, source) if packed else _fingerprint(dataset, scan)
+        with locked(root, dataset.name):
+            if done := load_prepared(dataset, root, fingerprint):
+                return done
+            if not packed:
+                return _prepare(dataset, source, root, scan, fingerprint)
+            with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-unpacked-", dir=root) as folder:
+                unpack(source, Path(folder))
+                return _prepare(dataset, source, root, _scan_unpacked(dataset, source, Path(folder)), fingerprint)
 
 
 def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepared | None:
@@ -88,25 +91,31 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepar
     """
     try:
         stored = json.loads(summary_path(root, dataset.name).read_text(encoding="utf-8"))
+        if stored["version"] != VERSION or fingerprint not in ("", stored["fingerprint"]):
+            return None
         manifest = read_manifest(manifest_path(root, dataset.name))
-    except (OSError, ValueError, DataError):
+        intact = manifest.digest == stored["digest"] and all(
+            _same_size(root / row.path, row.bytes) for row in manifest.images
+        )
+        left_out = tuple((name, reason) for name, reason in stored["left_out"])
+        found = Prepared(manifest, stored["source"], left_out, tuple(stored["count_differences"]), reused=True)
+    except (OSError, KeyError, TypeError, ValueError, DataError):
         return None
-    if not isinstance(stored, dict) or stored.get("version") != VERSION:
-        return None
-    if fingerprint and stored["fingerprint"] != fingerprint:
-        return None
-    if manifest.digest != stored["digest"] or not all(
-        _same_size(root / row.path, row.bytes) for row in manifest.images
-    ):
-        return None
-    left_out = tuple((name, reason) for name, reason in stored["left_out"])
-    return Prepared(manifest, stored["source"], left_out, tuple(stored["count_differences"]), reused=True)
+    return found if intact else None
 
 
 def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
-    """Return how many pictures of a prepared set were `left_out` and how many `repaired` or converted."""
-    stored = json.loads(summary_path(root, dataset).read_text(encoding="utf-8"))
-    return {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
+    """Return how many pictures of a prepared set were `left_out` and how many `repaired` or converted.
+
+    Raises:
+        DataError: What `prepare` wrote about the set is gone or damaged.
+    """
+    path = summary_path(root, dataset)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}") from None
 
 
 def _same_size(path: Path, size: int) -> bool:
@@ -123,10 +132,10 @@ def _fingerprint(dataset: DataSet, scan: Scan) -> str:
         try:
             status = candidate.path.stat()
             state = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
+        except (OSError, ValueError):  # a name may hold what no path can
             state = "missing"
         known = [str(getattr(candidate, item.name)) for item in fields(Candidate) if item.compare]
-        content.update("\x1f".join([*known, state]).encode() + b"\n")
+        content.update("\x1f".join([*known, state]).encode("utf-8", "surrogateescape") + b"\n")
     return content.hexdigest()
 
 
@@ -137,7 +146,7 @@ def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:
             return dataset.scan(folder)
         except DataError as error:
             inside = [path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX"]
-            if len(inside) != 1:
+            if len(inside) != 1 or not isinstance(error, NotHere):
                 raise DataError(f"the archive {archive}: {str(error).replace(str(folder), 'it')}") from None
             folder = inside[0]
 
@@ -153,32 +162,45 @@ def _prepare(dataset: DataSet, source: Path, root: Path, scan: Scan, fingerprint
         draft = Path(name)
         rows, left_out = copy_checked(dataset, scan, draft)
         if not rows:
-            fault = f"; the first fault: {left_out[0][0]}: {left_out[0][1]}" if left_out else ""
-            raise DataError(f"{source} holds no usable picture of {dataset.title}{fault}")
+            raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
         manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
         if overlap := person_overlap(row for row in manifest.images if row.split in ("train", "test")):
             raise DataError(f"{dataset.title}: people stand in both training and test: {', '.join(sorted(overlap))}")
         result = Prepared(manifest, str(source), tuple(left_out), _differences(dataset, manifest), reused=False)
+        summary = {"version": VERSION, "fingerprint": fingerprint, **result.summary()}
+        (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        manifest.write(draft / MANIFEST)
         _replace_tree(dataset, root, draft)
-    summary = {"version": VERSION, "fingerprint": fingerprint, **result.summary()}
-    partial = summary_path(root, dataset.name).with_suffix(".partial")
-    partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(summary_path(root, dataset.name))
-    manifest.write(manifest_path(root, dataset.name))
     return result
 
 
+def _main_fault(left_out: list[tuple[str, str]]) -> str:
+    """Return the most frequent reason and its first picture, to end a sentence with."""
+    if not left_out:
+        return ""
+    ((reason, _),) = Counter(reason for _, reason in left_out).most_common(1)
+    return f"; the most frequent fault: {next(name for name, why in left_out if why == reason)}: {reason}"
+
+
 def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
-    """Put the draft in the old tree's place; without its manifest the set counts as not prepared meanwhile."""
-    manifest_path(root, dataset.name).parent.mkdir(parents=True, exist_ok=True)
-    manifest_path(root, dataset.name).unlink(missing_ok=True)
+    """Put the draft in the old tree's place.
+
+    All that needs room was written into the draft; what is left is renaming, which a full disk does not stop half-way.
+    Without its manifest the set counts as not prepared meanwhile.
+    """
+    listed = manifest_path(root, dataset.name)
+    parts = [part for part in ("train", "test") if (draft / part).exists()]
+    for folder in (listed.parent, *(root / part for part in parts)):
+        folder.mkdir(parents=True, exist_ok=True)
+    listed.unlink(missing_ok=True)
     for part in ("train", "test"):
         place = root / part / dataset.name
         if place.exists():
             place.rename(draft / f"old-{part}")
-        if (draft / part).exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
+        if part in parts:
             (draft / part).rename(place)
+    (draft / SUMMARY).replace(summary_path(root, dataset.name))
+    (draft / MANIFEST).replace(listed)
 
 
 def _differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:

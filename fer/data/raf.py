@@ -6,6 +6,7 @@ CVPR 2017.
 
 from pathlib import Path
 
+from fer.data.archives import NotHere
 from fer.data.manifest import validation_names
 from fer.data.sources import Candidate, DataSet, Scan, tree_of_2021
 from fer.errors import DataError
@@ -47,7 +48,7 @@ def _scan_tree(source: Path) -> Scan:
     if not tree:
         if any((folder / IMAGES).is_dir() for folder in (source, source / "basic")):
             raise DataError(f"{source} looks like RAF's 'basic' without 'EmoLabel': it has no {LABELS}")
-        raise DataError(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
+        raise NotHere(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
     labelled = [(path.name.replace("_aligned", ""), name_of(code)) for path, part, code in tree if part == "train"]
     validation = validation_names(labelled)
     found = Scan()
@@ -71,11 +72,11 @@ def _read_labels(path: Path) -> dict[str, str]:
         where = f"{path} line {number}"
         parts = line.split()
         if len(parts) != 2 or not parts[0].startswith(("train_", "test_")):
-            raise DataError(f"{where}: {line.strip()!r} is not of the form 'train_00001.jpg 5'")
+            raise DataError(f"{where}: {line.strip()[:60]!r} is not of the form 'train_00001.jpg 5'")
         try:
             expression = name_of(int(parts[1]))
         except ValueError:
-            raise DataError(f"{where}: {parts[1]!r} is no expression code from 1 to 7") from None
+            raise DataError(f"{where}: {parts[1][:60]!r} is no expression code from 1 to 7") from None
         if labels.setdefault(parts[0], expression) != expression:
             raise DataError(f"{where}: {parts[0]} has two labels, {labels[parts[0]]} and {expression}")
     if not labels:

@@ -6,7 +6,7 @@ from pathlib import Path
 from fer.data.archives import is_archive
 from fer.data.ferplus import FERPLUS
 from fer.data.kdef import KDEF
-from fer.data.places import manifest_path, prepared_names
+from fer.data.places import manifest_path, prepared_names, printable
 from fer.data.raf import RAF
 from fer.data.sources import DataSet
 from fer.data.wikimedia import WIKIMEDIA
@@ -85,12 +85,27 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
     Raises:
         DataError: The option names neither.
     """
-    if option:
+    if not option:
+        return next((place for place in dataset.places(root) if _is_folder(place)), None)
+    try:
         source = Path(option).expanduser().resolve()
-        if not source.is_dir() and not is_archive(source):
-            raise DataError(f"source {option!r} is neither a folder nor a zip or tar archive")
-        return source
-    return next((place for place in dataset.places(root) if place.is_dir()), None)
+        exists, fits = source.exists(), source.is_dir() or is_archive(source)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"source {option!r} cannot be read: {error}") from None
+    if printable(str(source)) != str(source):
+        raise DataError(f"source {option!r} cannot be recorded: its path is no UTF-8 text in one line")
+    if not exists:
+        raise DataError(f"source {option!r}: there is no {source}")
+    if not fits:
+        raise DataError(f"source {option!r} is neither a folder nor a zip or tar archive")
+    return source
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # in a folder that may not be entered, such as another user's home
 
 
 def absent(dataset: DataSet, root: Path) -> DataError:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from fer.data.archives import NotHere
 from fer.data.sources import Candidate, DataSet, Scan
-from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 
 FOLDERS = ("wikimedia_commons_emotions", "test/wikimedia_commons_emotions")
@@ -16,12 +16,12 @@ def scan(source: Path) -> Scan:
         source: The folder with the seven class folders, or one that holds it under its 2021 name.
 
     Raises:
-        DataError: There is no folder named 1 to 7.
+        NotHere: There is no folder named 1 to 7.
     """
     bases = (source, *(source / name for name in FOLDERS))
     base = next((folder for folder in bases if any((folder / str(code)).is_dir() for code in range(1, 8))), None)
     if base is None:
-        raise DataError(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
+        raise NotHere(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
     found = Scan()
     for code in range(1, 8):
         for path in sorted((base / str(code)).glob("*")):

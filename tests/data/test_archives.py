@@ -1,4 +1,8 @@
+import bz2
+import gzip
 import io
+import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -62,3 +66,144 @@ def test_a_file_that_is_no_archive_is_no_source(tmp_path):
     assert not is_archive(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="neither a folder nor a zip or tar archive"):
         find_source(DATASETS["raf"], str(tmp_path / "notes.txt"), tmp_path)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder to unpack into."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def zipped(folder: Path, archive: Path) -> bytearray:
+    """The bytes of a zip of a folder, to damage."""
+    return bytearray(Path(shutil.make_archive(str(archive), "zip", folder)).read_bytes())
+
+
+def test_an_encrypted_archive_says_what_to_do(raw_trees, tmp_path, out):
+    content = zipped(raw_trees / "wikimedia", tmp_path / "w")
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "w.zip").write_bytes(content)
+    with pytest.raises(DataError, match="is encrypted: unpack it and pass its folder"):
+        unpack(tmp_path / "w.zip", out)
+
+
+def test_a_way_of_compression_python_does_not_know_is_said(raw_trees, tmp_path, out):
+    content = zipped(raw_trees / "wikimedia/3", tmp_path / "w")
+    for mark, place in ((b"PK\1\2", 10), (b"PK\3\4", 8)):
+        start = -1
+        while (start := content.find(mark, start + 1)) >= 0:
+            content[start + place] = 99
+    (tmp_path / "w.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be unpacked here .*: unpack it and pass its folder"):
+        unpack(tmp_path / "w.zip", out)
+
+
+def test_what_an_archive_says_it_holds_must_fit(raw_trees, tmp_path, out):
+    content = zipped(raw_trees / "wikimedia/3", tmp_path / "w")
+    extra = b"\1\0\10\0" + (10**18).to_bytes(8, "little")
+    start = content.rindex(b"PK\1\2")
+    name_end = start + 46 + int.from_bytes(content[start + 28 : start + 30], "little")
+    content[start + 24 : start + 28] = b"\xff" * 4  # the size stands in the extra field
+    content[start + 30 : start + 32] = len(extra).to_bytes(2, "little")
+    content[name_end:name_end] = extra
+    end = content.rindex(b"PK\5\6")
+    size = int.from_bytes(content[end + 12 : end + 16], "little") + len(extra)
+    content[end + 12 : end + 16] = size.to_bytes(4, "little")
+    (tmp_path / "w.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"unpacks to 1,000,000,000,\d{3}\.\d MB, but only .* MB are free"):
+        unpack(tmp_path / "w.zip", out)
+    assert list(out.iterdir()) == []
+
+
+def test_a_member_of_a_tar_that_does_not_fit_is_a_full_disk(tmp_path):
+    member = tarfile.TarInfo("1/a.jpg")
+    member.size = 10**17
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
+    with pytest.raises(DataError, match="no space left under"):
+        prepare(DATASETS["wikimedia"], tmp_path / "a.tar", tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".locks"]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("harm", ["cut after a member", "cut in a header", "a header overwritten"])
+def test_a_tar_that_is_not_whole_is_damaged(tmp_path, out, compress, harm):
+    with tarfile.open(tmp_path / "plain.tar", "w") as packed:
+        for name in "abc":
+            member = tarfile.TarInfo(f"{name}.jpg")
+            member.size = 512
+            packed.addfile(member, io.BytesIO(name.encode() * 512))
+    content = bytearray((tmp_path / "plain.tar").read_bytes())
+    if harm == "a header overwritten":
+        content[2048 : 2048 + 512] = b"x" * 512
+    else:
+        del content[2048 if harm == "cut after a member" else 2148 :]
+    (tmp_path / "a.tar").write_bytes(compress(content))
+    with pytest.raises(DataError, match="is damaged"):
+        unpack(tmp_path / "a.tar", out)
+
+
+def test_a_compressed_tar_that_breaks_off_at_once_is_damaged(tmp_path, out):
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(10240))[:12])
+    assert is_archive(tmp_path / "a.tgz")
+    with pytest.raises(DataError, match="is damaged"):
+        unpack(tmp_path / "a.tgz", out)
+
+
+def test_a_compressed_tar_with_a_wrong_checksum_is_damaged(raw_trees, tmp_path, out):
+    archive = Path(shutil.make_archive(str(tmp_path / "w"), "gztar", raw_trees / "wikimedia"))
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        unpack(archive, out)
+
+
+def test_a_link_to_a_member_that_does_not_exist_is_damage(tmp_path, out):
+    with tarfile.open(tmp_path / "a.tar", "w") as packed:
+        member = tarfile.TarInfo("a.jpg")
+        member.type, member.linkname = tarfile.LNKTYPE, "gone.jpg"
+        packed.addfile(member)
+    with pytest.raises(DataError, match="damaged"):
+        unpack(tmp_path / "a.tar", out)
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "a/b"), ("a/b", "a"), ("n" * 300,)], ids=["file first", "folder first", "long"]
+)
+def test_names_that_no_folder_can_hold_are_damage(tmp_path, out, names):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for name in names:
+            packed.writestr(name, b"x")
+    with pytest.raises(DataError, match="damaged"):
+        unpack(tmp_path / "a.zip", out)
+
+
+def test_a_link_in_a_zip_is_left_out_as_no_picture(raw_trees, prepared, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "w"), "zip", raw_trees / "wikimedia"))
+    link = zipfile.ZipInfo("1/link.jpg")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr(link, "/etc/hostname")
+    done = prepare(DATASETS["wikimedia"], archive, tmp_path / "data")
+    assert done.left_out == (("1/link.jpg", "no readable picture (of no known format)"),)
+    assert done.manifest.digest == prepared[1]["wikimedia"].manifest.digest
+
+
+def test_names_that_are_not_utf8_are_left_out_of_a_tar_too(raw_trees, prepared, tmp_path):
+    source = shutil.copytree(raw_trees / "wikimedia", tmp_path / "w")
+    shutil.copyfile(next(source.glob("2/*.jpg")), source / "2" / os.fsdecode(b"\xfe.jpg"))
+    with tarfile.open(tmp_path / "w.tar", "w") as packed:
+        packed.add(source, "w")
+    done = prepare(DATASETS["wikimedia"], tmp_path / "w.tar", tmp_path / "data")
+    assert done.left_out == (("2/\\xfe.jpg", "its name is no UTF-8 text in one line"),)
+    assert done.manifest.digest == prepared[1]["wikimedia"].manifest.digest
+
+
+@pytest.mark.parametrize("around", ["", "release-1"])
+def test_a_fault_in_the_labels_is_named_however_deep_they_lie(raw_trees, tmp_path, around):
+    basic = shutil.copytree(raw_trees / "raf/EmoLabel", tmp_path / "up" / around / "basic/EmoLabel").parent
+    (basic / "EmoLabel/list_patition_label.txt").write_text("train_00001.jpg 9")
+    archive = Path(shutil.make_archive(str(tmp_path / "r"), "zip", tmp_path / "up"))
+    with pytest.raises(DataError, match=r"list_patition_label\.txt line 1: '9' is no expression code"):
+        prepare(DATASETS["raf"], archive, tmp_path / "data")

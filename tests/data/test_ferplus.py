@@ -144,7 +144,8 @@ def test_a_picture_that_is_missing_or_malformed_is_left_out_with_its_reason(fold
     text = (table / "fer2013.csv").read_text().splitlines()
     text[12] = "0,1 2 3,PrivateTest"
     (table / "fer2013.csv").write_text("\n".join(text))
-    assert ("fer0000011.png", "empty file") in prepare(FERPLUS, table, tmp_path / "b").left_out
+    left_out = dict(prepare(FERPLUS, table, tmp_path / "b").left_out)
+    assert left_out["fer0000011.png"] == "its row of fer2013.csv is not 48x48 numbers from 0 to 255"
 
 
 def test_what_is_missing_is_said(folders, table, tmp_path):
@@ -170,3 +171,47 @@ def test_what_is_missing_is_said(folders, table, tmp_path):
 
 def test_the_known_counts_are_the_measured_ones():
     assert (sum(TRAIN_COUNTS.values()), sum(TEST_COUNTS.values())) == (23_402 + 3_121, 3_121)
+
+
+def test_of_a_doubled_name_the_last_row_counts_even_without_a_majority(folders):
+    lines = (folders / "fer2013new.csv").read_text().splitlines()
+    lines.append("PrivateTest,fer0000011.png,0,0,0,0,0,0,0,0,0,10")
+    (folders / "fer2013new.csv").write_text("\n".join(lines))
+    found = scan(folders)
+    assert "fer0000011.png" not in [item.name for item in found.candidates]
+    assert ("fer0000011.png", "no majority for one of the seven expressions") in found.left_out
+
+
+@pytest.mark.parametrize("row", ["0,1 2 3,Training", "0," + "256 " * 2304 + ",Training", "0", "0," + "7 " * 200_000])
+def test_a_table_without_one_row_of_the_right_size_is_refused(table, tmp_path, row):
+    (table / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *[row] * len(ROWS)]))
+    with pytest.raises(DataError, match=r"no usable picture of FER\+; .* is not 48x48 numbers from 0 to 255$"):
+        prepare(FERPLUS, table, tmp_path / "data")
+    assert not list((tmp_path / "data").glob("t*"))
+
+
+@pytest.mark.parametrize("content", [b"Usage,Image name\xff\xfe", b'Usage,"' + b"x" * 200_000])
+def test_a_label_file_that_is_no_table_is_refused(folders, content):
+    (folders / "fer2013new.csv").write_bytes(content)
+    with pytest.raises(DataError, match="is no table of UTF-8 text"):
+        scan(folders)
+
+
+def test_folders_named_like_the_tables_are_none(folders, tmp_path):
+    (folders / "fer2013.csv").mkdir()
+    assert kept(prepare(FERPLUS, folders, tmp_path / "data")) == KEPT
+    (folders / "fer2013new.csv").unlink()
+    (folders / "fer2013new.csv").mkdir()
+    with pytest.raises(DataError, match="looks like FER2013 without FER"):
+        scan(folders)
+
+
+@pytest.mark.parametrize("form", ["folders", "table"])
+@pytest.mark.parametrize("name", ["../../../../evil.png", "/evil.png", ".."])
+def test_a_label_whose_name_climbs_out_is_left_out(form, name, request, tmp_path):
+    source = request.getfixturevalue(form)
+    text = (source / "fer2013new.csv").read_text()
+    (source / "fer2013new.csv").write_text(text.replace("fer0000011.png", name))
+    done = prepare(FERPLUS, source, tmp_path / "data")
+    assert (name, "its name is no file's name") in done.left_out
+    assert not list(tmp_path.rglob("evil.png"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fer.data.kdef import ANGLE_GROUP, KDEF, TEST_PEOPLE, TRAIN_PEOPLE, VALIDATION_PEOPLE, scan, split_of
-from fer.data.preparing import Prepared
+from fer.data.preparing import Prepared, prepare
 from fer.data.sources import Candidate
 from fer.errors import DataError
 
@@ -142,3 +142,10 @@ def test_a_prepared_tree_leaves_the_black_picture_out_and_keeps_people_apart(
     repaired = {Path(row.path).name: row.expression for row in done.manifest.images if row.notes}
     assert repaired == {"AF31SAHL.JPG": "sadness", "AM31SUHR.JPG": "surprise"}
     assert "test fear: 19 of 140" in done.differences
+
+
+def test_wrong_names_only_are_no_usable_picture(tmp_path: Path) -> None:
+    place(tmp_path / "download", "KDEF/AF01/one.jpg", "KDEF/AF01/two.jpg")
+    with pytest.raises(DataError, match=r"no usable picture of KDEF; .*: AF01/one\.jpg: its name is not of the form"):
+        prepare(KDEF, tmp_path / "download", tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".locks"]

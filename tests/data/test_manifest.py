@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest, validation_names
+from fer.data.manifest import ImageRow, Manifest, folder_of, person_overlap, read_manifest, validation_names
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
@@ -13,7 +13,8 @@ from fer.expressions import EXPRESSIONS
 def row(number: int = 1, expression: str = "fear", split: str = "train", **others: object) -> ImageRow:
     facts = {"person": "", "angle": "", "session": "", "sha256": f"{number:064x}", "bytes": 900, "width": 100}
     facts |= {"height": 90, "source_name": f"{number}.jpg", "notes": ""}
-    return ImageRow(f"train/raf/2/{number}.jpg", expression, split, **{**facts, **others})  # type: ignore[arg-type]
+    path = f"{folder_of('wikimedia', split, expression)}/{number}.jpg"
+    return ImageRow(path, expression, split, **{**facts, **others})  # type: ignore[arg-type]
 
 
 AWKWARD = Manifest(
@@ -113,7 +114,7 @@ def another_column(text: str) -> str:
 
 
 def cut_in_a_row(text: str) -> str:
-    return text[: text.index("train/raf/2/3.jpg") + 30]
+    return text[: text.index("train/wikimedia/4/3.jpg") + 30]
 
 
 def last_column_lost(text: str) -> str:
@@ -137,7 +138,23 @@ def no_split(text: str) -> str:
 
 
 def stray_carriage_return(text: str) -> str:
-    return text.replace("train/raf/2/4", "train/raf\r/2/4")
+    return text.replace("test/wikimedia/7/4", "test/wikimedia\r/7/4")
+
+
+def another_expression(text: str) -> str:
+    return text.replace("neutral", "sadness")
+
+
+def another_split(text: str) -> str:
+    return text.replace(",test,", ",train,")
+
+
+def a_place_outside(text: str) -> str:
+    return text.replace("test/wikimedia/7/4.jpg", "../elsewhere/4.jpg")
+
+
+def another_sets_place(text: str) -> str:
+    return text.replace("test/wikimedia/7/4.jpg", "test/raf/7/4.jpg")
 
 
 def nothing(text: str) -> str:
@@ -148,7 +165,8 @@ def nothing(text: str) -> str:
     "damage",
     [
         without_header, another_column, cut_in_a_row, last_column_lost, one_column_more, no_number, no_expression,
-        no_split, stray_carriage_return, nothing,
+        no_split, stray_carriage_return, another_expression, another_split, a_place_outside, another_sets_place,
+        nothing,
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_says_to_prepare_again(tmp_path: Path, damage: Callable[[str], str]) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,3 +107,32 @@ def test_a_full_disk_is_said_and_leaves_nothing(prepared, tmp_path, monkeypatch)
     with pytest.raises(DataError, match="no space left"):
         pack(sets["raf"].manifest, root, 31)
     assert not [path for path in (root / "packed").iterdir() if "-31" in path.name]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("no array")
+
+
+def replace_by_another_shape(path: Path) -> None:
+    np.save(path, np.zeros((2, 24, 24, 3), np.uint8))
+
+
+@pytest.mark.parametrize("damage", [cut, empty, replace_by_text, replace_by_another_shape])
+def test_a_damaged_pack_is_named_with_its_cure(own: tuple[Path, Manifest], damage: Callable[[Path], None]) -> None:
+    root, manifest = own
+    kept = np.array(pack(manifest, root, 24))
+    (path,) = (root / "packed").iterdir()
+    damage(path)
+    with pytest.raises(DataError, match="is damaged: delete it") as caught:
+        pack(manifest, root, 24)
+    assert str(path) in str(caught.value)
+    path.unlink()
+    assert np.array_equal(pack(manifest, root, 24), kept)

@@ -16,7 +16,7 @@ from fer.data import checking, preparing
 from fer.data.kdef import KDEF
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.places import manifest_path, summary_path
-from fer.data.preparing import Prepared, load_prepared, prepare
+from fer.data.preparing import Prepared, load_prepared, preparation_counts, prepare
 from fer.data.raf import LABELS, RAF
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.data.wikimedia import WIKIMEDIA
@@ -208,11 +208,20 @@ def cut_the_summary(root: Path, done: Prepared) -> None:
     path.write_bytes(path.read_bytes()[:50])
 
 
+def make_the_summary_a_list(root: Path, done: Prepared) -> None:
+    summary_path(root, "wikimedia").write_text("[1, 2]")
+
+
+def lose_a_key_of_the_summary(root: Path, done: Prepared) -> None:
+    path = summary_path(root, "wikimedia")
+    path.write_text(path.read_text(encoding="utf-8").replace('"left_out"', '"left"'), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lose_a_picture, cut_a_picture, lose_the_tree, lose_the_manifest, cut_the_manifest, relabel_in_the_manifest,
-        lose_the_summary, empty_the_summary, cut_the_summary,
+        lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary,
     ],
 )  # fmt: skip
 def test_a_damaged_tree_is_prepared_anew(
@@ -225,6 +234,21 @@ def test_a_damaged_tree_is_prepared_anew(
     assert not after.reused
     assert after.manifest == before.manifest
     assert {path for path in files(root) if path.startswith("test/")} == {row.path for row in before.manifest.images}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary],
+)
+def test_counts_of_a_damaged_summary_are_refused(
+    shrunk: tuple[Path, Path, Prepared], damage: Callable[[Path, Prepared], None]
+) -> None:
+    _, root, done = shrunk
+    converted = sum(row.notes != "" for row in done.manifest.images)
+    assert preparation_counts(root, "wikimedia") == {"left_out": 0, "repaired": converted}
+    damage(root, done)
+    with pytest.raises(DataError, match=r"wikimedia\.json is missing or damaged: run prepare again for 'wikimedia'"):
+        preparation_counts(root, "wikimedia")
 
 
 def test_another_version_of_the_program_prepares_anew(
@@ -371,12 +395,12 @@ def test_an_interrupted_renewal_keeps_the_old_set_or_none(
         with pytest.raises(KeyboardInterrupt):
             prepare(RAF, source, root)
     left = load_prepared(RAF, root)
-    if moment is at_the_fifth_copy:
-        assert left == replace(before, reused=True)
-        assert files(root) == tree
-    else:
+    if moment is between_the_trees:
         assert left is None
         assert not manifest_path(root, "raf").exists()
+    else:
+        assert left == replace(before, reused=True)
+        assert files(root) == tree
     assert [path.name for path in root.iterdir() if path.name.startswith(".")] == [".locks"]
     after = prepare(RAF, source, root)
     assert not after.reused
@@ -413,6 +437,40 @@ def test_a_full_disk_is_one_sentence(
         prepare(RAF, raw_trees / "raf", tmp_path / "data")
     assert str(tmp_path / "data") in str(caught.value)
     assert load_prepared(RAF, tmp_path / "data") is None
+    if moment is not between_the_trees:
+        assert files(tmp_path / "data") == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.EACCES, "may not be read or written"), (errno.EROFS, "may not be read or written"),
+     (errno.EEXIST, "is in the way"), (errno.ENOTDIR, "is in the way")],
+)  # fmt: skip
+def test_a_place_that_may_not_be_used_is_one_sentence(
+    number: int, said: str, raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_fifth_copy(monkeypatch, OSError(number, "so", "there"))
+    with pytest.raises(DataError, match=f"^there {said} .so.: [^\\n]*choose another data_root$"):
+        prepare(RAF, raw_trees / "raf", tmp_path / "data")
+    assert files(tmp_path / "data") == {}
+
+
+def test_a_file_where_a_folder_of_the_data_root_should_be_is_named(raw_trees: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifests").touch()
+    with pytest.raises(DataError, match=r"manifests is in the way"):
+        prepare(RAF, raw_trees / "raf", tmp_path)
+    assert files(tmp_path).keys() == {"manifests"}
+
+
+@pytest.mark.parametrize("name", ["two\nlines.jpg", "a\rb.jpg", "a\u2028b.jpg"])
+def test_a_name_that_would_break_a_line_is_left_out(own_copy: Copier, tmp_path: Path, name: str) -> None:
+    source = own_copy("wikimedia")
+    paint(source / "3" / name, (200, 100, 0))
+    done = prepare(WIKIMEDIA, source, tmp_path / "data")
+    ((shown, reason),) = done.left_out
+    assert reason == "its name is no UTF-8 text in one line"
+    assert shown.isprintable()
+    assert load_prepared(WIKIMEDIA, tmp_path / "data") == replace(done, reused=True)
 
 
 def test_another_fault_of_the_system_is_not_called_a_full_disk(

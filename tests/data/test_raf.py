@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.preparing import Prepared
+from fer.data.preparing import Prepared, prepare
 from fer.data.raf import LABELS, RAF, TEST_COUNTS, TRAIN_COUNTS, scan
 from fer.data.sources import Candidate
 from fer.errors import DataError
@@ -129,3 +129,34 @@ def test_the_default_place_is_where_mmf_puts_it(tmp_path: Path, monkeypatch: pyt
     places = RAF.places(tmp_path / "data")
     assert places[0] == tmp_path / "home/.cache/torch/mmf/data/raf_basic/basic"
     assert tmp_path / "data/raf_basic/basic" in places
+
+
+def test_a_label_file_that_is_a_folder_is_missing(tmp_path: Path) -> None:
+    (tmp_path / LABELS).mkdir(parents=True)
+    with pytest.raises(DataError, match="is not RAF-DB's folder 'basic': it has no EmoLabel"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("train_\0.jpg", "its name is no UTF-8 text in one line"),
+        (f"train_{'0' * 300}.jpg", "its name is too long"),
+        ("train_../../../up.jpg", "missing file"),
+    ],
+    ids=["a zero byte", "too long", "climbing"],
+)
+def test_a_label_of_an_impossible_name_is_left_out(own_copy, tmp_path: Path, name: str, reason: str) -> None:
+    source = own_copy("raf")
+    text = (source / LABELS).read_text()
+    (source / LABELS).write_text(f"{text}\n{name} 4\n")
+    done = prepare(RAF, source, tmp_path / "data")
+    ((_, told),) = done.left_out
+    assert told == reason
+    assert len(done.manifest.images) == len(text.splitlines())
+
+
+def test_a_list_of_one_endless_line_is_not_shown_whole(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        scanned(tmp_path, "x" * 100_000)
+    assert len(str(caught.value)) < 400

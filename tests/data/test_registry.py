@@ -100,9 +100,8 @@ def test_the_source_option_wins_and_must_be_a_folder(tmp_path: Path, monkeypatch
     (tmp_path / "file").touch()
     assert find_source(DATASETS["kdef"], str(tmp_path / "mine"), tmp_path) == tmp_path / "mine"
     assert find_source(DATASETS["kdef"], "~/mine", tmp_path) == tmp_path / "mine"
-    for option in ("nowhere", str(tmp_path / "file")):
-        with pytest.raises(DataError, match="neither a folder nor a zip or tar archive"):
-            find_source(DATASETS["kdef"], option, tmp_path)
+    with pytest.raises(DataError, match="neither a folder nor a zip or tar archive"):
+        find_source(DATASETS["kdef"], str(tmp_path / "file"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +146,25 @@ def test_the_data_root_is_option_then_environment_then_2021_then_here(
     monkeypatch.setenv("FER_DATA", "~/faces")
     assert data_root() == tmp_path / "home/faces"
     assert data_root("other") == here / "other"
+
+
+def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert find_source(DATASETS["raf"], "", tmp_path) is None
+    with pytest.raises(DataError, match=r"cannot be read: .*Permission denied"):
+        find_source(DATASETS["raf"], str(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])
+def test_a_data_root_that_cannot_be_is_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a folder"):
+        data_root(option)
+
+
+@pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])
+def test_a_source_that_cannot_be_is_refused(option: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        find_source(DATASETS["raf"], option, tmp_path)
