@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 COLUMNS = 15
-"""Random numbers each image needs in an epoch."""
+"""Random numbers each image needs in an epoch for fine-tuning's changes."""
+
+VIEW_COLUMNS = COLUMNS + 5
+"""Random numbers of one view, where colours are not always jittered or a view may be grey, blurred or solarised."""
 
 GREY = 127.5
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -25,6 +28,12 @@ class Strengths:
         jitter: Brightness, contrast and saturation vary by factors in [1 - jitter, 1 + jitter], hue by jitter / 4
             of a turn either way (as colour jitter in torchvision).
         erase: Probability of a grey rectangle over 2 to 20 % of the image (Zhong et al., "Random Erasing", 2020).
+        crop_high: Largest share of the area that a random crop keeps.
+        jitter_share: Probability that colours are jittered at all.
+        grey: Probability of an image without colour.
+        blur: Probability of a Gaussian blur of sigma 0.1 to 2 pixels (Chen et al., "SimCLR", 2020, appendix A).
+        solarise: Probability that pixels of 128 and more are inverted (Grill et al., "BYOL", 2020, appendix B; its
+            threshold is half of the range).
     """
 
     flip: float = 0.0
@@ -32,6 +41,11 @@ class Strengths:
     crop: float = 1.0
     jitter: float = 0.0
     erase: float = 0.0
+    crop_high: float = 1.0
+    jitter_share: float = 1.0
+    grey: float = 0.0
+    blur: float = 0.0
+    solarise: float = 0.0
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -51,7 +65,8 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
 
     Args:
         images: Float `(B, 3, S, S)`, RGB in [0, 255].
-        chance: `(B, COLUMNS)`, uniform in [0, 1), on the images' device.
+        chance: `(B, COLUMNS)`, uniform in [0, 1), on the images' device; `(B, VIEW_COLUMNS)` where `jitter_share`,
+            `grey`, `blur` or `solarise` is used.
         strengths: How far to go.
         size: Side of the result.
 
@@ -62,7 +77,16 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
     grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if strengths.jitter:
-        images = _recolour(images, chance[:, 6:10], strengths.jitter)
+        recoloured = _recolour(images, chance[:, 6:10], strengths.jitter)
+        always = strengths.jitter_share >= 1
+        images = recoloured if always else _some(chance[:, 15], strengths.jitter_share, recoloured, images)
+    if strengths.grey:
+        images = _some(chance[:, 16], strengths.grey, _grey(images), images)
+    if strengths.blur:
+        images = _some(chance[:, 17], strengths.blur, _blur(images, chance[:, 18]), images)
+    if strengths.solarise:
+        inverted = torch.where(images >= 128, 255 - images, images)
+        images = _some(chance[:, 19], strengths.solarise, inverted, images)
     if strengths.erase:
         images = _erase(images, chance[:, 10:15], strengths.erase)
     return images
@@ -70,7 +94,7 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
 
 def _geometry(chance: Tensor, strengths: Strengths) -> Tensor:
     """Return the maps from output to input coordinates, `(B, 2, 3)`: crop, flip and rotation in one."""
-    area = strengths.crop + (1 - strengths.crop) * chance[:, 0]
+    area = strengths.crop + (strengths.crop_high - strengths.crop) * chance[:, 0]
     # The aspect is log-uniform in [3/4, 4/3], or in less where a side would outgrow the image.
     aspect = torch.exp((chance[:, 1] * 2 - 1) * (-area.log()).clamp(max=math.log(4 / 3)))
     width = (area * aspect).sqrt().clamp(max=1)
@@ -83,6 +107,11 @@ def _geometry(chance: Tensor, strengths: Strengths) -> Tensor:
     first = torch.stack([cos * mirrored, -sin * height, shift_x], dim=1)
     second = torch.stack([sin * mirrored, cos * height, shift_y], dim=1)
     return torch.stack([first, second], dim=1)
+
+
+def _some(chance: Tensor, probability: float, changed: Tensor, images: Tensor) -> Tensor:
+    """Return the changed images where chance falls below the probability, and exactly the others elsewhere."""
+    return torch.where((chance < probability)[:, None, None, None], changed, images)
 
 
 def _recolour(images: Tensor, chance: Tensor, jitter: float) -> Tensor:
@@ -106,6 +135,26 @@ def _hue(turn: Tensor) -> Tensor:
     cross = turn.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     cos, sin = turn.cos()[:, None, None], turn.sin()[:, None, None]
     return cos * torch.eye(3, device=turn.device) + (1 - cos) / 3 + sin * cross
+
+
+def _grey(images: Tensor) -> Tensor:
+    return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None].expand_as(images)
+
+
+def _blur(images: Tensor, chance: Tensor) -> Tensor:
+    """Apply a Gaussian of each image's own sigma, cut off at about a twentieth of the side, with reflected edges."""
+    batch, channels, side, _ = images.shape
+    reach = max(side // 20, 1)
+    sigma = 0.1 + 1.9 * chance
+    offsets = torch.arange(-reach, reach + 1, device=images.device)
+    kernels = torch.exp(-((offsets / sigma[:, None]) ** 2) / 2)
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    # Every channel of every image is a channel of one picture with a kernel of its own: two convolutions for the batch.
+    groups = batch * channels
+    planes = F.pad(images.reshape(1, groups, side, side), [reach] * 4, mode="reflect")
+    planes = F.conv2d(planes, kernels[:, None, None, :], groups=groups)
+    planes = F.conv2d(planes, kernels[:, None, :, None], groups=groups)
+    return planes.reshape(images.shape)
 
 
 def _erase(images: Tensor, chance: Tensor, probability: float) -> Tensor:

@@ -1,5 +1,6 @@
 import colorsys
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,12 +8,29 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from fer.data.augment import COLUMNS, GREY, Strengths, augment, epoch_generator, resize
+from fer.data.augment import COLUMNS, GREY, VIEW_COLUMNS, Strengths, augment, epoch_generator, resize
 
 STRONG = Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.5)
+VIEW = Strengths(flip=0.5, crop=0.2, crop_high=0.8, jitter=0.4, jitter_share=0.8, grey=0.3, blur=0.5, solarise=0.3)
 AREA, ASPECT, ACROSS, DOWN, FLIP, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(10)
+JITTERED, GREYED, BLURRED, SIGMA, SOLARISED = range(COLUMNS, VIEW_COLUMNS)
 MIDDLE = 0.5
 """The chance that leaves a symmetric change at its centre: no rotation, no colour change, a central crop."""
+
+
+BEFORE_VIEWS = [
+    [
+        [127.5, 127.5, 255.0, 195.03, 147.36],
+        [127.5, 127.5, 73.7, 240.92, 224.92],
+        [127.5, 127.5, 71.56, 0.48, 113.02],
+    ],
+    [
+        [160.25, 189.73, 210.81, 232.67, 108.1],
+        [172.93, 255.0, 255.0, 182.5, 79.72],
+        [255.0, 210.38, 109.77, 104.0, 147.95],
+    ],
+]
+"""Fine-tuning's result for the picture and chances of the test below, before there were views."""
 
 
 def noise(count: int, side: int, seed: int = 0) -> Tensor:
@@ -26,8 +44,8 @@ def smooth(side: int) -> Tensor:
     return (torch.stack(waves)[None] + 1) * 127.5
 
 
-def chances(count: int, seed: int = 1, **fixed: float) -> Tensor:
-    table = torch.rand(count, COLUMNS, generator=torch.Generator().manual_seed(seed))
+def chances(count: int, seed: int = 1, columns: int = COLUMNS, **fixed: float) -> Tensor:
+    table = torch.rand(count, columns, generator=torch.Generator().manual_seed(seed))
     for name, value in fixed.items():
         table[:, globals()[name.upper()]] = value
     return table
@@ -35,7 +53,7 @@ def chances(count: int, seed: int = 1, **fixed: float) -> Tensor:
 
 def still(**fixed: float) -> Tensor:
     """One row at the centre of everything but what is named."""
-    table = torch.full((1, COLUMNS), MIDDLE)
+    table = torch.full((1, VIEW_COLUMNS), MIDDLE)
     for name, value in fixed.items():
         table[0, globals()[name.upper()]] = value
     return table
@@ -258,3 +276,139 @@ def test_an_epochs_numbers_follow_seed_and_epoch() -> None:
     assert drawn(3, 5) == drawn(3, 5)
     pairs = [(seed, epoch) for seed in (0, 1, 2, 2**31 - 1) for epoch in range(50)]
     assert len({drawn(seed, epoch) for seed, epoch in pairs}) == 200
+
+
+def test_the_changes_of_views_leave_fine_tunings_as_they_were() -> None:
+    images = (torch.arange(2 * 3 * 6 * 6) * 37 % 256).float().view(2, 3, 6, 6)
+    table = torch.arange(2 * COLUMNS, dtype=torch.float32).view(2, COLUMNS) * 0.618 % 1
+    changed = augment(images, table, Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.9), 5)
+    torch.testing.assert_close(changed[:, :, 2], torch.tensor(BEFORE_VIEWS), atol=2e-2, rtol=0)
+
+
+def test_fine_tunings_changes_never_read_the_columns_of_views() -> None:
+    images, table = noise(32, 24), chances(32, columns=VIEW_COLUMNS)
+    assert torch.equal(augment(images, table, STRONG, 24), augment(images, table[:, :COLUMNS], STRONG, 24))
+
+
+def test_a_crop_keeps_at_most_its_largest_share() -> None:
+    strengths = Strengths(crop=0.05, crop_high=0.14)
+    left, top, width, height = kept(augment(coordinates(1000, 65), chances(1000), strengths, 9)).T
+    area = width * height
+    assert 0.05 - 1e-3 < area.min() < 0.055
+    assert 0.135 < area.max() < 0.14 + 1e-3
+    assert area.mean() == pytest.approx(0.095, abs=0.003)
+    for start, length in ((left, width), (top, height)):
+        assert -1e-3 < start.min() < 0.02
+        assert 0.98 < (start + length).max() < 1 + 1e-3
+
+
+CHANCED = [("jitter_share", "jittered"), ("grey", "greyed"), ("blur", "blurred"), ("solarise", "solarised")]
+
+
+@pytest.mark.parametrize(("option", "column"), CHANCED)
+@pytest.mark.parametrize("probability", [0.0, 0.3, 0.8, 1.0])
+def test_a_change_strikes_as_often_as_asked_and_leaves_the_others_exactly(
+    option: str, column: str, probability: float
+) -> None:
+    images, table = noise(2000, 8), chances(2000, columns=VIEW_COLUMNS, sigma=0.9)
+    base = {"flip": 0.5, "crop": 0.5, "jitter": 0.4 if option == "jitter_share" else 0.0}
+    without = augment(images, table, Strengths(**base | {option: 0.0}), 8)
+    always = augment(images, table, Strengths(**base | {option: 1.0}), 8)
+    changed = augment(images, table, Strengths(**base | {option: probability}), 8)
+    struck = (changed != without).flatten(1).any(dim=1)
+    assert math.isclose(struck.float().mean(), probability, abs_tol=0.04)
+    assert torch.equal(struck, table[:, globals()[column.upper()]] < probability)
+    assert torch.equal(changed[struck], always[struck])
+    assert torch.equal(changed[~struck], without[~struck])
+
+
+def test_the_changes_of_views_strike_independently() -> None:
+    table = chances(4000, columns=VIEW_COLUMNS)
+    images = noise(4000, 4)
+    struck = []
+    for option in ("grey", "blur", "solarise", "jitter_share"):
+        base = Strengths(jitter=0.4, jitter_share=0) if option == "jitter_share" else Strengths()
+        changed = augment(images, table, replace(base, **{option: 0.5}), 4)
+        struck.append((changed - augment(images, table, base, 4)).flatten(1).abs().amax(dim=1) > 1)
+    correlation = torch.corrcoef(torch.stack(struck).float()) - torch.eye(4)
+    assert correlation.abs().max() < 0.06
+
+
+def test_grey_is_torchvisions() -> None:
+    images = noise(4, 32)
+    got = augment(images, chances(4, columns=VIEW_COLUMNS), Strengths(grey=1), 32)
+    assert torch.equal(got, got[:, :1].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(got, tv.rgb_to_grayscale(images, 3), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(16, 3), (21, 3), (48, 5), (64, 7), (96, 9), (224, 23)])
+def test_a_blur_is_torchvisions_of_the_rows_own_sigma(side: int, kernel: int) -> None:
+    images = noise(4, side)
+    table = still().repeat(4, 1)
+    table[:, SIGMA] = torch.tensor([0.0, 0.2, 0.6, 0.999])
+    got = augment(images, table, Strengths(blur=1), side)
+    for image, blurred, chance in zip(images, got, table[:, SIGMA], strict=True):
+        wanted = tv.gaussian_blur(image, [kernel, kernel], [0.1 + 1.9 * float(chance)])
+        torch.testing.assert_close(blurred, wanted, atol=2e-2, rtol=0)
+    assert (got[0] - images[0]).abs().max() < 2e-2
+    assert (got[3] - images[3]).abs().mean() > 20
+
+
+def test_a_blur_keeps_plain_pictures() -> None:
+    flat = torch.full((8, 3, 40, 40), 200.0)
+    got = augment(flat, chances(8, columns=VIEW_COLUMNS), Strengths(blur=1), 40)
+    torch.testing.assert_close(got, flat, atol=1e-2, rtol=0)
+
+
+def test_solarising_is_torchvisions() -> None:
+    images = noise(4, 32)
+    got = augment(images, chances(4, columns=VIEW_COLUMNS), Strengths(solarise=1), 32)
+    wanted = tv.solarize(images / 255, 128 / 255) * 255
+    # At the threshold itself the last bit decides.
+    clear = (images - 128).abs() > 0.1
+    assert clear.float().mean() > 0.99
+    torch.testing.assert_close(got[clear], wanted[clear], atol=2e-2, rtol=0)
+
+
+def test_views_change_in_the_papers_order() -> None:
+    image, factor = noise(1, 64), 1.4
+    table = still(area=0, across=0, down=0, flip=0, brightness=0.5 + (factor - 1) / (2 * 0.5), sigma=0.4)
+    strengths = Strengths(flip=1, crop=0.25, jitter=0.5, grey=1, blur=1, solarise=1)
+    wanted = tv.hflip(tv.resized_crop(image, 0, 0, 32, 32, [64, 64], InterpolationMode.BILINEAR, antialias=False))
+    wanted = tv.rgb_to_grayscale(tv.adjust_brightness(wanted / 255, factor), 3)
+    wanted = tv.gaussian_blur(wanted, [7, 7], [0.1 + 1.9 * 0.4])
+    clear = ((wanted * 255 - 128).abs() > 0.5)[..., 5:-5, 5:-5]
+    wanted = (tv.solarize(wanted, 128 / 255) * 255)[..., 5:-5, 5:-5]
+    got = augment(image, table, strengths, 64)[..., 5:-5, 5:-5]
+    torch.testing.assert_close(got[clear], wanted[clear], atol=0.2, rtol=0)
+
+
+def test_erasing_comes_last() -> None:
+    white, table = torch.full((64, 3, 40, 40), 255.0), chances(64, columns=VIEW_COLUMNS)
+    erased = augment(white, table, Strengths(erase=1), 40) == GREY
+    changed = augment(white, table, Strengths(erase=1, grey=1, blur=1, solarise=1), 40)
+    assert torch.equal(changed == GREY, erased)
+    assert changed[~erased].abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("size", [24, 40])
+def test_each_view_depends_on_its_own_row_only(size: int) -> None:
+    images, table = noise(12, 24), chances(12, columns=VIEW_COLUMNS)
+    whole = augment(images, table, VIEW, size)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    # The mean, because a pixel at the very threshold of solarising may fall on either side.
+    assert (augment(images[order], table[order], VIEW, size) - whole[order]).abs().mean(dim=(1, 2, 3)).max() < 1e-2
+    for index in range(12):
+        alone = augment(images[index : index + 1], table[index : index + 1], VIEW, size)
+        assert (alone[0] - whole[index]).abs().mean() < 1e-2
+
+
+def test_views_stay_in_0_to_255_and_leave_the_input_alone() -> None:
+    strengths = Strengths(1, 180, 0.05, 1, 0.5, crop_high=0.5, jitter_share=0.8, grey=0.3, blur=1, solarise=0.5)
+    for images in (noise(64, 16), (noise(64, 16) > 127).float() * 255):
+        before = images.clone()
+        changed = augment(images, chances(64, columns=VIEW_COLUMNS), strengths, 40)
+        assert changed.shape == (64, 3, 40, 40)
+        assert changed.isfinite().all()
+        assert -1e-3 <= changed.min() <= changed.max() <= 255 + 1e-3
+        assert torch.equal(images, before)
