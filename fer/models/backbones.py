@@ -59,9 +59,9 @@ class ModelSpec:
         }
         try:
             spec = ModelSpec(**fields)
+            check_order(spec.expressions, where)
         except TypeError as error:
             raise ModelError(f"{where} does not describe a model of this project: {error}") from None
-        check_order(spec.expressions, where)
         return spec
 
 
@@ -90,6 +90,47 @@ class Classifier(nn.Module):
         """
         logits: Tensor = self.trunk((images - self.mean) / self.std)
         return logits
+
+
+class Encoder(nn.Module):
+    """A trunk without its head, with its pixel normalisation: pictures in, features out.
+
+    Attributes:
+        spec: As a classifier's; its expressions play no part.
+        trunk: torchvision's module under its own tensor names, the last linear layer taken away.
+        features: Number of features.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = build_trunk(spec)
+        self.features = behead(self.trunk, spec.arch)
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features `(N, features)` of images `(N, 3, H, W)`, RGB in [0, 255]."""
+        found: Tensor = self.trunk((images - self.mean) / self.std)
+        return found
+
+
+def behead(trunk: nn.Module, arch: str) -> int:
+    """Replace a trunk's last linear layer by nothing and return how many features entered it.
+
+    Raises:
+        ConfigError: The architecture does not end in a linear layer.
+    """
+    linear = [(name, part) for name, part in trunk.named_modules() if isinstance(part, nn.Linear)]
+    name, last = linear[-1] if linear else ("", None)
+    if last is None or last.out_features != len(EXPRESSIONS):
+        raise ConfigError(f"arch {arch} does not end in a linear layer, so it has no features to pre-train")
+    parent, _, child = name.rpartition(".")
+    setattr(trunk.get_submodule(parent), child, nn.Identity())
+    return last.in_features
 
 
 def classification_archs() -> list[str]:

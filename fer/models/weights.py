@@ -1,24 +1,57 @@
-"""Starting weights: where they come from, how they map onto a trunk, and which terms they bring."""
+"""Starting weights: had from a name, a file or a folder, and put into a trunk."""
 
-import urllib.error
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor
 
 from fer.errors import ConfigError, ModelError, unknown_name
 from fer.expressions import check_order
-from fer.models.backbones import Classifier, head_names
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec, head_names
+from fer.models.catalogue import CATALOGUE, Entry
+from fer.models.downloading import cache, download
+from fer.models.files import read_folder
+from fer.models.foreign import read_file, tensors_of
 
-NAMES = ("scratch", "supervised-imagenet")
-PREFIXES = ("", "module.", "trunk.", "network.trunk.", "model.", "backbone.", "encoder.")
+NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
+ADDRESSES = ("runs:/", "models:/")
+PREFIXES = (
+    "", "module.", "trunk.", "network.trunk.", "model.", "backbone.", "encoder.", "encoder.trunk.",
+    "online_network.encoder.",
+)  # fmt: skip
 """What other trainers put before torchvision's names."""
 
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Starting weights and what must travel with them.
+
+    Attributes:
+        name: What `init` said.
+        state: Tensors by name; None: from scratch.
+        mean: Pixel mean per channel they were trained with, for pixels in [0, 1].
+        std: Pixel standard deviation per channel, likewise.
+        terms: Terms they bring; empty if none are known.
+        trained_on: Data sets of this project they were fitted to.
+        run_id: The run they come from, or empty.
+        origin: Where they come from, for people.
+        arch: The trunk they belong to; empty: not said.
+    """
+
+    name: str
+    state: dict[str, Tensor] | None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    terms: str = ""
+    trained_on: tuple[str, ...] = ()
+    run_id: str = ""
+    origin: str = ""
+    arch: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,105 +76,134 @@ class LoadReport:
         """Say it in one line."""
         if not self.matched:
             return f"weights: {self.origin}"
+        named = f" ({', '.join(self.missing[:4])})" if self.missing else ""
         return (
-            f"weights: {self.origin}: {self.matched} tensors matched, {len(self.missing)} missing "
-            f"({', '.join(self.missing[:4])}), {len(self.unexpected)} unexpected"
+            f"weights: {self.origin}: {self.matched} tensors matched, {len(self.missing)} missing{named}, "
+            f"{len(self.unexpected)} unexpected"
         )
 
 
 def check_init(init: str) -> None:
-    """Refuse a starting point that is neither a known name nor a file.
+    """Refuse a starting point that is no known name, file, folder, run or registered model.
 
     Raises:
         ConfigError: As said.
     """
-    if init not in NAMES and not Path(init).expanduser().is_file():
-        raise ConfigError(unknown_name("init", init, NAMES) + " or a file that exists")
+    if init not in NAMES and not init.startswith(ADDRESSES) and not Path(init).expanduser().exists():
+        others = "a file or folder that exists, runs:/<id> or models:/<name>@<alias>"
+        raise ConfigError(f"{unknown_name('init', init, NAMES)} (or give {others})")
 
 
-def start_from(classifier: Classifier, init: str) -> LoadReport:
-    """Load starting weights into a classifier's trunk, leaving a head of another size fresh.
+def obtain(init: str, arch: str) -> Start:
+    """Return the starting weights that a name, a file or a folder stands for.
 
     Args:
-        classifier: Changed in place.
-        init: `scratch`, `supervised-imagenet`, or a file: a state dict (plain, or under `state_dict` or `model`;
-            torch or safetensors) with torchvision's names, prefixed or not.
+        init: `scratch`, `supervised-imagenet`, a name of the catalogue, a folder as `from_folder` takes it, or a file:
+            named tensors (plain, or under `state_dict` or `model`; torch or safetensors), prefixed or not.
+        arch: The trunk they are for.
 
     Raises:
-        ModelError: The file cannot be had or read, matches nothing, or belongs to another architecture.
+        ConfigError: There is no such name, file or folder.
+        ModelError: The file cannot be had or read, or is of another architecture.
     """
+    check_init(init)
     if init == "scratch":
-        return LoadReport("scratch", 0, tuple(classifier.trunk.state_dict()), ())
+        return Start(init, None, origin=init)
     if init == "supervised-imagenet":
-        return _load_into(
-            classifier, _imagenet(classifier.spec.arch), f"{init} ({classifier.spec.arch})", IMAGENET_TERMS
-        )
-    return _load_into(classifier, read_state(Path(init).expanduser()), init, "")
+        return _supervised(arch)
+    if init in CATALOGUE:
+        return _of_entry(CATALOGUE[init], arch)
+    path = Path(init).expanduser()
+    return replace(from_folder(path) if path.is_dir() else _of_file(path), name=init, origin=init)
 
 
-def _imagenet(arch: str) -> dict[str, Tensor]:
-    """Return torchvision's first ImageNet weights of an architecture, from the cache or the network."""
-    choices = torchvision.models.get_model_weights(arch)
-    weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
-    place = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
-    try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except (urllib.error.URLError, OSError) as error:
-        raise ModelError(
-            f"torchvision's ImageNet weights of {arch} are not in the cache and cannot be downloaded ({error}): "
-            f"put {weights.url} at {place}, or start from init=scratch"
-        ) from None
-    except RuntimeError as error:
-        raise ModelError(f"{place} is damaged ({error}): delete it and try again") from None
-    return state
+def from_folder(path: Path) -> Start:
+    """Return the trunk of the encoder or classifier in a folder.
 
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Return what a weights file holds, never running code from it.
+    Args:
+        path: A folder that holds, at any depth, what `save_encoder` or `save_classifier` wrote.
 
     Raises:
-        ModelError: The file cannot be read.
+        ModelError: It holds none or several, they cannot be read, or its expressions are ordered differently.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a foreign file
-        raise ModelError(f"{path} is no weights file: {' '.join(str(error).split())[:160]}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds {type(content).__name__}, not named tensors")
-    return content
+    spec, state = read_folder(path)
+    return _described(str(path), state, spec)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a weights file.
+def load_into(model: Classifier | Encoder, start: Start) -> LoadReport:
+    """Put starting weights into a model's trunk, leaving a head of another size fresh.
+
+    Args:
+        model: Changed in place.
+        start: The weights; their names may carry one of `PREFIXES`.
 
     Raises:
-        ModelError: The file cannot be read, holds no tensors, or orders its expressions differently.
+        ModelError: They match nothing, or belong to another architecture.
     """
-    content = read_file(path)
-    if "spec" in content:
-        check_order(content["spec"]["expressions"], str(path))
-    for key in ("state_dict", "model"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-    if not state:
-        raise ModelError(f"{path} holds no named tensors")
-    return state
-
-
-def _load_into(classifier: Classifier, state: dict[str, Tensor], origin: str, terms: str) -> LoadReport:
-    own = classifier.trunk.state_dict()
-    prefix = max(PREFIXES, key=lambda start: sum(start + name in state for name in own))
+    own = model.trunk.state_dict()
+    if start.state is None:
+        return LoadReport(start.origin, 0, tuple(own), ())
+    _check_arch(start.origin, start.arch, model.spec.arch)
+    state = start.state
+    prefix = max(PREFIXES, key=lambda begin: sum(begin + name in state for name in own))
     given = {name: state[prefix + name] for name in own if prefix + name in state}
-    head = head_names(classifier.trunk)
+    head = head_names(model.trunk)
     matched = {name: tensor for name, tensor in given.items() if tensor.shape == own[name].shape}
     foreign = sorted(name for name in given if name not in matched and name not in head)
     if not matched or foreign:
         why = f"{foreign[0]} has another shape" if foreign else "no tensor matches"
-        raise ModelError(f"{origin} holds no weights of {classifier.spec.arch}: {why}")
-    classifier.trunk.load_state_dict(matched, strict=False)
+        raise ModelError(f"{start.origin} holds no weights of {model.spec.arch}: {why}")
+    model.trunk.load_state_dict(matched, strict=False)
     missing = tuple(name for name in own if name not in matched)
     unexpected = tuple(name for name in state if not name.startswith(prefix) or name.removeprefix(prefix) not in own)
-    return LoadReport(origin, len(matched), missing, unexpected, terms)
+    return LoadReport(start.origin, len(matched), missing, unexpected, start.terms)
+
+
+def supervised_file(arch: str) -> tuple[Any, Path]:
+    """Return torchvision's first ImageNet weights of an architecture, and their place in the cache."""
+    choices = torchvision.models.get_model_weights(arch)
+    weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
+    return weights, cache() / weights.url.rsplit("/", 1)[1]
+
+
+def _supervised(arch: str) -> Start:
+    weights, place = supervised_file(arch)
+    digest = re.search(r"-([0-9a-f]{8,})\.", place.name)  # torchvision's file names end in their first digits
+    download(weights.url, place, digest[1] if digest else "")
+    pixels = weights.transforms()
+    licence = weights.meta.get("license", "")
+    return Start(
+        "supervised-imagenet", tensors_of(read_file(place), place), tuple(pixels.mean), tuple(pixels.std),
+        IMAGENET_TERMS + (f"; these weights: {licence}" if licence else ""), origin=f"supervised-imagenet ({arch})",
+    )  # fmt: skip
+
+
+def _of_entry(entry: Entry, arch: str) -> Start:
+    _check_arch(entry.name, entry.arch, arch)
+    download(entry.address, entry.place, entry.sha256)
+    state = entry.renamed(tensors_of(read_file(entry.place), entry.place))
+    terms = f"{entry.name}: {entry.terms}"
+    return Start(
+        entry.name, state, entry.mean, entry.std, terms, origin=f"{entry.name} ({entry.arch})", arch=entry.arch
+    )  # fmt: skip
+
+
+def _of_file(path: Path) -> Start:
+    content = read_file(path)
+    state, spec = tensors_of(content, path), content.get("spec")
+    if not isinstance(spec, dict) or "expressions" not in spec:
+        return Start(str(path), state, origin=str(path))
+    check_order(spec["expressions"], str(path))
+    return _described(str(path), state, ModelSpec.from_dict(spec, str(path)))
+
+
+def _described(origin: str, state: dict[str, Tensor], spec: ModelSpec) -> Start:
+    terms = "; ".join(spec.terms)
+    return Start(
+        origin, state, spec.mean, spec.std, terms, spec.trained_on, origin=origin, arch=spec.arch
+    )  # fmt: skip
+
+
+def _check_arch(origin: str, theirs: str, wanted: str) -> None:
+    if theirs and theirs != wanted:
+        raise ModelError(f"{origin} holds weights of {theirs}, not of {wanted}: give arch={theirs}")

@@ -2,11 +2,22 @@ import json
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import load_file
 
 from fer.errors import ModelError
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import Classifier, ModelSpec
-from fer.models.files import SPEC, WEIGHTS, load_classifier, save_classifier
+from fer.models.backbones import Classifier, Encoder, ModelSpec
+from fer.models.files import (
+    ENCODER_SPEC,
+    ENCODER_WEIGHTS,
+    SPEC,
+    WEIGHTS,
+    load_classifier,
+    read_folder,
+    save_classifier,
+    save_encoder,
+)
 
 
 @pytest.fixture
@@ -44,8 +55,13 @@ def test_faults_are_named(classifier, tmp_path):
         load_classifier(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=WEIGHTS):
         load_classifier(tmp_path)
-    torch.save({"model": classifier.state_dict()}, tmp_path / "foreign.ckpt")
-    with pytest.raises(ModelError, match="no checkpoint of this project"):
+    spec = classifier.spec.to_dict()
+    for content in ({"model": classifier.state_dict()}, {"spec": spec}, {"spec": 3, "model": {}}):
+        torch.save(content, tmp_path / "foreign.ckpt")
+        with pytest.raises(ModelError, match="no checkpoint of this project"):
+            load_classifier(tmp_path / "foreign.ckpt")
+    torch.save({"spec": spec | {"expressions": None}, "model": classifier.state_dict()}, tmp_path / "foreign.ckpt")
+    with pytest.raises(ModelError, match="does not describe a model"):
         load_classifier(tmp_path / "foreign.ckpt")
     save_classifier(classifier, tmp_path / "m")
     (tmp_path / "m" / SPEC).write_text("{")
@@ -55,3 +71,27 @@ def test_faults_are_named(classifier, tmp_path):
     (tmp_path / "m" / SPEC).write_text(json.dumps(other))
     with pytest.raises(ModelError, match="do not fit resnet18"):
         load_classifier(tmp_path / "m")
+
+
+def test_a_saved_encoder_is_torchvisions_without_its_head(tmp_path):
+    encoder = Encoder(ModelSpec("resnet18", 32, trained_on=("raf",), terms=("research only",)))
+    save_encoder(encoder, tmp_path / "encoder", "simsiam")
+    bare = torchvision.models.resnet18(weights=None)
+    missing = bare.load_state_dict(load_file(tmp_path / "encoder" / ENCODER_WEIGHTS), strict=False)
+    assert (missing.missing_keys, missing.unexpected_keys) == (["fc.weight", "fc.bias"], [])
+    described = json.loads((tmp_path / "encoder" / ENCODER_SPEC).read_text())
+    assert described["method"] == "simsiam"
+    assert {*described} == {
+        "arch", "image_size", "arch_options", "mean", "std", "trained_on", "terms", "method",
+    }  # fmt: skip
+    spec, state = read_folder(tmp_path)
+    assert spec == encoder.spec
+    assert all(torch.equal(state[name], tensor) for name, tensor in encoder.trunk.state_dict().items())
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "null"])
+def test_a_damaged_description_is_named(tmp_path, text):
+    save_encoder(Encoder(ModelSpec("resnet18", 32)), tmp_path, "swav")
+    (tmp_path / ENCODER_SPEC).write_text(text)
+    with pytest.raises(ModelError, match=f"{ENCODER_SPEC} is damaged"):
+        read_folder(tmp_path)

@@ -1,0 +1,126 @@
+"""The starting weights other people trained: where they are, what they are, and on which terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+from fer.models.downloading import cache
+
+T = TypeVar("T")
+
+_IMAGENET = "ImageNet-1k, 1.28 million pictures, labels unused"
+_IMAGENET_TERMS = "the images are for non-commercial research"
+_FACES = "FFHQ, 70,000 portraits from Flickr, labels unused"
+_FACES_TERMS = "FFHQ is CC BY-NC-SA 4.0; the checkpoint's own terms are not stated"
+_FACES_PIXELS = (
+    "pixel normalisation unknown, taken as none (pixels in [0, 1]): the default of bolts' transforms, and what 2021 "
+    "fine-tuned with"
+)
+_BOLTS = "https://pl-bolts-weights.s3.us-east-2.amazonaws.com"
+_PROJECT_2021 = "https://uclouvain-my.sharepoint.com/:u:/g/personal/benoit_brummer_uclouvain_be"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of starting weights.
+
+    Attributes:
+        name: What `init` calls it.
+        arch: torchvision's name of the trunk it fits.
+        address: Where it is downloaded from.
+        file: Its name in the cache.
+        terms: Terms of the weights and of the pictures behind them.
+        trained_on: Those pictures.
+        prefixes: What its tensors carry before torchvision's names; the first that occurs counts.
+        note: How it was made, and what is doubtful.
+        mean: Pixel mean per channel, for pixels in [0, 1].
+        std: Pixel standard deviation per channel.
+        sha256: Digest of the file in hexadecimal; empty: unverified.
+    """
+
+    name: str
+    arch: str
+    address: str
+    file: str
+    terms: str
+    trained_on: str
+    prefixes: tuple[str, ...]
+    note: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    sha256: str = ""
+
+    @property
+    def place(self) -> Path:
+        """Return where the file lies once it is downloaded."""
+        return cache() / self.file
+
+    def renamed(self, state: Mapping[str, T]) -> dict[str, T]:
+        """Return tensors under torchvision's names; those without the prefix keep their own."""
+        for prefix in self.prefixes:
+            if any(name.startswith(prefix) for name in state):
+                return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        return dict(state)
+
+
+_ENTRIES = (
+    Entry(
+        name="swav-imagenet",
+        arch="resnet50",
+        address=f"{_BOLTS}/swav/swav_imagenet/swav_imagenet.pth.tar",
+        file="swav_imagenet.pth.tar",
+        terms=f"CC BY-NC 4.0, inherited: as far as known a conversion of the official weights; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        prefixes=("model.",),
+        note="SwAV, lightning-bolts' file, which the 2021 project started from",
+    ),
+    Entry(
+        name="swav-imagenet-official",
+        arch="resnet50",
+        address="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+        file="swav_800ep_pretrain.pth.tar",
+        terms=f"CC BY-NC 4.0; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        prefixes=("module.",),
+        note="SwAV, 800 epochs, the authors' own file",
+    ),
+    Entry(
+        name="simclr-imagenet",
+        arch="resnet50",
+        address=f"{_BOLTS}/simclr/bolts_simclr_imagenet/simclr_imagenet.ckpt",
+        file="simclr_imagenet.ckpt",
+        terms=f"lightning-bolts Apache-2.0; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        prefixes=("encoder.",),
+        note="SimCLR, trained by lightning-bolts",
+    ),
+    Entry(
+        name="simclr-faces",
+        arch="resnet50",
+        address=f"{_PROJECT_2021}/ESvob7pjuc5EjOi3MAr0xBQBC872iohRloi8K3eznaBcrw?e=vzPub2&download=1",
+        file="SimCLR_NaturalFaces_e100.ckpt",
+        terms=_FACES_TERMS,
+        trained_on=_FACES,
+        prefixes=("encoder.",),
+        note=f"SimCLR, 100 epochs, the 2021 project's; {_FACES_PIXELS}",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    ),
+    Entry(
+        name="simsiam-faces",
+        arch="resnet50",
+        address=f"{_PROJECT_2021}/EY2bOaMqbjFFq6R4ZD0Bik8B1E5mITivkDCjw_F42SnNgg?e=chiZjc&download=1",
+        file="SiamSiam_NaturalFaces_e80.ckpt",
+        terms=_FACES_TERMS,
+        trained_on=_FACES,
+        # The file holds a target network too, which bolts' SimSiam never trained.
+        prefixes=("online_network.encoder.",),
+        note=f"SimSiam, 80 epochs, the 2021 project's; {_FACES_PIXELS}",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    ),
+)
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+"""By name. `scratch` and torchvision's `supervised-imagenet`, which every architecture has, stand beside it."""
