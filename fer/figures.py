@@ -1,4 +1,4 @@
-"""Figures of a report, of a training history and of a data set, as matplotlib `Figure` objects without global state.
+"""Figures of reports, training histories, features and data sets, as matplotlib `Figure` objects without global state.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart. At the default 100 dots per inch every
 figure is about 800 pixels wide. Titles are wrapped and never read as mathematics, so any run name is safe.
@@ -11,11 +11,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
+from fer.expressions import EXPRESSIONS
 from fer.report import Report
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+POINTS = {
+    "surprise": ("#E69F00", "o"),
+    "fear": ("#CC79A7", "s"),
+    "disgust": ("#009E73", "^"),
+    "happiness": (ORANGE, "D"),
+    "sadness": (BLUE, "v"),
+    "anger": ("#000000", "X"),
+    "neutral": ("#56B4E9", "P"),
+}
+"""Colour and shape of each expression's points: whoever cannot tell the colours apart sees the shapes."""
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
@@ -87,11 +99,11 @@ def _curve(axes: Axes, history: Sequence[Mapping[str, float]], key: str, style: 
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Draw losses, validation accuracy and learning rate by epoch, a panel for each kind that was recorded.
+    """Draw losses, validation figures and learning rate by epoch, a panel for each kind that was recorded.
 
     Args:
         history: One mapping for each epoch, from the first on, with any of `train/loss`, `validation/loss`,
-            `validation/accuracy` (in [0, 1]) and `lr`.
+            `validation/accuracy` (in [0, 1]), `lr`, and of a pre-training's probes.
         title: Stands above the figure.
 
     Raises:
@@ -99,18 +111,20 @@ def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figur
     """
     recorded = {key for row in history for key in row}
     kinds = {"loss": {"train/loss", "validation/loss"}, "accuracy": {"validation/accuracy"}, "learning rate": {"lr"}}
+    kinds |= {"probes": {"validation/knn_accuracy", "validation/linear_accuracy"}}
+    kinds |= {"feature spread": {"validation/feature_std"}}
     panels = [kind for kind, keys in kinds.items() if keys & recorded]
     if not panels:
         raise ValueError("history holds no epoch with a loss, an accuracy or a learning rate, so there is no curve")
     figure = _figure(8, 0.8 + 2.3 * len(panels), title)
     rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axes, kind in zip(rows, panels, strict=True):
-        styles = {"train/loss": ("o-", BLUE), "lr": ("o-", GREY)}
+        styles = {"train/loss": ("o-", BLUE), "lr": ("o-", GREY), "validation/knn_accuracy": ("o-", BLUE)}
         for key in sorted(kinds[kind]):
             _curve(axes, history, key, *styles.get(key, ("s--", ORANGE)))
         axes.set_ylabel(kind)
         axes.grid(alpha=0.3)
-        if kind == "loss":
+        if kind in ("loss", "probes"):
             axes.legend()
         elif kind == "accuracy":
             _mark_best(axes, history)
@@ -158,4 +172,35 @@ def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thu
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return figure
+
+
+def feature_map_figure(points: ArrayLike, expressions: Sequence[str], title: str) -> Figure:
+    """Draw a map of features, each image a point in the colour and shape of its expression.
+
+    Args:
+        points: Places `(N, 2)` whose axes have no meaning, such as t-SNE's.
+        expressions: The true expression of each image, by name.
+        title: Stands above the map.
+
+    Raises:
+        ValueError: There is no point, a shape is wrong, or a name is no expression.
+    """
+    places, names = np.asarray(points, dtype=np.float64), np.asarray(expressions, dtype=str)
+    if not len(names) or places.shape != (len(names), 2):
+        raise ValueError(f"points must be ({len(names) or 'N'}, 2), a row per expression given, not {places.shape}")
+    if unknown := set(names.tolist()) - set(EXPRESSIONS):
+        raise ValueError(f"expressions hold {', '.join(sorted(unknown))}, but there are {', '.join(EXPRESSIONS)} only")
+    figure = _figure(8, 7, title)
+    axes = figure.add_subplot()
+    size = float(np.clip(8000 / len(names), 8, 40))
+    for name in (name for name in EXPRESSIONS if name in names):
+        inside, (colour, shape) = names == name, POINTS[name]
+        label = f"{name} ({inside.sum()})"
+        x, y = places[inside].T
+        axes.scatter(x, y, s=size, color=colour, marker=shape, linewidths=0, alpha=0.7, label=label)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    enlarged = (40 / size) ** 0.5
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, markerscale=enlarged)
     return figure

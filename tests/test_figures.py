@@ -200,3 +200,33 @@ def test_figures_leave_global_state_alone():
     figures.learning_curves([{"train/loss": 1.0}], "any")
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_feature_map_gives_each_expression_its_points_colour_shape_and_count():
+    names = ["fear"] * 3 + ["neutral"] * 2 + ["fear"] * 4
+    points = np.random.default_rng(0).normal(size=(9, 2))
+    figure = figures.feature_map_figure(points, names, LONG)
+    (axes,) = figure.axes
+    fear, neutral = axes.collections
+    assert fear.get_offsets().tolist() == points[[0, 1, 2, 5, 6, 7, 8]].tolist()
+    assert neutral.get_offsets().tolist() == points[[3, 4]].tolist()
+    assert words(axes.get_legend().get_texts()) == ["fear (7)", "neutral (2)"]
+    assert render(figure)[0] == 800
+    assert not overlaps([figure._suptitle, *axes.get_legend().get_texts()], figure)
+
+
+def test_feature_map_tells_all_expressions_apart_by_colour_and_by_shape():
+    assert set(figures.POINTS) == set(EXPRESSIONS)
+    colours, shapes = zip(*figures.POINTS.values(), strict=True)
+    assert len(set(colours)) == len(set(shapes)) == 7
+    figure = figures.feature_map_figure(np.zeros((700, 2)), list(EXPRESSIONS) * 100, "any")
+    assert words(figure.axes[0].get_legend().get_texts()) == [f"{name} (100)" for name in EXPRESSIONS]
+    assert render(figure)[0] == 800
+
+
+def test_a_map_of_nothing_or_of_unknown_expressions_is_refused():
+    for points, names in ((np.zeros((0, 2)), []), (np.zeros((3, 2)), ["fear"]), (np.zeros((1, 3)), ["fear"])):
+        with pytest.raises(ValueError, match=r"^points must be"):
+            figures.feature_map_figure(points, names, "any")
+    with pytest.raises(ValueError, match=r"^expressions hold joy"):
+        figures.feature_map_figure(np.zeros((1, 2)), ["joy"], "any")

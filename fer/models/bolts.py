@@ -1,0 +1,71 @@
+"""The only door to lightning-bolts: projection heads and LARS, without its warnings.
+
+Importing this module takes seconds, so whoever needs it does so when it builds something, never at its own import.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+# Bolts and its pytorch-lightning warn of their own age, and change the process's filters so that they are heard: a
+# filter would not stop them, so the warnings are caught and dropped. The filters are restored at the end.
+with warnings.catch_warnings(record=True):
+    from pl_bolts.models.self_supervised.byol.models import MLP
+    from pl_bolts.models.self_supervised.simclr.simclr_module import Projection
+    from pl_bolts.optimizers.lars import LARS
+
+
+def simclr_head(features: int, hidden: int, out: int) -> nn.Module:
+    """Return SimCLR's head: linear, batch norm, ReLU, linear without bias, l2 norm (Chen et al., 2020).
+
+    Args:
+        features: Width of its input, `(N, features)`.
+        hidden: Width in between.
+        out: Width of its output, `(N, out)` with rows of length 1.
+    """
+    head: nn.Module = _quietly(lambda: Projection(features, hidden, out))
+    return head
+
+
+def mlp(features: int, hidden: int, out: int) -> nn.Module:
+    """Return a head of two layers: linear, batch norm, ReLU, linear; `(N, features)` to `(N, out)`.
+
+    It is SwAV's projector (Caron et al., 2020) and, with a narrow `hidden`, SimSiam's predictor (Chen & He, 2021).
+    """
+    head: nn.Module = _quietly(lambda: MLP(features, hidden, out))
+    return head
+
+
+def simsiam_projector(features: int, hidden: int, out: int) -> nn.Module:
+    """Return SimSiam's projector: three linear layers, each with batch norm, the last without ReLU and affine part.
+
+    Chen & He (2021), Exploring Simple Siamese Representation Learning, section 3; bolts' own SimSiam has two layers.
+    """
+    return nn.Sequential(
+        mlp(features, hidden, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, out, bias=False),
+        nn.BatchNorm1d(out, affine=False),
+    )
+
+
+def lars(groups: Iterable[dict[str, Any]], lr: float, momentum: float) -> torch.optim.Optimizer:
+    """Return LARS (You et al., 2017) with trust coefficient 0.001.
+
+    Args:
+        groups: Parameter groups. One whose `weight_decay` is 0 is updated as by SGD, without LARS's scaling.
+        lr: Peak learning rate.
+        momentum: As SGD's.
+    """
+    optimizer: torch.optim.Optimizer = _quietly(lambda: LARS(groups, lr=lr, momentum=momentum))
+    return optimizer
+
+
+def _quietly(make: Callable[[], Any]) -> Any:
+    """Call a constructor of bolts, which announces each time that it is under review."""
+    with warnings.catch_warnings(record=True):
+        return make()

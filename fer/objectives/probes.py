@@ -1,0 +1,149 @@
+"""How good frozen features are: probes with labels, a gauge of collapse, and a map to look at.
+
+Functions of features `(N, d)`; nothing here trains a network.
+"""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+CHUNK = 1024
+"""Images whose similarities to all training images are in memory together."""
+
+
+def knn_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    neighbours: int = 20,
+    temperature: float = 0.07,
+) -> float:
+    """Return the accuracy of a vote of the nearest training images by cosine, each with weight exp(cosine / t).
+
+    Wu et al. (2018), Unsupervised Feature Learning via Non-parametric Instance Discrimination, section 3.4.
+
+    Args:
+        train_features: `(T, d)`, on any device.
+        train_labels: `(T,)` integers from 0 on.
+        features: `(N, d)`, on the same device.
+        labels: `(N,)`.
+        neighbours: How many vote; with fewer training images all of them do.
+        temperature: t, positive.
+
+    Raises:
+        ValueError: There is no image, or labels and features differ in number.
+    """
+    _check(train_features, train_labels, features, labels)
+    known, seen = F.normalize(train_features.float(), dim=1), F.normalize(features.float(), dim=1)
+    classes = int(train_labels.max()) + 1
+    right = 0
+    for part, truth in zip(torch.split(seen, CHUNK), torch.split(labels, CHUNK), strict=True):
+        cosines, places = (part @ known.T).topk(min(neighbours, len(known)), dim=1)
+        # Less 1, which changes no vote, so that nothing overflows at a low temperature.
+        weights = ((cosines - 1) / temperature).exp()
+        votes = weights.new_zeros(len(part), classes).scatter_add(1, train_labels.to(part.device)[places], weights)
+        right += int((votes.argmax(1) == truth.to(part.device)).sum())
+    return right / len(labels)
+
+
+def linear_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    inverse_penalty: float = 1.0,
+    iterations: int = 300,
+) -> float:
+    """Return the accuracy of multinomial logistic regression on features standardised by the training images.
+
+    Alain & Bengio (2017), Understanding intermediate layers using linear classifier probes.
+
+    Args:
+        train_features: `(T, d)`.
+        train_labels: `(T,)` integers; with one class only, that class is the answer.
+        features: `(N, d)`.
+        labels: `(N,)`.
+        inverse_penalty: scikit-learn's C; smaller ones hold the weights closer to 0.
+        iterations: At most; a regression cut short is a probe still.
+
+    Raises:
+        ValueError: There is no image, or labels and features differ in number.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    _check(train_features, train_labels, features, labels)
+    targets, truth = train_labels.cpu().numpy(), labels.cpu().numpy()
+    if len(np.unique(targets)) == 1:
+        return float((truth == targets[0]).mean())
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=iterations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(_array(train_features), targets)
+    return float((model.predict(_array(features)) == truth).mean())
+
+
+def spread(features: Tensor) -> Tensor:
+    """Return how evenly normalised features fill their dimensions, in [0, 1], as a tensor that stays on its device.
+
+    The standard deviation of each dimension over the images, averaged over the dimensions, times the root of their
+    number: about 1 for directions spread evenly, 0 when all images have one. Chen & He (2021), Exploring Simple Siamese
+    Representation Learning, section 4.1 and figure 2.
+
+    Args:
+        features: `(N, d)`.
+    """
+    unit = F.normalize(features.float(), dim=1)
+    return unit.std(dim=0, correction=0).mean() * math.sqrt(features.shape[1])
+
+
+def feature_std(features: Tensor) -> float:
+    """Return `spread` as a number."""
+    return float(spread(features))
+
+
+def feature_map(features: Tensor, seed: int) -> NDArray[np.float64]:
+    """Return a place in the plane for each image, near ones for similar features: t-SNE of 50 principal components.
+
+    van der Maaten & Hinton (2008), Visualizing Data using t-SNE. 5,000 images take about half a minute. Fewer than five
+    images are laid out by their first two principal components; equal ones all lie at the origin.
+
+    Args:
+        features: `(N, d)`.
+        seed: Of the random numbers; equal seeds give equal maps.
+
+    Returns:
+        `(N, 2)`; the axes have no meaning.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    array = _array(features)
+    if len(array) < 2 or not np.ptp(array, axis=0).any():
+        return np.zeros((len(array), 2))
+    parts = PCA(min(50, *array.shape), random_state=seed).fit_transform(array)
+    parts = np.pad(parts, ((0, 0), (0, max(0, 2 - parts.shape[1]))))
+    if len(array) < 5:
+        return np.asarray(parts[:, :2], dtype=np.float64)
+    placed = TSNE(perplexity=min(30.0, (len(array) - 1) / 3), random_state=seed).fit_transform(parts)
+    return np.asarray(placed, dtype=np.float64)
+
+
+def _array(features: Tensor) -> NDArray[np.float64]:
+    return features.detach().double().cpu().numpy()
+
+
+def _check(train_features: Tensor, train_labels: Tensor, features: Tensor, labels: Tensor) -> None:
+    if not len(train_labels) or not len(labels):
+        raise ValueError("a probe needs at least one training image and one image to test, and got none of one kind")
+    for name, rows, classes in (("train_labels", train_features, train_labels), ("labels", features, labels)):
+        if len(rows) != len(classes):
+            raise ValueError(f"{name} must be as many as their features, not {len(classes)} for {len(rows)}")

@@ -1,0 +1,88 @@
+"""The ways to learn without labels, by name, each with its paper's own optimizer and rate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from fer.config import PretrainConfig
+from fer.errors import ConfigError
+from fer.models.backbones import Encoder
+from fer.objectives.simclr import SimCLR
+from fer.objectives.simsiam import SimSiam
+from fer.objectives.swav import SwAV
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to learn, and what it means where the configuration leaves the choice to it.
+
+    Attributes:
+        make: Builds the objective from (network, configuration, projection, steps per epoch).
+        optimizer: What `optimizer=auto` means.
+        lr: Peak rate for a batch of 256 with that optimizer.
+        projection: What `projection=0` means.
+        multi_crop: Whether small views join the two large ones.
+    """
+
+    make: Callable[[Encoder, PretrainConfig, int, int], nn.Module]
+    optimizer: str
+    lr: float
+    projection: int
+    multi_crop: bool
+
+    def build(self, network: Encoder, config: PretrainConfig, steps_per_epoch: int) -> nn.Module:
+        """Return the objective, with `network` and `forward(views) -> (loss, figures by name)`."""
+        return self.make(network, config, config.projection or self.projection, steps_per_epoch)
+
+    def optimizer_for(self, config: PretrainConfig) -> str:
+        """Return the optimizer's name."""
+        return self.optimizer if config.optimizer == "auto" else config.optimizer
+
+    def lr_for(self, config: PretrainConfig) -> float:
+        """Return the peak learning rate; the method's own grows with the batch (Goyal et al., 2017).
+
+        Raises:
+            ConfigError: It would be the method's own, but for another optimizer.
+        """
+        if config.lr:
+            return config.lr
+        if self.optimizer_for(config) != self.optimizer:
+            raise ConfigError(
+                f"lr=0 means the rate of {config.method} with {self.optimizer}: "
+                f"give lr for optimizer={config.optimizer}"
+            )
+        return self.lr * config.batch_size / 256
+
+
+def _simclr(network: Encoder, config: PretrainConfig, projection: int, steps_per_epoch: int) -> nn.Module:
+    return SimCLR(network, config.hidden, projection, config.temperature)
+
+
+def _simsiam(network: Encoder, config: PretrainConfig, projection: int, steps_per_epoch: int) -> nn.Module:
+    return SimSiam(network, config.hidden, projection)
+
+
+def _swav(network: Encoder, config: PretrainConfig, projection: int, steps_per_epoch: int) -> nn.Module:
+    return SwAV(
+        network,
+        config.hidden,
+        projection,
+        prototypes=config.prototypes,
+        temperature=config.temperature,
+        epsilon=config.epsilon,
+        iterations=config.sinkhorn_iterations,
+        freeze_steps=config.freeze_prototypes_epochs * steps_per_epoch,
+        queue=config.queue,
+        queue_from_step=config.queue_from_epoch * steps_per_epoch,
+    )
+
+
+METHODS: dict[str, Method] = {
+    # Chen et al. (2020), section 2.3: LARS at 0.3 * batch / 256, with weight decay, which is what LARS scales by.
+    "simclr": Method(_simclr, optimizer="lars", lr=0.3, projection=128, multi_crop=False),
+    # Caron et al. (2020), appendix A: what it uses for batches of 256.
+    "swav": Method(_swav, optimizer="lars", lr=0.6, projection=128, multi_crop=True),
+    # Chen & He (2021), section 3: plain SGD at 0.05 * batch / 256.
+    "simsiam": Method(_simsiam, optimizer="sgd", lr=0.05, projection=2048, multi_crop=False),
+}

@@ -1,0 +1,34 @@
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from tests.objectives.ranks import TRAININGS, make, trained, work
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes computed together, by rank; tests only read it."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.save({name: make(name) for name in TRAININGS}, folder / "objectives.pt")
+    torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture
+def check_ranks(two_ranks):
+    """A check that two processes trained as one does on the global batch."""
+
+    def check(name: str) -> None:
+        alone = trained(name, make(name))
+        pairs = list(zip(*(rank[name]["losses"] for rank in two_ranks), strict=True))
+        assert [sum(pair) / 2 for pair in pairs] == pytest.approx(alone["losses"], rel=1e-5)
+        assert any(abs(first - second) > 1e-3 for first, second in pairs), "each rank has a loss of its own"
+        for part, limits in (("gradients", {"rtol": 1e-3, "atol": 1e-6}), ("state", {"rtol": 1e-4, "atol": 1e-6})):
+            for key, value in alone[part].items():
+                torch.testing.assert_close(two_ranks[0][name][part][key], value, **limits, msg=lambda m, k=key: k + m)
+                assert torch.equal(two_ranks[0][name][part][key], two_ranks[1][name][part][key]), key
+        assert any(value.abs().max() > 1e-3 for value in alone["gradients"].values())
+
+    return check
