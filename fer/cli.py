@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
-from fer.config import COMMANDS
+from fer.config import COMMANDS, LISTINGS, TRAINING
 from fer.errors import ConfigError, FerError, Interrupted, unknown_name
 from fer.options import build, default_of
+from fer.processes import rank, world_size
+
+ALL = COMMANDS | LISTINGS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,14 +39,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _unknown_option(name: str, command: str | None) -> ConfigError:
-    if command not in COMMANDS:
-        return ConfigError(f"option {name!r} must follow a command: {', '.join(COMMANDS)}")
-    return ConfigError(unknown_name("option", name, [item.name for item in fields(COMMANDS[command])]))
+    if command not in ALL:
+        return ConfigError(f"option {name!r} must follow a command: {', '.join(ALL)}")
+    names = [item.name for item in fields(ALL[command])]
+    if not names:
+        return ConfigError(f"{command} takes no options: leave out {name!r}")
+    return ConfigError(unknown_name("option", name, names))
 
 
 def _refuse(error: FerError) -> None:
     print(f"fer: {error}", file=sys.stderr)
-    if "MLFLOW_RUN_ID" in os.environ:
+    if "MLFLOW_RUN_ID" in os.environ and rank() == 0:
         # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
         from fer.tracking.runs import fail_launched_run
 
@@ -53,7 +59,7 @@ def _refuse(error: FerError) -> None:
 
 def _program() -> click.Group:
     group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
-    for name, cls in COMMANDS.items():
+    for name, cls in ALL.items():
         options: list[click.Parameter] = [_option(item) for item in fields(cls)]
         group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
     return group
@@ -72,9 +78,11 @@ def _option(item: Any) -> click.Option:
 
 def _runner(name: str) -> Callable[..., None]:
     def run(**options: str | None) -> None:
+        if world_size() > 1 and name not in TRAINING:
+            raise ConfigError(f"{name} runs in one process: start it without torchrun")
         given = {key: value for key, value in options.items() if value is not None}
         file = given.pop("config", "")
-        config: Any = build(COMMANDS[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
+        config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
         importlib.import_module(f"fer.commands.{name}").run(config)
 
     return run

@@ -7,7 +7,10 @@ from fer.options import option
 DATA_ROOT = "folder of prepared data; empty: $FER_DATA, else ../datasets if it exists, else ./datasets"
 CONFIG = "YAML file with any of these options; what is given on the command line wins"
 DATASET = "one data set or several joined by '+': raf, kdef, ferplus, wikimedia, drawn (its three sets)"
+INIT = "scratch, a name that `fer weights` lists, a file, runs:/<id> or models:/<name>@<alias>"
 DEVICE = "where to compute"
+PRECISIONS = ("auto", "bf16", "fp32")
+PRECISION = "auto: bf16 where it is faster, else fp32"
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -34,6 +37,48 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True)
+class PretrainConfig:
+    """Train an encoder on faces without their labels, watched by probes that do use labels."""
+
+    method: str = option("simclr", "how to learn without labels", choices=("swav", "simclr", "simsiam"))
+    dataset: str = option("drawn", DATASET)
+    data_root: str = option("", DATA_ROOT)
+    arch: str = option("resnet50", "any torchvision classification model that ends in a linear layer")
+    image_size: int = option(224, "side of the large views in pixels", low=16, high=1024)
+    init: str = option("scratch", INIT)
+    epochs: int = option(100, "passes over the training images", low=1)
+    batch_size: int = option(256, "images per step, over all processes together", low=2)
+    lr: float = option(0.0, "peak learning rate; 0: the method's own, times batch_size / 256", low=0)
+    optimizer: str = option("auto", "auto: lars, for simsiam sgd", choices=("auto", "lars", "sgd", "adamw"))
+    weight_decay: float = option(1e-4, "decay of the weights; not of biases and normalisation", low=0)
+    momentum: float = option(0.9, "momentum of SGD and LARS", low=0, high=1)
+    warmup_epochs: float = option(10.0, "epochs of linear warm-up before the cosine", low=0)
+    hidden: int = option(2048, "width of the projection head", low=1)
+    projection: int = option(0, "dimensions compared by the loss; 0: the method's own (128, for simsiam 2048)", low=0)
+    temperature: float = option(0.1, "temperature of simclr's and swav's softmax", low=0.001)
+    prototypes: int = option(300, "swav: prototypes", low=2)
+    sinkhorn_iterations: int = option(3, "swav: iterations of Sinkhorn's algorithm", low=1)
+    epsilon: float = option(0.05, "swav: entropy of the assignments", low=0.001)
+    queue: int = option(0, "swav: earlier images that join each assignment; 0: none", low=0)
+    queue_from_epoch: int = option(15, "swav: epochs before the queue is used", low=0)
+    freeze_prototypes_epochs: int = option(1, "swav: epochs in which the prototypes stay as drawn", low=0)
+    small_crops: int = option(6, "swav: small views of each image beside the two large ones", low=0)
+    crop: float = option(0.2, "smallest share of the area kept by a large view", low=0.01, high=1)
+    jitter: float = option(0.4, "strength of brightness, contrast, saturation and (a quarter of it) hue", low=0, high=1)
+    grey: float = option(0.2, "probability of a view without colour", low=0, high=1)
+    blur: float = option(0.5, "probability of a blurred view", low=0, high=1)
+    solarise: float = option(0.1, "probability of a solarised view", low=0, high=1)
+    probe_on: str = option("", "labelled sets of the probes; empty: the training sets")
+    probe_images: int = option(5000, "training images of the probes at most", low=20)
+    device: str = option("auto", DEVICE, choices=DEVICES)
+    precision: str = option("auto", PRECISION, choices=PRECISIONS)
+    seed: int = option(0, "seed of weights, order and views", low=0, high=2**31 - 1)
+    resume: str = option("", "continue a stopped run: its MLflow run id or a last.ckpt")
+    output: str = option("outputs", "folder for checkpoints while the run lasts")
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
 class FinetuneConfig:
     """Train a classifier of the seven expressions, evaluate and register it."""
 
@@ -41,7 +86,8 @@ class FinetuneConfig:
     data_root: str = option("", DATA_ROOT)
     arch: str = option("resnet50", "any torchvision classification model")
     image_size: int = option(224, "side of the network's input in pixels", low=16, high=1024)
-    init: str = option("auto", "auto (scratch for drawn faces, else supervised-imagenet), scratch, or a file")
+    init: str = option("auto", "auto (scratch for drawn faces, else supervised-imagenet), or " + INIT)
+    label_fraction: float = option(1.0, "part of each class's training labels to use, chosen by seed", low=1e-4, high=1)
     epochs: int = option(30, "passes over the training images", low=1)
     batch_size: int = option(64, "images per step", low=2)
     lr: float = option(3e-4, "peak learning rate", low=0)
@@ -72,7 +118,7 @@ class FinetuneConfig:
     jitter: float = option(0.2, "strength of brightness, contrast, saturation and (a quarter of it) hue", low=0, high=1)
     erase: float = option(0.25, "probability of a random rectangle erased", low=0, high=1)
     device: str = option("auto", DEVICE, choices=DEVICES)
-    precision: str = option("auto", "auto: bf16 where it is faster, else fp32", choices=("auto", "bf16", "fp32"))
+    precision: str = option("auto", PRECISION, choices=PRECISIONS)
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
     resume: str = option("", "continue a stopped run: its MLflow run id or a last.ckpt")
     evaluate_on: str = option("prepared", "test sets of the final evaluation: prepared (all there are) or names")
@@ -91,13 +137,26 @@ class EvaluateConfig:
     data_root: str = option("", DATA_ROOT)
     batch_size: int = option(128, "images per step", low=1)
     device: str = option("auto", DEVICE, choices=DEVICES)
-    precision: str = option("auto", "auto: bf16 where it is faster, else fp32", choices=("auto", "bf16", "fp32"))
+    precision: str = option("auto", PRECISION, choices=PRECISIONS)
     config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class WeightsConfig:
+    """List the starting weights, their terms, and which of them are on this machine."""
 
 
 COMMANDS: dict[str, type] = {
     "main": MainConfig,
     "prepare": PrepareConfig,
+    "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "evaluate": EvaluateConfig,
 }
+"""Commands that are tracked runs and MLflow entry points."""
+
+TRAINING = ("pretrain", "finetune")
+"""Commands that torchrun may start in several processes."""
+
+LISTINGS: dict[str, type] = {"weights": WeightsConfig}
+"""Commands that only print."""

@@ -1,13 +1,14 @@
 """Where and in which precision to compute."""
 
 import logging
-import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 
 from fer.errors import ConfigError
+from fer.processes import local_rank, local_world_size, world_size
 
 
 def pick_device(name: str) -> torch.device:
@@ -18,7 +19,11 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but no CUDA device is available: use device=auto or device=cpu")
-    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank())
+    torch.cuda.set_device(device)
+    return device
 
 
 def bf16_helps(device: torch.device, depthwise: bool) -> bool:
@@ -43,15 +48,28 @@ def _native_bf16() -> bool:
 
 
 def make_fabric(device: torch.device, bf16: bool) -> Fabric:
-    """Return a Fabric for one device; computation there is repeatable.
+    """Return a Fabric for this process's device, joined with the other processes that torchrun started, if any.
+
+    Computation is repeatable.
 
     Raises:
-        ConfigError: The process is one of several, which would silently train separate models.
+        ConfigError: The processes did not find each other, so that each would train a model of its own.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("this command trains in one process: start it without torchrun")
     for chatty in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    return Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    precision: Any = "bf16-mixed" if bf16 else "32-true"
+    if world_size() == 1:
+        return Fabric(accelerator=device.type, devices=1, precision=precision)
+    # Left to itself Fabric sees one CPU and trains separate models.
+    local = local_world_size()
+    fabric = Fabric(
+        accelerator=device.type, devices=local, num_nodes=world_size() // local, strategy="ddp", precision=precision
+    )
+    fabric.launch()
+    if fabric.world_size != world_size():
+        raise ConfigError(
+            f"{fabric.world_size} of {world_size()} processes found each other: start all of them with torchrun"
+        )
+    return fabric

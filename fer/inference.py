@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from fer.data.batches import ImagePool, plain_batches
 
 
-@torch.inference_mode()
 def probabilities(
     network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
 ) -> NDArray[np.float64]:
@@ -25,9 +24,20 @@ def probabilities(
     Returns:
         float64 `(N, 7)`; rows sum to 1.
     """
+    scores: NDArray[np.float64] = (
+        outputs(network, pool, members, image_size, batch_size, bf16).double().softmax(1).numpy()
+    )
+    return scores
+
+
+@torch.inference_mode()
+def outputs(
+    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
+) -> Tensor:
+    """Return what a network makes of some images in their order, float32 `(N, ...)` on the CPU; arguments as above."""
     rows = []
     for batch in plain_batches(pool, members, image_size, batch_size):
         with torch.autocast(pool.device.type, torch.bfloat16, enabled=bf16):
-            scores = network(batch.images)
-        rows.append(scores.double().softmax(1).cpu())
-    return torch.cat(rows).numpy()
+            found = network(batch.images)
+        rows.append(found.float().cpu())
+    return torch.cat(rows)

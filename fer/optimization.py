@@ -16,9 +16,9 @@ class Settings:
     Attributes:
         epochs: Passes over the training images.
         lr: Peak learning rate.
-        optimizer: `adamw` or `sgd`.
+        optimizer: `adamw`, `sgd` or `lars`.
         weight_decay: Decay of weights with two or more dimensions; biases and normalisation have none.
-        momentum: Of SGD.
+        momentum: Of SGD and LARS.
         warmup_epochs: Linear warm-up before the cosine.
         ema: Decay of the average of the network's weights; 0 for none.
         patience: Epochs without a better score before stopping; 0 for never.
@@ -26,6 +26,7 @@ class Settings:
         device: `auto`, `cpu` or `cuda`.
         bf16: Whether to compute in bfloat16 where that is safe.
         seed: Of everything random.
+        choose: Whether the epoch with the best score is kept; else the latest is.
     """
 
     epochs: int
@@ -40,6 +41,7 @@ class Settings:
     device: str
     bf16: bool
     seed: int
+    choose: bool = True
 
 
 def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -49,6 +51,10 @@ def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Opti
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if settings.optimizer == "lars":
+        from fer.models.bolts import lars  # seconds to import, and fine-tuning never needs it
+
+        return lars(groups, settings.lr, settings.momentum)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.lr)

@@ -4,22 +4,21 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from fer.data.batches import Batch
+from fer.checkpoints import BEST, LAST, chance, set_chance, write
 from fer.devices import make_fabric, pick_device
 from fer.errors import Interrupted, ModelError
 from fer.optimization import Settings, make_average, make_optimizer, rate_factor
+from fer.processes import Peers, rank, world_size
+from fer.progress import Progress
 from fer.signals import StopRequest, deferring
-
-LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 class Recorder(Protocol):
@@ -29,35 +28,25 @@ class Recorder(Protocol):
         """Keep figures of one step."""
 
 
+class TrainingBatch(Protocol):
+    """What one step learns from."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Return what the objective is called with."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+
 class Batches(Protocol):
-    """Batches that can be drawn again from any epoch and step."""
+    """Batches that can be drawn again from any epoch and step; of several processes each draws its share."""
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainingBatch]:
         """Yield an epoch's batches from step `start` on."""
-
-
-@dataclass
-class Progress:
-    """Where training stands; part of every checkpoint.
-
-    Attributes:
-        epoch: Epoch under way, from 0.
-        step: Steps done in it.
-        sums: Loss, accuracy and seconds summed over those steps.
-        best_score: Best validation score so far, higher is better.
-        best_epoch: Its epoch, from 1; 0 before any.
-        history: Figures of each finished epoch.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -72,8 +61,10 @@ def train(
 ) -> Progress:
     """Train to the end, or continue exactly where a checkpoint stopped.
 
+    Of several processes each calls this alike; gradients are averaged, and the first one validates and writes.
+
     Args:
-        objective: Module with `network` and `forward(images, labels) -> (loss, {"accuracy": ...})`.
+        objective: Module with `network` and `forward(*batch.inputs) -> (loss, figures by name)`.
         batches: Training batches.
         validate: Maps (network in evaluation mode, epoch from 1) to figures such as `validation/accuracy`; they must
             hold `validation/<selection>`.
@@ -100,7 +91,9 @@ def train(
             loop.run_epoch(request, bar)
             if not request.signum:
                 recorder.metrics(loop.end_epoch(validate), loop.progress.epoch)
-                tqdm.write(_line(loop.progress, settings))
+                if rank() == 0:
+                    tqdm.write(loop.progress.line(settings.epochs, settings.selection))
+                request.signum = loop.peers.highest(request.signum)
             if request.signum:
                 loop.save(LAST)
                 raise Interrupted(request.signum)
@@ -115,7 +108,11 @@ class _Loop:
     ) -> None:
         device = pick_device(settings.device)
         self.fabric = make_fabric(device, settings.bf16)
+        self.peers = Peers()
         self.settings, self.batches, self.folder, self.carried = settings, batches, folder, carried
+        if device.type == "cuda" and world_size() > 1:
+            # A process sees a part of the batch only; on CPUs torch has no shared statistics.
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
         self.network: nn.Module = objective.network  # type: ignore[assignment]
         self.network.to(memory_format=torch.channels_last)
         self.raw = objective.to(device)
@@ -124,7 +121,7 @@ class _Loop:
         self.scheduler = LambdaLR(optimizer, rate_factor(settings, len(batches)))
         self.average = make_average(self.network, settings.ema) if settings.ema else None
         self.progress = Progress()
-        torch.manual_seed(settings.seed)  # dropout and stochastic depth
+        torch.manual_seed(settings.seed + rank())  # dropout and stochastic depth
         folder.mkdir(parents=True, exist_ok=True)
 
     def bar(self) -> "tqdm[Any]":
@@ -132,7 +129,10 @@ class _Loop:
         total, done = self.settings.epochs * len(self.batches), self._done()
         # Seldom where nobody watches: a log file keeps every refresh.
         interval = 0.2 if os.isatty(2) else 10.0
-        return tqdm(total=total, initial=done, desc="train", unit="step", mininterval=interval, maxinterval=interval)
+        return tqdm(
+            total=total, initial=done, desc="train", unit="step", mininterval=interval, maxinterval=interval,
+            disable=rank() > 0,
+        )  # fmt: skip
 
     def _done(self) -> int:
         return self.progress.epoch * len(self.batches) + self.progress.step
@@ -144,65 +144,77 @@ class _Loop:
         return at.epoch >= settings.epochs or (0 < settings.patience <= waited and at.epoch > 0)
 
     def run_epoch(self, request: StopRequest, bar: "tqdm[Any]") -> None:
-        """Do the epoch's remaining steps, or those until a signal comes."""
-        at = self.progress
+        """Do the epoch's remaining steps, or those until a signal comes to any process."""
+        at, before = self.progress, dict(self.progress.sums)
         bar.update(self._done() - bar.n)
         self.objective.train()
-        started, images = time.perf_counter(), at.sums.get("images", 0.0)
-        sums = {key: torch.tensor(at.sums.get(key, 0.0), dtype=torch.float64) for key in ("loss", "accuracy")}
+        started, images = time.perf_counter(), 0
+        # Kept on the device: reading a value every step would make a GPU wait.
+        sums: dict[str, Tensor] = {}
         for batch in self.batches.epoch(at.epoch, start=at.step):
-            loss, logs = self.objective(batch.images, batch.labels)
+            loss, logs = self.objective(*batch.inputs)
             self.fabric.backward(loss)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.scheduler.step()
             if self.average is not None:
                 self.average.update_parameters(self.network)
-            # Kept on the device: reading a value every step would make a GPU wait.
-            sums["loss"] = sums["loss"].to(loss.device) + loss.detach()
-            sums["accuracy"] = sums["accuracy"].to(loss.device) + logs["accuracy"]
-            images += len(batch.labels)
+            for key, value in {"loss": loss.detach(), **logs}.items():
+                sums[key] = sums.get(key, torch.tensor(before.get(key, 0.0), dtype=torch.float64)).to(value.device)
+                sums[key] += value
+            images += len(batch) * world_size()
             at.step += 1
             bar.update()
+            request.signum = self.peers.highest(request.signum)
             if request.signum:
                 break
-        at.sums = {key: float(value) for key, value in sums.items()} | {
-            "seconds": at.sums.get("seconds", 0.0) + time.perf_counter() - started,
-            "images": images,
-        }
+        figures = self.peers.mean({key: float(value) for key, value in sums.items()})
+        at.sums = before | figures | {
+            "seconds": before.get("seconds", 0.0) + time.perf_counter() - started,
+            "images": before.get("images", 0.0) + images,
+        }  # fmt: skip
 
     def end_epoch(self, validate: Callable[[nn.Module, int], dict[str, float]]) -> dict[str, float]:
         """Validate, choose, save, and return the epoch's figures."""
-        at, sums = self.progress, self.progress.sums
-        loss = sums["loss"] / at.step
-        if not math.isfinite(loss):
-            raise ModelError(f"the loss of epoch {at.epoch + 1} is {loss}: try a smaller lr or precision=fp32")
-        network = self.kept()
-        was_training = network.training
-        checked = validate(network.eval(), at.epoch + 1)
-        network.train(was_training)
-        figures: dict[str, float] = {
-            "train/loss": loss,
-            "train/accuracy": sums["accuracy"] / at.step,
-            "train/images_per_second": sums["images"] / sums["seconds"],
+        at, sums = self.progress, dict(self.progress.sums)
+        seconds, images = sums.pop("seconds"), sums.pop("images")
+        means = {f"train/{key}": total / at.step for key, total in sums.items()}
+        if not math.isfinite(means["train/loss"]):
+            raise ModelError(
+                f"the loss of epoch {at.epoch + 1} is {means['train/loss']}: try a smaller lr or precision=fp32"
+            )
+        checked = self.peers.by_first(lambda: self._validated(validate))
+        figures = {
+            **means,
+            "train/images_per_second": images / seconds,
             "lr": float(self.scheduler.get_last_lr()[0]),
             **checked,
         }
         score = checked[f"validation/{self.settings.selection}"] * (-1 if self.settings.selection == "loss" else 1)
         at.history.append(figures)
         at.epoch, at.step, at.sums = at.epoch + 1, 0, {}
-        if score > at.best_score:
+        if score > at.best_score or not self.settings.choose:
             at.best_score, at.best_epoch = score, at.epoch
             self.save(BEST)
         self.save(LAST)
         return figures
+
+    def _validated(self, validate: Callable[[nn.Module, int], dict[str, float]]) -> dict[str, float]:
+        network = self.kept()
+        was_training = network.training
+        checked = validate(network.eval(), self.progress.epoch + 1)
+        network.train(was_training)
+        return checked
 
     def kept(self) -> nn.Module:
         """Return the network that is validated and stored: the average where there is one."""
         return self.average.module if self.average is not None else self.network
 
     def save(self, name: str) -> None:
-        """Write a checkpoint; a reader sees the old or the new one, never a part."""
+        """Write a checkpoint; of several processes the first does."""
+        states = self.peers.gather(chance()) if name == LAST else []
+        if rank() > 0:
+            return
         content: dict[str, Any] = {**self.carried, "progress": vars(self.progress), "model": self.kept().state_dict()}
         if name == LAST:
             content |= {
@@ -210,12 +222,9 @@ class _Loop:
                 "average": self.average.state_dict() if self.average is not None else None,
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
-                "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "chance": states,
             }
-        partial = self.folder / f"{name}.partial"
-        torch.save(content, partial)
-        partial.replace(self.folder / name)
+        write(content, self.folder / name)
 
     def load(self, path: Path) -> None:
         """Take over the state of a `last.ckpt`."""
@@ -228,15 +237,5 @@ class _Loop:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.progress = Progress(**content["progress"])
-        torch.set_rng_state(content["random"].cpu())
-        if content["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in content["random_cuda"]])
-
-
-def _line(at: Progress, settings: Settings) -> str:
-    figures = at.history[-1]
-    return (
-        f"epoch {at.epoch}/{settings.epochs}  loss {figures['train/loss']:.3f}  "
-        f"validation {settings.selection} {figures[f'validation/{settings.selection}']:.3f}"
-        f"{' (best)' if at.best_epoch == at.epoch else ''}  {figures['train/images_per_second']:.0f} images/s"
-    )
+        if rank() < len(content["chance"]):
+            set_chance(content["chance"][rank()])

@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from fer.cli import main
-from fer.config import COMMANDS, EvaluateConfig
+from fer.config import COMMANDS, LISTINGS, EvaluateConfig
 from fer.errors import DataError, Interrupted
 from fer.options import build, default_of
 
@@ -94,10 +94,22 @@ def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
 
 
+def test_weights_are_listed_without_mlflow_and_leave_nothing(elsewhere: Path) -> None:
+    code = (
+        "import sys\nfrom fer.cli import main\n"
+        "try:\n    main(['weights'])\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', [name for name in ('mlflow', 'pl_bolts', 'lightning') if name in sys.modules])"
+    )
+    done = process("-c", code)
+    assert "simclr-faces" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_help_lists_every_command(program: Callable[..., Any]) -> None:
     code, out, err = program("--help")
     assert (code, err) == (0, "")
-    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS | LISTINGS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,6 +148,7 @@ def test_help_shows_choices_and_lower_case_booleans(program: Callable[..., Any])
         (["finetune", "--augment", "maybe"], ["augment", "true or false"]),
         (["finetune", "--optimizer", "adam"], ["optimizer", "'adamw'"]),
         (["finetune", "more"], ["more"]),
+        (["weights", "--arch", "resnet18"], ["weights takes no options", "'arch'"]),
         (["evaluate", "--config", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
     ],
     ids=" ".join,

@@ -8,11 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors"},
-    {"expressions", "signals"},
+    {"expressions", "signals", "processes"},
     {"options"},
     {"config"},
     {"data", "models", "metrics", "report"},
-    {"objectives", "figures", "inference", "devices", "optimization"},
+    {"objectives", "figures", "inference", "devices", "optimization", "checkpoints", "progress"},
     {"training", "tracking"},
     {"commands"},
     {"cli"},

@@ -39,7 +39,7 @@ class Place:
             self.environment.pop(name, None)
 
     def command(self, entry: str, **params: str) -> list[str]:
-        if entry in ("finetune", "main"):
+        if entry in ("pretrain", "finetune", "main"):
             params["output"] = str(self.output)
         chosen = [word for key, value in params.items() for word in ("-P", f"{key}={value}")]
         mlflow_program = [sys.executable, "-m", "mlflow"]
@@ -204,6 +204,39 @@ def test_figures_are_tied_to_the_logged_model_and_its_data_set(evaluated):
     logged = evaluated.client.get_logged_model(output.model_id)
     tied = {(metric.key, metric.dataset_name): metric.value for metric in logged.metrics}
     assert tied["wikimedia/accuracy", "wikimedia"] == run.data.metrics["wikimedia/accuracy"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(prepared) -> Place:
+    heads = {"hidden": "64", "projection": "32", "batch_size": "16", "epochs": "2", "warmup_epochs": "1"}
+    prepared.run("pretrain", method="simclr", dataset="raf", arch="resnet18", image_size="32", **heads)
+    return prepared
+
+
+def test_pretrain_logs_probes_a_map_and_the_encoder(pretrained):
+    run = pretrained.last_run("pretrain")
+    assert run.info.status == "FINISHED"
+    assert float(run.data.params["lr_used"]) == pytest.approx(0.3 * 16 / 256)
+    for key, steps in {"train/loss": [1, 2], "validation/knn_accuracy": [0, 1, 2]}.items():
+        assert [point.step for point in pretrained.client.get_metric_history(run.info.run_id, key)] == steps, key
+    assert {"validation/linear_accuracy", "validation/feature_std"} <= run.data.metrics.keys()
+    contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
+    assert contexts == {"pre-training, without labels"}
+    artifacts = {item.path for item in pretrained.client.list_artifacts(run.info.run_id)}
+    assert {"checkpoints", "encoder", "feature_map.png", "learning_curves.png", "config.json"} <= artifacts
+    assert not list(pretrained.output.iterdir())
+
+
+def test_finetune_starts_from_a_pretrained_run_with_part_of_the_labels(pretrained):
+    parent = pretrained.last_run("pretrain")
+    told = {**SMALL, "epochs": "1", "init": f"runs:/{parent.info.run_id}", "label_fraction": "0.5"}
+    pretrained.run("finetune", dataset="raf", registered_name="none", evaluate_on="raf+kdef", **told)
+    run = pretrained.last_run("finetune")
+    assert run.data.tags["fer.started_from"] == parent.info.run_id
+    assert "missing (trunk.fc" not in run.data.tags["weights.loaded"]
+    assert "120 tensors matched, 2 missing" in run.data.tags["weights.loaded"]
+    # 20 a class: two of them validate, half of the other 18 train.
+    assert run.data.params["training_images"] == str(7 * 9)
 
 
 def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(trained):

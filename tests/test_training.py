@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from fer.checkpoints import BEST, LAST
 from fer.data.augment import Strengths
 from fer.data.batches import Batch, ImagePool, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
-from fer.devices import make_fabric, pick_device
+from fer.devices import pick_device
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
 from fer.optimization import Settings, rate_factor
-from fer.training import BEST, LAST, Progress, train
+from fer.progress import Progress
+from fer.training import train
 
 COUNT = 42
 CARRIED = {"spec": {"arch": "tiny"}, "config": {"seed": 0}}
@@ -244,12 +246,6 @@ def test_a_second_ctrl_c_does_not_wait(batches, tmp_path):
         train(objective(), Twice(batches, 0, 0, signal.SIGINT), validate, settings(), Recorded(), tmp_path, CARRIED)
     assert stop.value.signum == signal.SIGINT
     assert not (tmp_path / LAST).exists()
-
-
-def test_several_processes_are_refused_rather_than_trained_apart(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="one process"):
-        make_fabric(torch.device("cpu"), bf16=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

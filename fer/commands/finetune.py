@@ -4,33 +4,38 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from fer.checkpoints import BEST, LAST
+from fer.commands.beginning import begin
 from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool, table_reports
-from fer.commands.finetune_plan import Plan, continued, find_checkpoint, make_plan
+from fer.commands.finetune_plan import Plan, make_plan
 from fer.commands.precision import use_bf16
-from fer.commands.prepare import ensure_prepared
+from fer.commands.resuming import continued, find_checkpoint
+from fer.commands.training_sets import prepare_once
 from fer.config import FinetuneConfig
-from fer.data.batches import TrainingBatches, undersampled
+from fer.data.batches import TrainingBatches
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.places import manifest_path
 from fer.data.registry import resolve_prepared
+from fer.data.sampling import labelled_part, undersampled
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.figures import learning_curves
 from fer.inference import probabilities
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
-from fer.models.weights import start_from
 from fer.objectives.classification import Classification, balanced_weights, check_every_class
+from fer.processes import leave_unless_first, rank, world_size
+from fer.progress import Progress
 from fer.report import Report, report, text_table
 from fer.tracking.registry import Registration, log_model, register
 from fer.tracking.runs import TrackedRun, tracked
-from fer.training import BEST, LAST, Progress, train
+from fer.training import train
 
 EVALUATION_BATCH = 128
 Validate = Callable[[nn.Module, int], dict[str, float]]
@@ -72,7 +77,9 @@ def run(config: FinetuneConfig, stage: str = "") -> FinetuneResult:
     """
     with tempfile.TemporaryDirectory() as downloads:
         checkpoint = find_checkpoint(config, Path(downloads))
-        result, shown = _tracked_training(continued(config, checkpoint) if checkpoint else config, stage, checkpoint)
+        result, shown = _tracked_training(
+            continued(config, checkpoint, "finetune") if checkpoint else config, stage, checkpoint
+        )  # fmt: skip
     print(f"\n{text_table({shown: result.reports})}\n")
     if result.registration:
         print(f"registered {result.registration.name} {result.registration.version}: {result.registration.message}")
@@ -86,7 +93,7 @@ def _tracked_training(config: FinetuneConfig, stage: str, checkpoint: Path | Non
     plan = make_plan(config)
     shown = stage or f"{config.arch} {plan.init} {config.dataset}"
     with tracked("finetune", config, shown, plan.derived()) as run:
-        ensure_prepared(plan.sets, plan.root)
+        prepare_once(plan.sets, plan.root)
         folder = Path(config.output).resolve() / run.id
         try:
             result = _Finetuning(plan, run, folder).run(checkpoint)
@@ -116,37 +123,33 @@ class _Finetuning:
     def _training_members(self) -> Tensor:
         members = self.pool.indices("train")
         check_every_class(_class_counts(self.pool.labels[members]))
+        if self.config.label_fraction < 1:
+            names = [row.path for row in self.pool.rows]
+            members = labelled_part(
+                names, self.pool.labels, members, self.config.label_fraction, self.config.seed
+            )  # fmt: skip
         if self.config.sampling == "undersample":
             members = undersampled(self.pool.labels, members, self.config.seed)
         return members
 
     def run(self, checkpoint: Path | None) -> FinetuneResult:
         """Train, choose, test, log and register."""
-        classifier = self._classifier()
+        classifier = begin(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
         bf16 = use_bf16(self.config.precision, self.plan.device, classifier)
         self._log_inputs(bf16)
         config = self.config
         batches = TrainingBatches(
-            self.pool, self.members, config.image_size, config.batch_size, config.seed, self.plan.strengths()
-        )
+            self.pool, self.members, config.image_size, config.batch_size, config.seed, self.plan.strengths(),
+            rank(), world_size(),
+        )  # fmt: skip
         objective = Classification(classifier, self._class_weights(), config.label_smoothing)
         carried = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
         settings = self.plan.settings(bf16)
         progress = train(
             objective, batches, self._validation(bf16), settings, self.tracked_run, self.folder, carried, checkpoint
         )
+        leave_unless_first()
         return self._conclude(progress, bf16)
-
-    def _classifier(self) -> Classifier:
-        torch.manual_seed(self.config.seed)
-        terms = [dataset.terms for dataset in self.plan.sets if dataset.terms]
-        trained_on = tuple(dataset.name for dataset in self.plan.sets)
-        spec = ModelSpec(self.config.arch, self.config.image_size, self.plan.arch_options, trained_on=trained_on)
-        loaded = start_from(classifier := Classifier(spec), self.plan.init)
-        print(loaded)
-        self.tracked_run.tags({"weights.loaded": str(loaded)})
-        classifier.spec = replace(spec, terms=tuple(terms + ([loaded.terms] if loaded.terms else [])))
-        return classifier
 
     def _class_weights(self) -> Tensor | None:
         if self.config.class_weights:

@@ -31,6 +31,15 @@ class Batch:
     labels: Tensor
     index: Tensor
 
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Return what an objective is called with."""
+        return self.images, self.labels
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
 
 class ImagePool:
     """The images of one or several packed sets, addressed by one running index.
@@ -105,6 +114,8 @@ class TrainingBatches:
         batch_size: Images per batch. An incomplete last batch is dropped; every epoch has an order of its own.
         seed: Seed of order and changes.
         strengths: How far images are changed.
+        rank: Which of several processes draws; each gets its share of every batch.
+        world: How many processes there are.
     """
 
     pool: ImagePool
@@ -113,6 +124,8 @@ class TrainingBatches:
     batch_size: int
     seed: int
     strengths: Strengths
+    rank: int = 0
+    world: int = 1
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -123,12 +136,19 @@ class TrainingBatches:
         generator = epoch_generator(self.seed, epoch)
         order = torch.randperm(len(self.members), generator=generator)
         chance = torch.rand(len(self.members), COLUMNS, generator=generator)
-        steps = [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(start, len(self))]
+        whole = [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(start, len(self))]
+        steps = [share(positions, self.rank, self.world) for positions in whole]
         pieces = self.pool.stream([self.members[positions] for positions in steps])
         plain = self.strengths == Strengths()
         for positions, gathered in zip(steps, pieces, strict=True):
             numbers = None if plain else chance[positions].to(self.pool.device)
             yield _batch(self.pool, self.members[positions], gathered, self.image_size, numbers, self.strengths)
+
+
+def share(positions: Tensor, rank: int, world: int) -> Tensor:
+    """Return one process's part of a batch; the parts are equally long and together the batch, less a remainder."""
+    each = len(positions) // world
+    return positions[rank * each : (rank + 1) * each]
 
 
 def plain_batches(pool: ImagePool, members: Tensor, image_size: int, batch_size: int) -> Iterator[Batch]:
@@ -154,21 +174,3 @@ def _batch(
             resize(source, size) if chance is None else augment(source, chance[places], strengths, size)
         )  # fmt: skip
     return Batch(images, pool.labels[index].to(pool.device), index)
-
-
-def undersampled(labels: Tensor, members: Tensor, seed: int) -> Tensor:
-    """Drop random members until every class that occurs has as many as the rarest.
-
-    Args:
-        labels: Class of every image in the pool, `(P,)`.
-        members: Places to choose among, `(N,)`.
-        seed: Which ones stay.
-
-    Returns:
-        The places that stay, in rising order.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    by_class = [members[labels[members] == code] for code in range(len(EXPRESSIONS))]
-    fewest = min(len(group) for group in by_class if len(group))
-    kept = [group[torch.randperm(len(group), generator=generator)[:fewest]] for group in by_class]
-    return torch.cat(kept).sort().values

@@ -22,6 +22,9 @@ from mlflow.models import ModelSignature  # isort: skip
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec  # isort: skip
 
 CHAMPION = "champion"
+ENCODER = "encoder"
+"""Artifact folder of an encoder that a run pre-trained."""
+
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "pillow", "numpy", "pandas")
 COMPARABLE = ("validation_digest", "protocol")
 """Tags that must agree before two versions' scores may be compared."""
@@ -148,8 +151,8 @@ def fetch_model(address: str, folder: Path) -> FetchedModel:
     """Bring a model to this machine.
 
     Args:
-        address: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` (the model that run logged),
-            `runs:/<id>/<artifact>`, or a path.
+        address: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` (the model that run logged,
+            or the encoder it pre-trained), `runs:/<id>/<artifact>`, or a path.
         folder: Where downloads go.
 
     Raises:
@@ -185,7 +188,9 @@ def _locate(address: str) -> tuple[str, str, str]:
         if rest and rest != "model":
             return "", run_id, address
         if not outputs or not outputs.model_outputs:
-            raise MlflowException(f"run {run_id} logged no model")
+            if client.list_artifacts(run_id, ENCODER):
+                return "", run_id, f"runs:/{run_id}/{ENCODER}"
+            raise MlflowException(f"run {run_id} logged neither a model nor an encoder")
         model_id = outputs.model_outputs[-1].model_id
         return model_id, run_id, f"models:/{model_id}"
     name, at, alias = address.removeprefix("models:/").partition("@")

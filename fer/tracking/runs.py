@@ -13,6 +13,7 @@ from typing import Any
 
 from fer.data.manifest import Manifest
 from fer.errors import FerError, Interrupted
+from fer.processes import rank
 from fer.signals import follow_parent, interrupting
 from fer.tracking import store
 from fer.tracking.afterwards import keep_killed
@@ -46,7 +47,7 @@ class TrackedRun:
         for start in range(0, len(points), BATCH):
             self._client.log_batch(self.id, metrics=points[start : start + BATCH])
 
-    def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: PandasDataset) -> None:
+    def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: PandasDataset | None) -> None:
         """Log figures and tie them to a logged model and the data set they were measured on."""
         mlflow.log_metrics(dict(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
 
@@ -83,7 +84,7 @@ class TrackedRun:
         log = self._client.log_figure if hasattr(figure, "savefig") else self._client.log_image
         log(self.id, figure, path) if hasattr(figure, "savefig") else log(self.id, figure, artifact_file=path)
 
-    def dataset(self, manifest: Manifest, root: Path, context: str) -> PandasDataset:
+    def dataset(self, manifest: Manifest, root: Path, context: str) -> PandasDataset | None:
         """Log a data set as an input of the run and return MLflow's handle of it.
 
         Args:
@@ -112,6 +113,34 @@ class TrackedRun:
         start = f"start the MLflow interface with\n  {command}\nand open" if command else "open"
         lines = f"To compare runs, {start}\n  {store.page(self.address, self.experiment_id)}"
         return f"{lines}\n  {store.comparison(self.address, self.experiment_id, compared)}" if compared else lines
+
+
+class SilentRun(TrackedRun):
+    """The run as processes other than the first see it: they train along and log nothing."""
+
+    def __init__(self) -> None:
+        self.id = self.experiment_id = self.address = ""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log nothing."""
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Set nothing."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log nothing."""
+
+    def file(self, path: Path, folder: str = "") -> None:
+        """Log nothing."""
+
+    def text(self, content: str, path: str) -> None:
+        """Log nothing."""
+
+    def figure(self, figure: Any, path: str) -> None:
+        """Log nothing."""
+
+    def dataset(self, manifest: Manifest, root: Path, context: str) -> None:
+        """Log nothing."""
 
 
 def _param_text(value: Any) -> str:
@@ -144,8 +173,12 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
 
     Yields:
         The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
-        `fer.error`; on a signal KILLED.
+        `fer.error`; on a signal KILLED. Of several processes only the first one's is real.
     """
+    if rank() > 0:
+        with interrupting():
+            yield SilentRun()
+        return
     address = store.connect()
     launched = bool(os.environ.get("MLFLOW_RUN_ID"))
     parent = mlflow.active_run()

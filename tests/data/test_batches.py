@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -6,7 +5,7 @@ import pytest
 import torch
 
 from fer.data.augment import Strengths
-from fer.data.batches import Batch, ImagePool, TrainingBatches, plain_batches, undersampled
+from fer.data.batches import Batch, ImagePool, TrainingBatches, plain_batches
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import Pixels
 from fer.expressions import EXPRESSIONS
@@ -230,30 +229,3 @@ def test_plain_batches_cover_all_members_in_order(resident: bool) -> None:
     assert order(drawn) == members.tolist()
     assert [float(value) for batch in drawn for value in batch.images.mean(dim=(1, 2, 3))] == members.tolist()
     assert list(plain_batches(joined, members[:0], 16, 3)) == []
-
-
-LABELS = torch.tensor([0] * 40 + [1] * 7 + [3] * 25 + [6] * 12 + [0] * 16)
-MEMBERS = torch.arange(0, 100, 2)
-"""Of class 0: 28, 1: 4 (40 to 46), 3: 12, 6: 6."""
-
-
-def test_undersampling_equalises_the_classes_that_occur() -> None:
-    stay = undersampled(LABELS, MEMBERS, seed=0)
-    assert set(Counter(LABELS[stay].tolist()).values()) == {min(Counter(LABELS[MEMBERS].tolist()).values())}
-    assert set(LABELS[stay].tolist()) == {0, 1, 3, 6}
-
-
-def test_undersampling_keeps_rising_members() -> None:
-    stay = undersampled(LABELS, MEMBERS, seed=0).tolist()
-    assert set(stay) < set(MEMBERS.tolist())
-    assert stay == sorted(set(stay))
-
-
-def test_undersampling_follows_its_seed() -> None:
-    kept = [undersampled(LABELS, MEMBERS, seed).tolist() for seed in (0, 0, 1, 2, 3)]
-    assert kept[0] == kept[1]
-    assert len({tuple(stay) for stay in kept}) == 4
-
-
-def test_undersampling_leaves_balanced_members_alone() -> None:
-    assert undersampled(torch.arange(21) % 7, torch.arange(21), seed=4).tolist() == list(range(21))

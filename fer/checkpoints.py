@@ -1,0 +1,29 @@
+"""Checkpoints on disk, and the random state that makes continuing exact."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+"""The state after the latest step that was saved, and the network that is kept."""
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint; a reader sees the old or the new one, never a part."""
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def chance() -> list[Tensor]:
+    """Return the states of this process's random numbers: the CPU's and, where there is one, its GPU's."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
+
+
+def set_chance(states: list[Tensor]) -> None:
+    """Take over what `chance` returned."""
+    torch.set_rng_state(states[0].cpu())
+    if len(states) > 1 and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states[1].cpu())

@@ -1,0 +1,86 @@
+"""One training in several processes, as torchrun starts them: who this one is, and how it agrees with the others."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Return this process's number among all; 0 where there is only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is also its GPU's."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_world_size() -> int:
+    """Return how many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def leave_unless_first() -> None:
+    """End every process but the first: their part, the training, is done, and one of them logs and tests."""
+    if rank() > 0:
+        sys.exit(0)
+
+
+class Peers:
+    """What the processes of one training tell each other besides gradients.
+
+    Messages go through gloo in the processors' memory, so that asking costs a GPU nothing. Every method must be called
+    by all processes alike. With one process each is a plain function call.
+    """
+
+    def __init__(self) -> None:
+        self._group: Any = None
+        if world_size() > 1:
+            import torch.distributed as dist
+
+            self._group = dist.new_group(backend="gloo")
+
+    def highest(self, number: int) -> int:
+        """Return the largest of the processes' numbers."""
+        if self._group is None:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        value = torch.tensor(number)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._group)
+        return int(value)
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Return the mean of each value over the processes; all must hold the same keys."""
+        everyone = self.gather(values)
+        return {key: sum(one[key] for one in everyone) / len(everyone) for key in values}
+
+    def gather(self, value: T) -> list[T]:
+        """Return the processes' values in the order of their ranks."""
+        if self._group is None:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * world_size()
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
+    def by_first(self, compute: Callable[[], T]) -> T:
+        """Let the first process compute a value and return it in all."""
+        if self._group is None:
+            return compute()
+        import torch.distributed as dist
+
+        box: list[Any] = [compute() if rank() == 0 else None]
+        dist.broadcast_object_list(box, src=0, group=self._group)
+        result: T = box[0]
+        return result
