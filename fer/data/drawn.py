@@ -155,9 +155,8 @@ def write_all(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
         DataError: `folder` holds something that this function did not write, or the disk is full.
     """
     wanted = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
-    with disk_faults_said(folder.parent):
-        with locked(folder.parent, folder.name):
-            _write_locked(folder, seed, scale, wanted)
+    with disk_faults_said(folder.parent), locked(folder.parent, folder.name):
+        _write_locked(folder, seed, scale, wanted)
 
 
 def _write_locked(folder: Path, seed: int, scale: float, wanted: str) -> None:
