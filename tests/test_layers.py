@@ -1,6 +1,8 @@
 """The design's one-way layers, checked over the import statements."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,8 @@ def test_a_package_is_imported_through_its_door_only(package: str) -> None:
         place = path.relative_to(ROOT).as_posix()
         if not place.startswith(DOORS[package]):
             assert not [name for name in imported(path) if name.split(".")[0] == package], place
+
+
+def test_fine_tuning_and_evaluation_never_import_bolts() -> None:
+    code = "import sys, fer.commands.finetune, fer.commands.evaluate; sys.exit('pl_bolts' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -3,7 +3,15 @@ import torch
 
 from fer.errors import ConfigError, ModelError
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import Classifier, ModelSpec, arch_options, classification_archs, has_depthwise, head_names
+from fer.models.backbones import (
+    Classifier,
+    Encoder,
+    ModelSpec,
+    arch_options,
+    classification_archs,
+    has_depthwise,
+    head_names,
+)
 
 SMALL = {
     "resnet18": 32, "mobilenet_v3_small": 32, "squeezenet1_1": 32, "vit_b_16": 32, "googlenet": 64, "densenet121": 32,
@@ -19,6 +27,25 @@ def test_any_classification_trunk_gives_seven_scores(arch):
         assert classifier(torch.rand(2, 3, size, size) * 255).shape == (2, 7)
     assert {name.split(".")[-1] for name in head_names(classifier.trunk)} <= {"weight", "bias"}
     assert 1 <= len(head_names(classifier.trunk)) <= 2
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_16", "densenet121", "convnext_tiny"])
+def test_an_encoder_is_the_classifier_without_its_last_layer(arch):
+    size = SMALL[arch]
+    spec = ModelSpec(arch, size, arch_options(arch, size))
+    classifier, encoder = Classifier(spec).eval(), Encoder(spec).eval()
+    encoder.trunk.load_state_dict(classifier.trunk.state_dict(), strict=False)
+    last = [part for part in classifier.trunk.modules() if isinstance(part, torch.nn.Linear)][-1]
+    images = torch.rand(2, 3, size, size) * 255
+    with torch.inference_mode():
+        features = encoder(images)
+        assert features.shape == (2, encoder.features)
+        assert torch.allclose(last(features), classifier(images), atol=1e-5)
+
+
+def test_an_arch_without_a_linear_head_has_no_encoder():
+    with pytest.raises(ConfigError, match="squeezenet1_1 does not end in a linear layer"):
+        Encoder(ModelSpec("squeezenet1_1", 32))
 
 
 def test_every_classification_model_of_torchvision_is_offered():
