@@ -299,7 +299,7 @@ def test_a_file_name_that_is_not_utf8_is_left_out_and_shown_with_escapes(fer, da
     assert os.fsencode(source / folder / NOT_UTF8) in [os.fsencode(path) for path in (source / folder).iterdir()], (
         "the file system renamed it"
     )
-    ended = fer("prepare", "--dataset", name, "--source", source)
+    ended = fer("prepare", "--dataset", name, "--source", source, "--framing", "none")
     run = ended.accepted()
     assert run.data.tags[f"{name}.digest"] == prepared[1][name].manifest.digest
     assert run.data.metrics[f"{name}/left_out"] == len(prepared[1][name].left_out) + 1

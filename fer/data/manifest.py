@@ -8,6 +8,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
+from fer.data.frames import Frame, read_frame
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 
@@ -33,6 +34,11 @@ class ImageRow:
         source_name: Place in the download.
         notes: What was repaired or converted.
         votes: The annotators' votes, where the set has them; its own file says in which order.
+        frame: The square to cut out: centre x, centre y, side and clockwise rotation in degrees, in pixels of the
+            picture as displayed; empty where the whole picture is stretched to a square.
+        framed: How the frame was chosen, such as `detected`; empty where the set comes framed or framing is none.
+        landmarks: x and y of the eyes, the nose and the mouth's corners, where a face was detected.
+        detector: What detected it, and with which score.
     """
 
     path: str
@@ -48,6 +54,18 @@ class ImageRow:
     source_name: str
     notes: str
     votes: str = ""
+    frame: str = ""
+    framed: str = ""
+    landmarks: str = ""
+    detector: str = ""
+
+    def square(self) -> Frame | None:
+        """Return the frame; None for the whole picture.
+
+        Raises:
+            ValueError: The frame is none of such a picture.
+        """
+        return read_frame(self.frame, max(self.width, self.height))
 
 
 @dataclass(frozen=True)
@@ -59,10 +77,12 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """Content digest, 36 hexadecimal characters (MLflow's limit): images, labels, splits and identities."""
+        """Content digest, 36 hexadecimal characters (MLflow's limit): images, frames, labels, splits and identities."""
         content = hashlib.sha256(self.dataset.encode())
         for row in self.images:
-            key = (row.path, row.expression, row.split, row.person, row.angle, row.session, row.sha256)
+            key: tuple[str, ...] = (row.path, row.expression, row.split, row.person, row.angle, row.session, row.sha256)
+            if row.frame:
+                key += (row.frame,)
             content.update("\x1f".join(key).encode() + b"\n")
         return content.hexdigest()[:36]
 
@@ -125,7 +145,9 @@ def _row(line: list[str], dataset: str) -> ImageRow:
     folder, _, name = values["path"].rpartition("/")
     if folder != folder_of(dataset, values["split"], values["expression"]) or name in ("", ".", ".."):
         raise ValueError
-    return ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in values.items()})  # type: ignore[arg-type]
+    row = ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in values.items()})  # type: ignore[arg-type]
+    row.square()  # raises where the frame is damaged
+    return row
 
 
 def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from fer.data.frames import cut
 from fer.data.images import UnusableImage, read_rgb
-from fer.data.manifest import Manifest
+from fer.data.manifest import ImageRow, Manifest
 from fer.data.places import disk_faults_said, locked
 from fer.data.threads import all_cores
 from fer.errors import DataError
@@ -29,7 +30,7 @@ def packed_side(native_side: int, image_size: int) -> int:
 def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
     """Return a set's pixels, decoding them on the first call for this content and size.
 
-    Pictures are stretched to a square, as the 2021 project did.
+    Pictures are cut to their frames; those without one are stretched to a square, as the 2021 project did.
 
     Args:
         manifest: The whole set.
@@ -70,12 +71,13 @@ def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int]
     partial = path.with_suffix(".partial")
 
     def decode(index: int) -> None:
-        place = root / manifest.images[index].path
+        row = manifest.images[index]
+        place = root / row.path
         try:
             picture = read_rgb(place)
         except UnusableImage as fault:
             raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
-        array[index] = np.asarray(picture.resize(shape[1:3], Image.Resampling.BILINEAR))
+        array[index] = np.asarray(cut(picture, row.square(), shape[1]))
 
     try:
         with all_cores() as pool:
@@ -90,3 +92,13 @@ def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int]
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def as_seen(row: ImageRow, root: Path) -> Image.Image:
+    """Return a picture as networks see it, before any resizing: what its frame holds, or the whole picture.
+
+    Raises:
+        UnusableImage: As `read_rgb`.
+    """
+    picture, frame = read_rgb(root / row.path), row.square()
+    return cut(picture, frame, max(round(frame.side), 1)) if frame else picture

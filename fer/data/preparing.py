@@ -4,19 +4,22 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fer.data.archives import NotHere, unpack
 from fer.data.checking import copy_checked
-from fer.data.manifest import Manifest, person_overlap, read_manifest
+from fer.data.detection import Detector
+from fer.data.framing import NOT_FOUND, Framing, frame_all
+from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
 from fer.data.places import disk_faults_said, locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
 MANIFEST = "manifest.csv"
 SUMMARY = "summary.json"
@@ -30,6 +33,7 @@ class Prepared:
     Attributes:
         manifest: Its images.
         source: The download it came from.
+        framing: `auto` when its pictures were framed, else `none`.
         left_out: (name in the download, reason) of what is not in the set.
         differences: Sentences on counts that differ from the known ones; empty when complete or unknown.
         reused: Whether nothing had to be done.
@@ -37,6 +41,7 @@ class Prepared:
 
     manifest: Manifest
     source: str
+    framing: str
     left_out: tuple[tuple[str, str], ...]
     differences: tuple[str, ...]
     reused: bool
@@ -48,6 +53,8 @@ class Prepared:
             "digest": self.manifest.digest,
             "expressions": EXPRESSIONS,
             "source": self.source,
+            "framing": self.framing,
+            "framed": dict(Counter(row.framed for row in self.manifest.images if row.framed)),
             "counts": self.manifest.counts(),
             "count_differences": self.differences,
             "left_out": self.left_out,
@@ -56,49 +63,57 @@ class Prepared:
         }
 
 
-def prepare(dataset: DataSet, source: Path, root: Path) -> Prepared:
+def prepare(dataset: DataSet, source: Path, root: Path, detector: Callable[[], Detector] | None = None) -> Prepared:
     """Prepare one data set; a second call with an unchanged download and tree does nothing.
 
     Args:
         dataset: What to prepare.
         source: The download: a folder, or a zip or tar archive of one.
         root: The data root.
+        detector: Makes what frames the pictures of sets that ask for it; None keeps all pictures as they come.
 
     Raises:
-        DataError: The download is not this set's or holds no usable picture, or the disk is full or may not be written.
+        DataError: The download is not this set's or holds no usable picture, the detector is not installed, or the disk
+            is full or may not be written.
     """
     with disk_faults_said(root):
         packed = source.is_file()
         scan = Scan() if packed else dataset.scan(source)
+        wanted = detector if dataset.framing else None
         fingerprint = _archive_fingerprint(dataset, source) if packed else _fingerprint(dataset, scan)
         with locked(root, dataset.name):
-            if done := load_prepared(dataset, root, fingerprint):
+            if done := load_prepared(dataset, root, fingerprint, framing_word(wanted)):
                 return done
             if not packed:
-                return _prepare(dataset, source, root, scan, fingerprint)
+                return _prepare(dataset, source, root, scan, fingerprint, wanted)
             with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-unpacked-", dir=root) as folder:
                 unpack(source, Path(folder))
-                return _prepare(dataset, source, root, _scan_unpacked(dataset, source, Path(folder)), fingerprint)
+                scan = _scan_unpacked(dataset, source, Path(folder))
+                return _prepare(dataset, source, root, scan, fingerprint, wanted)
 
 
-def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepared | None:
-    """Return a set prepared earlier, or None when it is absent, incomplete, or made from another download.
+def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: str = "") -> Prepared | None:
+    """Return a set prepared earlier, or None when it is absent, incomplete, of another framing or another download.
 
     Args:
         dataset: Which set.
         root: The data root.
         fingerprint: Of the download it must have come from; empty accepts any.
+        framing: `auto` or `none`, as it must have been prepared; empty accepts both.
     """
     try:
         stored = json.loads(summary_path(root, dataset.name).read_text(encoding="utf-8"))
         if stored["version"] != VERSION or fingerprint not in ("", stored["fingerprint"]):
+            return None
+        if framing not in ("", stored["framing"]):
             return None
         manifest = read_manifest(manifest_path(root, dataset.name))
         intact = manifest.digest == stored["digest"] and all(
             _same_size(root / row.path, row.bytes) for row in manifest.images
         )
         left_out = tuple((name, reason) for name, reason in stored["left_out"])
-        found = Prepared(manifest, stored["source"], left_out, tuple(stored["count_differences"]), reused=True)
+        differences = tuple(stored["count_differences"])
+        found = Prepared(manifest, stored["source"], stored["framing"], left_out, differences, reused=True)
     except (OSError, KeyError, TypeError, ValueError, DataError):
         return None
     return found if intact else None
@@ -107,13 +122,18 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "") -> Prepar
 def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
     """Return how many pictures of a prepared set were `left_out` and how many `repaired` or converted.
 
+    Of a framed set also in how many a face was `not_found`.
+
     Raises:
         DataError: What `prepare` wrote about the set is gone or damaged.
     """
     path = summary_path(root, dataset)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
+        counts = {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
+        if framed := stored["framed"]:
+            counts["not_found"] = sum(count for how, count in framed.items() if how.startswith(NOT_FOUND))
+        return counts
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}") from None
 
@@ -157,16 +177,37 @@ def _archive_fingerprint(dataset: DataSet, archive: Path) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-def _prepare(dataset: DataSet, source: Path, root: Path, scan: Scan, fingerprint: str) -> Prepared:
+def framing_word(detector: Callable[[], Detector] | None) -> str:
+    """Return the value of the option `framing` that a detector, or none, amounts to."""
+    return "auto" if detector else "none"
+
+
+def _framed(dataset: DataSet, draft: Path, rows: list[ImageRow], detector: Callable[[], Detector]) -> list[ImageRow]:
+    """Return the rows of a draft with their frames; files stay as they are."""
+    places = [draft / part / "/".join(rest) for part, _, *rest in (row.path.split("/") for row in rows)]
+    return frame_all(rows, places, dataset.framing or Framing(), detector(), dataset.name)
+
+
+def _prepare(
+    dataset: DataSet,
+    source: Path,
+    root: Path,
+    scan: Scan,
+    fingerprint: str,
+    detector: Callable[[], Detector] | None,
+) -> Prepared:
     with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
         draft = Path(name)
         rows, left_out = copy_checked(dataset, scan, draft)
         if not rows:
             raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
+        if detector:
+            rows = _framed(dataset, draft, rows, detector)
         manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
         if overlap := person_overlap(row for row in manifest.images if row.split in ("train", "test")):
             raise DataError(f"{dataset.title}: people stand in both training and test: {', '.join(sorted(overlap))}")
-        result = Prepared(manifest, str(source), tuple(left_out), _differences(dataset, manifest), reused=False)
+        differences = _differences(dataset, manifest)
+        result = Prepared(manifest, str(source), framing_word(detector), tuple(left_out), differences, reused=False)
         summary = {"version": VERSION, "fingerprint": fingerprint, **result.summary()}
         (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write(draft / MANIFEST)

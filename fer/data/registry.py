@@ -29,7 +29,10 @@ def _drawn(real: DataSet) -> DataSet:
         known_counts={},
         # The drawn KDEF shows test people only.
         has_train=real is RAF,
+        # No detector is made for drawn faces.
+        framing=None,
         drawn=True,
+        fetch=None,
     )
 
 

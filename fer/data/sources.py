@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fer.data.framing import Framing
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -77,7 +79,9 @@ class DataSet:
         person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
         angle_groups: Name of the group each camera angle belongs to; empty for sets without angles.
         duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
+        framing: How its pictures are brought to the common frame; None for a set whose pictures come framed.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
+        fetch: Brings the download under the data root and returns its place; None where a person has to ask for it.
     """
 
     name: str
@@ -93,4 +97,6 @@ class DataSet:
     person_split: bool = False
     angle_groups: Mapping[str, str] = field(default_factory=dict)
     duplicates: bool = False
+    framing: Framing | None = None
     drawn: bool = False
+    fetch: Callable[[Path], Path] | None = None
