@@ -15,6 +15,8 @@ from fer.options import build, default_of
 from fer.processes import rank, world_size
 
 ALL = COMMANDS | LISTINGS
+WORD = "first_word"
+"""Where a command's action may stand without its option's name."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,6 +63,8 @@ def _program() -> click.Group:
     group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
     for name, cls in ALL.items():
         options: list[click.Parameter] = [_option(item) for item in fields(cls)]
+        if any(item.name == "action" for item in fields(cls)):
+            options.append(click.Argument([WORD], required=False, metavar="[ACTION]"))
         group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
     return group
 
@@ -81,6 +85,8 @@ def _runner(name: str) -> Callable[..., None]:
         if world_size() > 1 and name not in TRAINING:
             raise ConfigError(f"{name} runs in one process: start it without torchrun")
         given = {key: value for key, value in options.items() if value is not None}
+        if WORD in given:
+            given.setdefault("action", given.pop(WORD))
         file = given.pop("config", "")
         config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
         importlib.import_module(f"fer.commands.{name}").run(config)

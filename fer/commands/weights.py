@@ -4,9 +4,10 @@ import shutil
 import textwrap
 
 from fer.config import WeightsConfig
+from fer.downloading import fault_of
 from fer.models.backbones import classification_archs
 from fer.models.catalogue import CATALOGUE, Entry
-from fer.models.downloading import cache, fault_of
+from fer.models.downloading import cache
 from fer.models.weights import IMAGENET_TERMS, supervised_file
 
 WIDTHS = (60, 120)

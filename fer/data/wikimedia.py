@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from fer.data.archives import NotHere
+from fer.data.framing import Framing
 from fer.data.sources import Candidate, DataSet, Scan
+from fer.data.wikimedia_files import FOLDER, PLACE, REPOSITORY, obtain
 from fer.expressions import EXPRESSIONS, name_of
 
-FOLDERS = ("wikimedia_commons_emotions", "test/wikimedia_commons_emotions")
+FOLDERS = (PLACE, f"test/{PLACE}")
 
 
 def scan(source: Path) -> Scan:
@@ -37,10 +39,12 @@ WIKIMEDIA = DataSet(
     title="Wikimedia Commons faces",
     scan=scan,
     places=lambda root: tuple(root / name for name in FOLDERS),
-    obtain="take datasets/test/wikimedia_commons_emotions of github.com/trougnouf/TRAIL2021-challenge5",
+    obtain=f"take {FOLDER} of {REPOSITORY}",
     terms="Wikimedia Commons: each picture has its own free licence; name its author",
     showable=False,
     native_side=224,
     known_counts={"test": dict.fromkeys(EXPRESSIONS, 12)},
     has_train=False,
+    framing=Framing(),
+    fetch=obtain,
 )

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 import torch
 
-from fer.models import downloading
+from fer import downloading
 
 
 @dataclass

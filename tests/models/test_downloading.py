@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer import downloading
 from fer.errors import ModelError
-from fer.models import downloading
 from fer.models.downloading import download
 
 CONTENT = np.random.default_rng(0).bytes(5000)
