@@ -32,7 +32,15 @@ class PrepareConfig:
     dataset: str = option("drawn", DATASET)
     source: str = option("", "the download, a folder or a zip or tar archive; empty: the data set's usual places")
     data_root: str = option("", DATA_ROOT)
+    framing: str = option(
+        "auto",
+        "auto: cut pictures to the detected face, upright and as large as in FER+; none: stretch them, as in 2021",
+        choices=("auto", "none"),
+    )
     scale: float = option(1.0, "for the drawn set: how many faces, as a multiple of the demo's", low=0.01, high=100)
+    allow_unattributed: bool = option(
+        False, "show Wikimedia pictures even while author or licence of some is unresolved"
+    )
     config: str = option("", CONFIG)
 
 
@@ -146,6 +154,18 @@ class WeightsConfig:
     """List the starting weights, their terms, and which of them are on this machine."""
 
 
+@dataclass(frozen=True)
+class AttributionConfig:
+    """Look up who made the Wikimedia pictures, under which licences, or show what is known of them."""
+
+    action: str = option("show", "what to do, also as the first word", choices=("show", "refresh"))
+    data_root: str = option("", DATA_ROOT)
+    contact: str = option("", "page or e-mail by which Wikimedia can reach you, as it asks; empty: $FER_CONTACT")
+    api: str = option("", "address of api.php; empty: that of Wikimedia Commons")
+    timeout: float = option(30.0, "seconds without an answer before an attempt is given up", low=0.1, high=600)
+    config: str = option("", CONFIG)
+
+
 COMMANDS: dict[str, type] = {
     "main": MainConfig,
     "prepare": PrepareConfig,
@@ -158,5 +178,5 @@ COMMANDS: dict[str, type] = {
 TRAINING = ("pretrain", "finetune")
 """Commands that torchrun may start in several processes."""
 
-LISTINGS: dict[str, type] = {"weights": WeightsConfig}
-"""Commands that only print."""
+LISTINGS: dict[str, type] = {"weights": WeightsConfig, "attribution": AttributionConfig}
+"""Commands that are no runs: they print, and `attribution refresh` writes its record."""

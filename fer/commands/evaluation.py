@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer.commands.crediting import log_input
 from fer.data.batches import ImagePool
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
@@ -127,7 +128,7 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
             for place, part in table_reports({name: evaluation}).items()
             for key, value in part.scalars().items()
         }
-        handle = run.dataset(evaluation.manifest, root, f"evaluation, {evaluation.part} set")
+        handle = log_input(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         if model_id:
             run.model_metrics(figures, model_id, handle)
         else:

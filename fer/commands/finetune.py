@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fer.checkpoints import BEST, LAST
 from fer.commands.beginning import begin
+from fer.commands.crediting import log_input
 from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool, table_reports
 from fer.commands.finetune_plan import Plan, make_plan
 from fer.commands.precision import use_bf16
@@ -161,8 +162,8 @@ class _Finetuning:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            run.dataset(manifest.of("train"), self.plan.root, "training")
-            run.dataset(manifest.of("validation"), self.plan.root, "validation")
+            log_input(run, manifest.of("train"), self.plan.root, "training")
+            log_input(run, manifest.of("validation"), self.plan.root, "validation")
         counts = _class_counts(self.pool.labels[self.members])
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
         run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})

@@ -3,14 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer.commands.attribution import credits_told
+from fer.commands.crediting import CURE, credits_of, log_input
 from fer.config import PrepareConfig
+from fer.credited_sheets import Credited, credited_sheet
 from fer.data import drawn
-from fer.data.images import read_rgb
-from fer.data.manifest import Manifest
+from fer.data.detection import CenterFace
+from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import as_seen
 from fer.data.places import data_root, manifest_path, summary_path
-from fer.data.preparing import Prepared, load_prepared, preparation_counts, prepare
+from fer.data.preparing import Prepared, framing_word, load_prepared, preparation_counts, prepare
 from fer.data.registry import DRAWN_FOLDER, absent, find_source, resolve
 from fer.data.sources import DataSet
+from fer.data.wikimedia import WIKIMEDIA
+from fer.data.wikimedia_files import unlike_list
 from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
 from fer.figures import contact_sheet
@@ -48,14 +54,24 @@ def run(config: PrepareConfig) -> PrepareResult:
         if any(dataset.drawn for dataset in sets) and not config.source:
             drawn.write_all(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
-            source = sources[dataset.name]
-            done = prepare(dataset, source, root) if source else load_prepared(dataset, root)
-            if done is None:
-                raise absent(dataset, root)
-            prepared[dataset.name] = done
+            done = prepared[dataset.name] = _prepared(dataset, sources[dataset.name], root, config.framing)
             _log(run, dataset, done, root)
-            print(_told(dataset, done))
+            refusal = _log_sheet(run, dataset, done.manifest, root, config.allow_unattributed)
+            print(_told(dataset, done, refusal))
+            if dataset is WIKIMEDIA:
+                pictures = {row.source_name: root / row.path for row in done.manifest.images}
+                print("".join(f"  {difference}\n" for difference in unlike_list(pictures)), end="")
     return PrepareResult(run.id, prepared)
+
+
+def _prepared(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:
+    """Prepare a set from its download or, where that is gone, take it as it was prepared."""
+    detector = CenterFace if framing == "auto" and dataset.framing else None
+    if source:
+        return prepare(dataset, source, root, detector)
+    if done := load_prepared(dataset, root, framing=framing_word(detector)):
+        return done
+    raise absent(dataset, root)
 
 
 def ensure_prepared(sets: list[DataSet], root: Path) -> None:
@@ -77,13 +93,17 @@ def unprepared(sets: list[DataSet], root: Path) -> list[DataSet]:
     """
     missing = [dataset for dataset in sets if not manifest_path(root, dataset.name).is_file()]
     for dataset in missing:
-        if not dataset.drawn and find_source(dataset, "", root) is None:
+        if not dataset.drawn and not dataset.fetch and find_source(dataset, "", root) is None:
             raise absent(dataset, root)
     return missing
 
 
 def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str, Path | None]:
-    """Return where each set comes from; None for one that is prepared already and whose download is gone."""
+    """Return where each set comes from, having brought it there where that is possible.
+
+    Returns:
+        The places by name; None for a set that is prepared already and whose download is gone.
+    """
     if config.source and len(sets) > 1:
         raise ConfigError("source belongs to one data set: prepare the sets one by one")
     sources: dict[str, Path | None] = {}
@@ -93,13 +113,16 @@ def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str
             continue
         sources[dataset.name] = find_source(dataset, config.source, root)
         if sources[dataset.name] is None and not manifest_path(root, dataset.name).is_file():
-            raise absent(dataset, root)
+            if not dataset.fetch:
+                raise absent(dataset, root)
+            sources[dataset.name] = dataset.fetch(root)
+            print(credits_told(root))
     return sources
 
 
 def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
     name, manifest = dataset.name, prepared.manifest
-    run.dataset(manifest, root, "prepared")
+    log_input(run, manifest, root, "prepared")
     run.file(manifest_path(root, name), f"manifests/{name}")
     run.file(summary_path(root, name), f"manifests/{name}")
     figures = {
@@ -110,22 +133,41 @@ def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> N
     run.metrics({**figures, f"{name}/images": len(manifest.images)})
     run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
     run.tags({f"{name}.digest": manifest.digest, f"{name}.terms": dataset.terms or "free"})
+
+
+def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path, allow_unattributed: bool) -> str:
+    """Log a contact sheet of a set, with credits where its licences ask for them, or return why there is none."""
+    shown, place = _spread(manifest), f"contact_sheets/{dataset.name}.png"
     if dataset.showable:
-        run.figure(_sheet(manifest, root, dataset.title), f"contact_sheets/{name}.png")
+        pictures = {expression: [as_seen(row, root) for row in rows] for expression, rows in shown.items()}
+        run.figure(contact_sheet(pictures, dataset.title), place)
+        return ""
+    if dataset is not WIKIMEDIA:
+        return "its pictures may not be shown"
+    paths = [row.path for rows in shown.values() for row in rows]
+    credits = credits_of(manifest, root)
+    unresolved = sum(not credits[path].resolved for path in paths)
+    if unresolved and not allow_unattributed:
+        return f"{unresolved} of its {len(paths)} pictures are unresolved: {CURE}, or give allow_unattributed=true"
+    credited = {
+        expression: [Credited(as_seen(row, root), credits[row.path]) for row in rows]
+        for expression, rows in shown.items()
+    }
+    run.figure(credited_sheet(credited, dataset.title), place)
+    return ""
 
 
-def _sheet(manifest: Manifest, root: Path, title: str) -> object:
-    """Return a figure of pictures spread evenly over each expression's part of the manifest."""
-    pictures = {}
+def _spread(manifest: Manifest) -> dict[str, list[ImageRow]]:
+    """Return images spread evenly over each expression's part of the manifest."""
+    spread = {}
     for expression in EXPRESSIONS:
         rows = [row for row in manifest.images if row.expression == expression]
-        step = max(len(rows) // SHOWN, 1)
-        pictures[expression] = [read_rgb(root / row.path) for row in rows[::step][:SHOWN]]
-    return contact_sheet(pictures, title)
+        spread[expression] = rows[:: max(len(rows) // SHOWN, 1)][:SHOWN]
+    return spread
 
 
-def _told(dataset: DataSet, prepared: Prepared) -> str:
-    """Return what a person should know of a prepared set."""
+def _told(dataset: DataSet, prepared: Prepared, refusal: str) -> str:
+    """Return what a person should know of a prepared set, and why there is no contact sheet, if so."""
     state = "already prepared" if prepared.reused else f"prepared from {prepared.source}"
     lines = [f"{dataset.title}: {len(prepared.manifest.images)} images, {state}, digest {prepared.manifest.digest}"]
     header = "".join(f"{name:>11}" for name in EXPRESSIONS)
@@ -137,8 +179,10 @@ def _told(dataset: DataSet, prepared: Prepared) -> str:
         lines.append(f"  left out: {count} x {reason} (such as {first})")
     for note, count in prepared.summary()["repaired_or_converted"].items():
         lines.append(f"  repaired or converted: {count} x {note}")
+    for how, count in prepared.summary()["framed"].items():
+        lines.append(f"  framed: {count} x {how}")
     if prepared.differences:
         lines.append("  not the complete set: " + ", ".join(prepared.differences))
-    if not dataset.showable:
-        lines.append("  no contact sheet: its pictures may not be shown")
+    if refusal:
+        lines.append(f"  no contact sheet: {refusal}")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fer.checkpoints import BEST, LAST
 from fer.commands.beginning import begin
+from fer.commands.crediting import log_input
 from fer.commands.evaluation import open_pool
 from fer.commands.precision import use_bf16
 from fer.commands.pretrain_plan import Plan, make_plan
@@ -126,7 +127,7 @@ class _Pretraining:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            run.dataset(manifest.of("train"), self.plan.root, "pre-training, without labels")
+            log_input(run, manifest.of("train"), self.plan.root, "pre-training, without labels")
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
         run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})
         if self.config.resume:
