@@ -136,7 +136,7 @@ class _Finetuning:
     def run(self, checkpoint: Path | None) -> FinetuneResult:
         """Train, choose, test, log and register."""
         classifier = begin(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
-        bf16 = use_bf16(self.config.precision, self.plan.device, classifier)
+        bf16 = use_bf16(self.config.precision, self.plan.device, classifier, self.config.image_size)
         self._log_inputs(bf16)
         config = self.config
         batches = TrainingBatches(

@@ -106,9 +106,10 @@ class _Pretraining:
         """Train, watch, log the encoder, and return the last epoch's probes."""
         config = self.config
         encoder = begin(Encoder, config, config.init, self.plan.sets, self.tracked_run)
-        bf16 = use_bf16(config.precision, self.plan.device, encoder)
+        specs = self.plan.views()
+        bf16 = use_bf16(config.precision, self.plan.device, encoder, min(spec.size for spec in specs))
         batches = ViewBatches(
-            self.pool, self.members, self.plan.views(), config.batch_size, config.seed, rank(), world_size()
+            self.pool, self.members, specs, config.batch_size, config.seed, rank(), world_size()
         )  # fmt: skip
         objective = self.plan.method.build(encoder, config, len(batches))
         self._log_inputs(bf16)

@@ -14,6 +14,8 @@ VIEW_COLUMNS = COLUMNS + 5
 """Random numbers of one view, where colours are not always jittered or a view may be grey, blurred or solarised."""
 
 GREY = 127.5
+PAPER_SIDE = 224
+"""Side of the pictures for which blur was given in pixels."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -31,7 +33,8 @@ class Strengths:
         crop_high: Largest share of the area that a random crop keeps.
         jitter_share: Probability that colours are jittered at all.
         grey: Probability of an image without colour.
-        blur: Probability of a Gaussian blur of sigma 0.1 to 2 pixels (Chen et al., "SimCLR", 2020, appendix A).
+        blur: Probability of a Gaussian blur of sigma 0.1 to 2 pixels at a side of 224 (Chen et al., "SimCLR", 2020,
+            appendix A), in proportion at others: 2 pixels would wipe the expression off a face of 48.
         solarise: Probability that pixels of 128 and more are inverted (Grill et al., "BYOL", 2020, appendix B; its
             threshold is half of the range).
     """
@@ -145,7 +148,7 @@ def _blur(images: Tensor, chance: Tensor) -> Tensor:
     """Apply a Gaussian of each image's own sigma, cut off at about a twentieth of the side, with reflected edges."""
     batch, channels, side, _ = images.shape
     reach = max(side // 20, 1)
-    sigma = 0.1 + 1.9 * chance
+    sigma = (0.1 + 1.9 * chance) * side / PAPER_SIDE
     offsets = torch.arange(-reach, reach + 1, device=images.device)
     kernels = torch.exp(-((offsets / sigma[:, None]) ** 2) / 2)
     kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)

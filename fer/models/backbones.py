@@ -173,3 +173,26 @@ def head_names(trunk: nn.Module) -> set[str]:
 def has_depthwise(model: nn.Module) -> bool:
     """Return whether a model uses depthwise convolutions, which CPUs run slower in bf16 than in fp32."""
     return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in model.modules())
+
+
+@torch.inference_mode()
+def strides_over_one_pixel(model: nn.Module, side: int) -> bool:
+    """Return whether a striding convolution of a model sees a single pixel when the input has this side.
+
+    Some weights of its kernel then meet padding only, and torch 2.15 leaves their gradient unwritten in bf16 on CPUs.
+    """
+    found: list[bool] = []
+
+    def look(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(part, nn.Conv2d)
+        found.append(max(part.stride) > 1 and max(part.kernel_size) > 1 and max(inputs[0].shape[-2:]) == 1)
+
+    hooks = [part.register_forward_hook(look) for part in model.modules() if isinstance(part, nn.Conv2d)]
+    was_training = model.training
+    try:
+        model.eval()(torch.zeros(1, 3, side, side))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return any(found)

@@ -11,6 +11,7 @@ from fer.models.backbones import (
     classification_archs,
     has_depthwise,
     head_names,
+    strides_over_one_pixel,
 )
 
 SMALL = {
@@ -82,3 +83,12 @@ def test_a_specification_survives_json_and_refuses_another_order():
         ModelSpec.from_dict(other, "here")
     with pytest.raises(ModelError, match="here"):
         ModelSpec.from_dict({"layers": 3}, "here")
+
+
+@pytest.mark.parametrize(
+    ("arch", "side", "seen"), [("resnet18", 16, True), ("resnet18", 21, False), ("vit_b_16", 16, False)]
+)
+def test_a_stride_over_a_single_pixel_is_noticed(arch, side, seen):
+    network = Classifier(ModelSpec(arch, side, arch_options(arch, side)))
+    assert strides_over_one_pixel(network, side) is seen
+    assert network.training
