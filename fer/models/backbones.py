@@ -65,8 +65,8 @@ class ModelSpec:
         return spec
 
 
-class Classifier(nn.Module):
-    """A trunk with its pixel normalisation: pictures in, one score per expression out."""
+class _Normalised(nn.Module):
+    """A trunk behind its pixel normalisation."""
 
     mean: Tensor
     std: Tensor
@@ -80,42 +80,26 @@ class Classifier(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return scores before the softmax.
-
-        Args:
-            images: `(N, 3, image_size, image_size)`, RGB in [0, 255].
-
-        Returns:
-            `(N, 7)`, in the order of `EXPRESSIONS`.
-        """
-        logits: Tensor = self.trunk((images - self.mean) / self.std)
-        return logits
+        """Return what the trunk makes of images `(N, 3, H, W)`, RGB in [0, 255]: `(N, outputs)`."""
+        found: Tensor = self.trunk((images - self.mean) / self.std)
+        return found
 
 
-class Encoder(nn.Module):
-    """A trunk without its head, with its pixel normalisation: pictures in, features out.
+class Classifier(_Normalised):
+    """Pictures in, one score per expression out: `(N, 7)` before the softmax, in the order of `EXPRESSIONS`."""
+
+
+class Encoder(_Normalised):
+    """Pictures in, features out: a trunk under torchvision's tensor names, its last linear layer taken away.
 
     Attributes:
         spec: As a classifier's; its expressions play no part.
-        trunk: torchvision's module under its own tensor names, the last linear layer taken away.
         features: Number of features.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.trunk = build_trunk(spec)
+        super().__init__(spec)
         self.features = behead(self.trunk, spec.arch)
-        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return features `(N, features)` of images `(N, 3, H, W)`, RGB in [0, 255]."""
-        found: Tensor = self.trunk((images - self.mean) / self.std)
-        return found
 
 
 def behead(trunk: nn.Module, arch: str) -> int:
