@@ -72,7 +72,7 @@ def environment(place) -> dict[str, str]:
         **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db", "FER_DATA": str(place / "data"),
         "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
         made.pop(name, None)
     return made
 

@@ -35,7 +35,7 @@ class Place:
             **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "FER_DATA": str(self.data),
             "OMP_NUM_THREADS": "2", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }  # fmt: skip
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
             self.environment.pop(name, None)
 
     def command(self, entry: str, **params: str) -> list[str]:
@@ -54,7 +54,9 @@ class Place:
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.environment["MLFLOW_TRACKING_URI"])
+        address = self.environment["MLFLOW_TRACKING_URI"]
+        # The registry is named too: a command of an earlier test has set another for the whole process.
+        return mlflow.MlflowClient(address, registry_uri=address)
 
     def last_run(self, command: str) -> mlflow.entities.Run:
         runs = self.client.search_runs(["0", "1"], f"tags.`fer.command` = '{command}'", max_results=1)
