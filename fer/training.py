@@ -88,15 +88,17 @@ def train(
             recorder.metrics(figures, number)
     with deferring() as request, loop.bar() as bar:
         while not loop.finished():
-            loop.run_epoch(request, bar)
-            if not request.signum:
+            signum = loop.run_epoch(request, bar)
+            if not signum:
                 recorder.metrics(loop.end_epoch(validate), loop.progress.epoch)
                 if rank() == 0:
                     tqdm.write(loop.progress.line(settings.epochs, settings.selection))
-                request.signum = loop.peers.highest(request.signum)
-            if request.signum:
+                signum = loop.agreed(request)
+            if signum:
                 loop.save(LAST)
-                raise Interrupted(request.signum)
+                raise Interrupted(signum)
+    if request.signum:
+        raise Interrupted(request.signum)  # it came after the last question; the last epoch is saved
     return loop.progress
 
 
@@ -143,9 +145,20 @@ class _Loop:
         waited = at.epoch - at.best_epoch
         return at.epoch >= settings.epochs or (0 < settings.patience <= waited and at.epoch > 0)
 
-    def run_epoch(self, request: StopRequest, bar: "tqdm[Any]") -> None:
-        """Do the epoch's remaining steps, or those until a signal comes to any process."""
-        at, before = self.progress, dict(self.progress.sums)
+    def agreed(self, request: StopRequest) -> int:
+        """Return the signal that has come to any process, 0 if none; all processes get the same answer.
+
+        One that comes while they ask stays in the request until the next question: acting on it in the middle would
+        part this process from the others.
+        """
+        signum = self.peers.highest(request.signum)
+        if signum:
+            request.signum = signum
+        return signum
+
+    def run_epoch(self, request: StopRequest, bar: "tqdm[Any]") -> int:
+        """Do the epoch's remaining steps, or those until a signal comes to any process; return the signal or 0."""
+        at, before, signum = self.progress, dict(self.progress.sums), 0
         bar.update(self._done() - bar.n)
         self.objective.train()
         started, images = time.perf_counter(), 0
@@ -165,14 +178,15 @@ class _Loop:
             images += len(batch) * world_size()
             at.step += 1
             bar.update()
-            request.signum = self.peers.highest(request.signum)
-            if request.signum:
+            signum = self.agreed(request)
+            if signum:
                 break
         figures = self.peers.mean({key: float(value) for key, value in sums.items()})
         at.sums = before | figures | {
             "seconds": before.get("seconds", 0.0) + time.perf_counter() - started,
             "images": before.get("images", 0.0) + images,
         }  # fmt: skip
+        return signum
 
     def end_epoch(self, validate: Callable[[nn.Module, int], dict[str, float]]) -> dict[str, float]:
         """Validate, choose, save, and return the epoch's figures."""

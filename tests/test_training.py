@@ -18,6 +18,7 @@ from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
 from fer.optimization import Settings, rate_factor
+from fer.processes import Peers
 from fer.progress import Progress
 from fer.training import train
 
@@ -232,6 +233,38 @@ def test_the_rate_rises_linearly_then_falls_to_nothing():
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[60] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("question", [1, 3, 5, 6, 9], ids=lambda question: f"question {question}")
+def test_a_signal_that_comes_while_the_processes_ask_each_other_is_not_lost(batches, tmp_path, monkeypatch, question):
+    asked = []
+
+    def highest(peers: Peers, number: int) -> int:
+        asked.append(number)
+        if len(asked) == question:
+            os.kill(os.getpid(), signal.SIGTERM)  # after the number was given, before the answer is there
+        return number
+
+    monkeypatch.setattr(Peers, "highest", highest)
+    with pytest.raises(Interrupted) as stop:
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert stop.value.signum == signal.SIGTERM
+    assert len(asked) == question + 1
+    assert (tmp_path / LAST).is_file()
+
+
+def test_a_signal_after_the_last_question_still_ends_in_words(batches, tmp_path, monkeypatch):
+    asked = []
+
+    def highest(peers: Peers, number: int) -> int:
+        asked.append(number)
+        if len(asked) == 3 * (len(batches) + 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number
+
+    monkeypatch.setattr(Peers, "highest", highest)
+    with pytest.raises(Interrupted):
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
 
 
 def test_a_second_ctrl_c_does_not_wait(batches, tmp_path):
