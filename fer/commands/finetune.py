@@ -1,10 +1,9 @@
 """`finetune`: train a classifier, choose its best epoch on validation, test it, log and register it."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from fer.checkpoints import BEST, LAST
 from fer.commands.beginning import begin
+from fer.commands.concluding import EVALUATION_BATCH, FinetuneResult, conclude
 from fer.commands.crediting import log_input
-from fer.commands.evaluation import evaluate_sets, log_evaluations, open_pool, table_reports
+from fer.commands.evaluation import open_pool
 from fer.commands.finetune_plan import Plan, make_plan
 from fer.commands.precision import use_bf16
 from fer.commands.resuming import continued, find_checkpoint
@@ -22,45 +22,18 @@ from fer.config import FinetuneConfig
 from fer.data.batches import TrainingBatches
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.places import manifest_path
-from fer.data.registry import resolve_prepared
 from fer.data.sampling import labelled_part, undersampled
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
-from fer.figures import learning_curves
 from fer.inference import probabilities
-from fer.models.backbones import Classifier, ModelSpec
-from fer.models.files import load_classifier, save_classifier
+from fer.models.backbones import Classifier
 from fer.objectives.classification import Classification, balanced_weights, check_every_class
 from fer.processes import leave_unless_first, rank, world_size
-from fer.progress import Progress
 from fer.report import Report, report, text_table
-from fer.tracking.registry import Registration, log_model, register
 from fer.tracking.runs import TrackedRun, tracked
 from fer.training import train
 
-EVALUATION_BATCH = 128
 Validate = Callable[[nn.Module, int], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What `finetune` made.
-
-    Attributes:
-        run_id: The MLflow run.
-        best_epoch: The epoch kept, from 1.
-        reports: Test figures by data set.
-        model_id: The logged model.
-        registration: The registered version, or None.
-        where: Lines that tell a person where to look.
-    """
-
-    run_id: str
-    best_epoch: int
-    reports: dict[str, Report]
-    model_id: str
-    registration: Registration | None
-    where: str
 
 
 def run(config: FinetuneConfig, stage: str = "") -> FinetuneResult:
@@ -150,7 +123,7 @@ class _Finetuning:
             objective, batches, self._validation(bf16), settings, self.tracked_run, self.folder, carried, checkpoint
         )
         leave_unless_first()
-        return self._conclude(progress, bf16)
+        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, bf16)
 
     def _class_weights(self) -> Tensor | None:
         if self.config.class_weights:
@@ -202,51 +175,7 @@ class _Finetuning:
                 found.append((manifest, torch.tensor(inside)))
         return found
 
-    def _conclude(self, progress: Progress, bf16: bool) -> FinetuneResult:
-        config, run, root = self.config, self.tracked_run, self.plan.root
-        run.metrics({"best_epoch": progress.best_epoch, **_test_best(progress)})
-        chosen = progress.history[progress.best_epoch - 1]
-        run.metrics({f"best/{key}": value for key, value in chosen.items() if key.startswith("validation/")})
-        run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
-        classifier = load_classifier(self.folder / BEST)
-        save_classifier(classifier, self.folder / "classifier")
-        tags = self._version_tags(classifier.spec)
-        model_id = log_model(run.id, self.folder / "classifier", tags)
-        sets = resolve_prepared(config.evaluate_on, root)
-        device = self.plan.device
-        found = evaluate_sets(classifier.to(device), sets, root, device, EVALUATION_BATCH, bf16)
-        log_evaluations(run, found, root, model_id)
-        reports = table_reports(found)
-        run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
-        registration = None
-        if self.plan.registered_name:
-            registration = register(
-                self.plan.registered_name, model_id, progress.best_score, tags, promote=config.promote
-            )  # fmt: skip
-            run.tags({"fer.registered": f"{registration.name}/{registration.version}: {registration.message}"})
-        return FinetuneResult(run.id, progress.best_epoch, reports, model_id, registration, run.where())
-
-    def _version_tags(self, spec: ModelSpec) -> dict[str, str]:
-        validation = "".join(manifest.of("validation").digest for manifest in self.manifests)
-        return {
-            "validation_digest": hashlib.sha256(validation.encode()).hexdigest()[:36],
-            "protocol": f"best epoch by validation {self.config.selection}",
-            "trained_on": "+".join(spec.trained_on),
-            "terms": "; ".join(spec.terms) or "none",
-        }
-
 
 def _class_counts(labels: Tensor) -> list[int]:
     counts: list[int] = torch.bincount(labels, minlength=len(EXPRESSIONS)).tolist()
     return counts
-
-
-def _test_best(progress: Progress) -> dict[str, float]:
-    """Return the best test accuracy over epochs, as in 2021: an optimistic figure, for comparison only."""
-    keys = {key for figures in progress.history for key in figures if key.endswith("/test_each_epoch/accuracy")}
-    best: dict[str, float] = {}
-    for key in keys:
-        values = [figures[key] for figures in progress.history]
-        name = key.split("/")[0]
-        best |= {f"{name}/test_best/accuracy": max(values), f"{name}/test_best/epoch": values.index(max(values)) + 1}
-    return best
