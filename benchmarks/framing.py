@@ -1,4 +1,4 @@
-"""Where FER+'s faces stand in their pictures: the measurements behind the constants of `fer.data.framing`.
+"""Where FER+'s faces stand in their pictures: the measurements behind the constants of `fer.portable.framing`.
 
 Needs a prepared FER+. Each picture is enlarged and given a border of its edge pixels, so that the detector sees the
 whole of faces that fill the picture. All figures are shares of the picture's side.
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fer.data.detection import CenterFace, Face
-from fer.data.framing import eyes_to_mouth, frame_of, main_face
-from fer.data.images import read_rgb
+from fer.data.detection import center_face
 from fer.data.manifest import ImageRow, read_manifest
 from fer.data.places import data_root, manifest_path
 from fer.data.threads import all_cores
+from fer.portable.detection import Face
+from fer.portable.framing import eyes_to_mouth, frame_of, main_face
+from fer.portable.images import read_rgb
 
 SIDE, BORDER = 192, 48
 
@@ -58,7 +59,7 @@ def main() -> None:
     root = data_root(arguments.data_root)
     rows = read_manifest(manifest_path(root, "ferplus")).of("train").images
     chosen = np.random.default_rng(0).permutation(len(rows))[: arguments.images]
-    detector, whole = CenterFace(), SIDE + 2 * BORDER
+    detector, whole = center_face(), SIDE + 2 * BORDER
 
     def look(row: ImageRow) -> Face | None:
         return main_face(detector.faces(enlarged(read_rgb(root / row.path))), whole, whole)

@@ -1,120 +1,66 @@
 """The registered model's own code: logged beside the weights, it needs neither this project nor a pickle.
 
-Input: a table with the column `image`, each a picture's bytes in base64. Output: one row per picture with the number of
-its input row, the expression, one probability per expression, and `error`, a sentence where the row is no picture.
+Input: a table with the column `image`, each a picture's bytes in base64. Output: a row for every face with the number
+of its input row, the expression, one probability per expression, the face's box and score, and `error`, a sentence
+where a picture gives no answer. A copy of the package `fer.portable`, logged along, does the work.
 """
 
-import base64
-import binascii
-import io
-import json
-import warnings
+import importlib
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
-import torch
-import torchvision
 from mlflow.pyfunc.model import PythonModel
-from PIL import Image, ImageOps
-from safetensors.torch import load_file
 
-MAX_PIXELS = 50_000_000
-BATCH = 32
+COLUMN = "image"
+DETECTOR = "centerface.onnx"
 
 
 class ServedModel(PythonModel):
     """Expression recognition on encoded pictures."""
 
     def load_context(self, context: Any) -> None:
-        """Rebuild the trunk and load its weights.
+        """Load classifier and detector.
 
         Args:
-            context: MLflow's; its artifact `classifier` is a folder of `model.json` and `model.safetensors`.
+            context: MLflow's. Its artifacts are `classifier`, a folder of `model.json` and `model.safetensors`, and
+                `detector`, a folder of an ONNX file; its configuration names the `package` logged along.
         """
-        folder = Path(context.artifacts["classifier"])
-        self.spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        self.expressions: list[str] = self.spec["expressions"]
-        self.trunk = torchvision.models.get_model(
-            self.spec["arch"], weights=None, num_classes=len(self.expressions), **self.spec["arch_options"]
-        )
-        state = load_file(folder / "model.safetensors")
-        self.trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in state.items()})
-        self.trunk.eval()
+        # Its name tells its content, so that two models in one process each run their own code.
+        answers = importlib.import_module(f"{context.model_config['package']}.answers")
+        places = {name: Path(place) for name, place in context.artifacts.items()}
+        self.answering = answers.Answering(places["classifier"], places["detector"] / DETECTOR)
+        _keep_traces()
 
     # MLflow reads the annotation of `model_input` and warns of any but a few kinds.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return a row for every picture.
+        """Return a row for every face, and for every picture without an answer.
 
         Args:
             context: Not used.
             model_input: Table with the column `image`: base64 text, or bytes when called in Python.
-            params: Not used.
+            params: `framing`: `auto`, faces as in training, or `none`, the whole picture as one face.
         """
-        rows: list[dict[str, Any]] = []
-        pending: list[tuple[int, np.ndarray[Any, Any]]] = []
-        for number, value in enumerate(model_input["image"]):
-            rows.append({"input_row": number, "expression": None} | dict.fromkeys(self.expressions) | {"error": None})
-            try:
-                pending.append((number, self._pixels(value)))
-            except ValueError as error:
-                rows[number]["error"] = str(error)
-        for start in range(0, len(pending), BATCH):
-            chunk = pending[start : start + BATCH]
-            for (number, _), scores in zip(chunk, self._probabilities([pixels for _, pixels in chunk]), strict=True):
-                rows[number]["expression"] = self.expressions[int(scores.argmax())]
-                rows[number].update(zip(self.expressions, scores.tolist(), strict=True))
-        table = pd.DataFrame(rows, columns=["input_row", "expression", *self.expressions, "error"], dtype=object)
+        if COLUMN in model_input:
+            rows = self.answering.rows(model_input[COLUMN], (params or {}).get("framing", "auto"))
+        else:
+            rows = [self.answering.refusal(0, f"the table has no column {COLUMN!r}: name the column of pictures so")]
+        # Columns of objects keep None, which becomes null; in columns of numbers it would be NaN.
+        table = pd.DataFrame(rows, columns=self.answering.columns, dtype=object)
         return table.astype({"input_row": "int64"})
 
-    def _pixels(self, value: Any) -> np.ndarray[Any, Any]:
-        """Return a picture as uint8 `(S, S, 3)`.
 
-        Raises:
-            ValueError: With a sentence fit for whoever sent the row.
-        """
-        side = self.spec["image_size"]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            try:
-                image: Image.Image = Image.open(io.BytesIO(_content(value)))
-                if image.width * image.height > MAX_PIXELS:
-                    raise ValueError("the picture is too large")
-                image = ImageOps.exif_transpose(image)
-            except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):
-                raise ValueError("the row is not a readable picture") from None
-        return np.asarray(_rgb(image).resize((side, side), Image.Resampling.BILINEAR))
+def _keep_traces() -> None:
+    """Keep the paths of this machine out of what MLflow's server, if this is one, answers to damaged CSV and Parquet.
 
-    @torch.inference_mode()
-    def _probabilities(self, pictures: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-        mean = torch.tensor(self.spec["mean"]).view(1, 3, 1, 1)
-        std = torch.tensor(self.spec["std"]).view(1, 3, 1, 1)
-        scores: np.ndarray[Any, Any] = self.trunk((pixels - mean) / std).softmax(1).numpy()
-        return scores
-
-
-def _content(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("the row holds no text: send the picture's bytes in base64")
-    try:
-        return base64.b64decode(value.rsplit(",", 1)[-1], validate=True)  # a data URL has a head before the comma
-    except (binascii.Error, ValueError):
-        raise ValueError("the row is not base64: send the picture's bytes in base64") from None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
+    It never asks the model about those (3.17), and would append its stack trace.
+    """
+    server, name = sys.modules.get("mlflow.pyfunc.scoring_server"), "_handle_serving_error"
+    if hasattr(server, name):
+        setattr(server, name, partial(getattr(server, name), include_traceback=False))
 
 
 mlflow.models.set_model(ServedModel())

@@ -6,8 +6,11 @@ from typing import TypeVar
 
 import torch
 
+from fer.commands.contamination import past_of, remember
 from fer.commands.starting import starting_point
 from fer.config import FinetuneConfig, PretrainConfig
+from fer.data.places import data_root
+from fer.data.preparing import prepared_framing
 from fer.data.sources import DataSet
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
 from fer.models.weights import Start, load_into
@@ -33,18 +36,41 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
     with tempfile.TemporaryDirectory() as downloads:
         start: Start = starting_point(init, config.arch, Path(downloads))
     terms = [*(dataset.terms for dataset in sets), start.terms]
+    root = data_root(config.data_root)
+    past = past_of(start, start.run_id).and_then(remember(sets, root), labels=kind is Classifier)
     spec = ModelSpec(
         config.arch, config.image_size, arch_options(config.arch, config.image_size), start.mean, start.std,
         # What an encoder was pre-trained on counts as seen.
         trained_on=tuple(dict.fromkeys([*start.trained_on, *(dataset.name for dataset in sets)])),
         terms=tuple(dict.fromkeys(filter(None, terms))),
+        framing=expected_framing(sets, root),
+        training_images=past.training, pretraining_images=past.pretraining,
     )  # fmt: skip
     torch.manual_seed(config.seed)
     network = kind(spec)
     loaded = load_into(network, start)
     if rank() == 0:
         print(loaded)
-    run.tags({"weights.loaded": str(loaded), "terms": "; ".join(spec.terms) or "none"})
+    run.tags({"weights.loaded": str(loaded), "terms": "; ".join(spec.terms) or "none", **past.tags()})
     if start.run_id:
         run.tags({"fer.started_from": start.run_id})
     return network
+
+
+def expected_framing(sets: list[DataSet], root: Path) -> str:
+    """Return what a model trained on some prepared sets expects of a picture, as `ModelSpec.framing`.
+
+    Framed faces, as soon as one of the sets has them; sets of photographs that `prepare` does not frame come framed.
+
+    Args:
+        sets: The training sets.
+        root: The data root.
+
+    Raises:
+        DataError: What `prepare` wrote about a set is gone or damaged.
+    """
+    framed = [
+        not dataset.drawn and (dataset.framing is None or prepared_framing(root, dataset.name) == "auto")
+        for dataset in sets
+    ]
+    return "detect" if any(framed) else "none"

@@ -6,10 +6,11 @@ from typing import Any
 
 from fer.attribution import artifacts, cleaned, summary
 from fer.data.credits import Credit, load_credits
-from fer.data.images import UnusableImage, inspect
+from fer.data.images import inspect
 from fer.data.manifest import Manifest
 from fer.data.wikimedia import WIKIMEDIA
 from fer.errors import DataError
+from fer.portable.images import UnusableImage
 from fer.tracking.runs import TrackedRun
 
 CURE = "look them up with `fer attribution refresh`"

@@ -8,7 +8,7 @@ from fer.commands.crediting import CURE, credits_of, log_input
 from fer.config import PrepareConfig
 from fer.credited_sheets import Credited, credited_sheet
 from fer.data import drawn
-from fer.data.detection import CenterFace
+from fer.data.detection import center_face
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import as_seen
 from fer.data.places import data_root, manifest_path, summary_path
@@ -66,7 +66,7 @@ def run(config: PrepareConfig) -> PrepareResult:
 
 def _prepared(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:
     """Prepare a set from its download or, where that is gone, take it as it was prepared."""
-    detector = CenterFace if framing == "auto" and dataset.framing else None
+    detector = center_face if framing == "auto" and dataset.framing else None
     if source:
         return prepare(dataset, source, root, detector)
     if done := load_prepared(dataset, root, framing=framing_word(detector)):

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fer.data.images import ImageFacts, UnusableImage, inspect, refuse_large_file
+from fer.data.images import ImageFacts, inspect, refuse_large_file
 from fer.data.manifest import ImageRow, folder_of
 from fer.data.places import printable
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.data.threads import all_cores
 from fer.expressions import code_of
+from fer.portable.images import UnusableImage
 
 LONGEST_NAME = 255
 """Bytes of a file's name that every usual file system takes."""

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from fer.data.archives import NotHere
-from fer.data.images import UnusableImage
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
+from fer.portable.images import UnusableImage
 
 VOTES = "fer2013new.csv"
 PIXELS = "fer2013.csv"

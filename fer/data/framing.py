@@ -4,7 +4,6 @@ The main face is detected, turned upright by its eyes and cut to a square. Sets 
 pictures, FER+) and drawn faces, which no detector was made for, stay as they are.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,18 +12,13 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from fer.data.detection import Detector, Face
-from fer.data.frames import Frame
-from fer.data.images import read_rgb
 from fer.data.manifest import ImageRow
 from fer.data.threads import all_cores
+from fer.portable.detection import Detector, Face
+from fer.portable.frames import Frame
+from fer.portable.framing import frame_of, main_face
+from fer.portable.images import read_rgb
 
-EYES_TO_MOUTH = 0.364
-"""Distance from the middle of the eyes to the middle of the mouth, as a share of the frame's side.
-
-The median over FER+'s training pictures, as `python benchmarks/framing.py` measures it. The distance between the eyes
-would do for frontal faces, but it shrinks as a head turns: its logarithm varies 1.7 times as much over FER+.
-"""
 DETECTED, FIXED = "detected", "fixed box"
 NOT_FOUND = "not found"
 """Beginning of how a picture is framed in which no face was found."""
@@ -40,40 +34,6 @@ class Framing:
     """
 
     fixed: Mapping[str, float] = field(default_factory=dict)
-
-
-def eyes_to_mouth(face: Face) -> float:
-    """Return the distance from the middle of the eyes to the middle of the mouth, in pixels."""
-    left, right, _, *corners = face.landmarks
-    return math.dist((left + right) / 2, (corners[0] + corners[1]) / 2)
-
-
-def frame_of(face: Face) -> Frame:
-    """Return the frame of a detected face: about the centre of its box, upright by its eyes, sized by eyes and mouth.
-
-    Over FER+, whose frames come from a detector too, the box's centre strays from the frame's by 5 % of the side
-    (standard deviation), the middle of the eyes from its own place by 7.5 %, for in profiles it stands far ahead.
-    """
-    left, top, right, bottom = face.box
-    across, down = face.landmarks[1] - face.landmarks[0]
-    side, rotation = eyes_to_mouth(face) / EYES_TO_MOUTH, math.degrees(math.atan2(down, across))
-    return Frame((left + right) / 2, (top + bottom) / 2, side, rotation)
-
-
-def main_face(faces: Sequence[Face], width: int, height: int) -> Face | None:
-    """Return the face a picture is of: the largest, where size counts less away from the middle.
-
-    A face's area is multiplied by 1 in the picture's centre, falling in a straight line to 0 in its corners.
-    """
-
-    def weight(face: Face) -> float:
-        left, top, right, bottom = face.box
-        away = math.dist(((left + right) / 2, (top + bottom) / 2), (width / 2, height / 2))
-        return (right - left) * (bottom - top) * max(1 - away / math.hypot(width / 2, height / 2), 0)
-
-    # Landmarks in one point, or strewn beyond the picture, would make no frame.
-    usable = (face for face in faces if 1 <= eyes_to_mouth(face) <= max(width, height))
-    return max(usable, key=weight, default=None)
 
 
 def frame_all(

@@ -8,9 +8,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
-from fer.data.frames import Frame, read_frame
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
+from fer.portable.frames import Frame, read_frame
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.1

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fer.data.frames import cut
-from fer.data.images import UnusableImage, read_rgb
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.places import disk_faults_said, locked
 from fer.data.threads import all_cores
 from fer.errors import DataError
+from fer.portable.frames import cut
+from fer.portable.images import UnusableImage, read_rgb
 
 Pixels = NDArray[np.uint8]
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from fer.data.archives import NotHere, unpack
 from fer.data.checking import copy_checked
-from fer.data.detection import Detector
 from fer.data.framing import NOT_FOUND, Framing, frame_all
 from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
 from fer.data.places import disk_faults_said, locked, manifest_path, summary_path
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
+from fer.portable.detection import Detector
 
 VERSION = 3
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
@@ -135,6 +135,19 @@ def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
             counts["not_found"] = sum(count for how, count in framed.items() if how.startswith(NOT_FOUND))
         return counts
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}") from None
+
+
+def prepared_framing(root: Path, dataset: str) -> str:
+    """Return the framing a set was prepared with, `auto` or `none`.
+
+    Raises:
+        DataError: What `prepare` wrote about the set is gone or damaged.
+    """
+    path = summary_path(root, dataset)
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["framing"])
+    except (OSError, KeyError, TypeError, ValueError):
         raise DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}") from None
 
 

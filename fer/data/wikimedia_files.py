@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from fer.data.images import UnusableImage, inspect
+from fer.data.images import inspect
 from fer.data.places import disk_faults_said, locked
 from fer.downloading import Unsound, bring, fault_of, is_local
 from fer.errors import DataError
+from fer.portable.images import UnusableImage
 
 LIST = Path(__file__).with_name("wikimedia_files.csv")
 REPOSITORY = "github.com/trougnouf/TRAIL2021-challenge5"

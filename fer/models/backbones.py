@@ -1,5 +1,6 @@
 """Classifiers of the seven expressions on torchvision trunks."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from fer.expressions import EXPRESSIONS, check_order
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FRAMINGS = ("detect", "none")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class ModelSpec:
         expressions: Names of the outputs, in order.
         trained_on: Data sets whose images the weights were fitted to.
         terms: Terms inherited from starting weights and training sets.
+        training_counts: Training images of each expression, of those that were used; empty: not known.
+        training_prior: Share of each expression in the training loss, which are those counts times the loss's class
+            weights; empty: not known.
+        temperature: What the outputs are divided by before the softmax; 1 for a model that was not calibrated.
+        framing: What it expects of a picture: `detect`, a framed face, or `none`, the whole picture as a square.
+        training_images: `<set>/<digest>` of the training splits whose images were seen with their labels.
+        pretraining_images: Likewise of those whose images were seen without labels.
     """
 
     arch: str
@@ -37,6 +46,12 @@ class ModelSpec:
     expressions: tuple[str, ...] = EXPRESSIONS
     trained_on: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
+    training_counts: tuple[int, ...] = ()
+    training_prior: tuple[float, ...] = ()
+    temperature: float = 1.0
+    framing: str = "detect"
+    training_images: tuple[str, ...] = ()
+    pretraining_images: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as JSON-able values."""
@@ -51,18 +66,34 @@ class ModelSpec:
             where: The file, for messages.
 
         Raises:
-            ModelError: Keys are missing or unknown, or its expressions differ in name or order.
+            ModelError: Keys are missing or unknown, its expressions differ in name or order, or its temperature,
+                prior or framing is none.
         """
         # JSON knows lists only.
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
+        if "framing" not in fields and _all_drawn(fields.get("trained_on", ())):
+            fields["framing"] = "none"  # before models said so, drawn faces came whole too
         try:
             spec = ModelSpec(**fields)
             check_order(spec.expressions, where)
+            sound = 0 < spec.temperature < math.inf and all(0 <= share <= 1 for share in spec.training_prior)
         except TypeError as error:
             raise ModelError(f"{where} does not describe a model of this project: {error}") from None
+        if not sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)):
+            raise ModelError(
+                f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
+                f"not {spec.temperature} and {list(spec.training_prior)}"
+            )
+        if spec.framing not in FRAMINGS:
+            raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {spec.framing!r}")
         return spec
+
+
+def _all_drawn(trained_on: tuple[str, ...]) -> bool:
+    """Return whether a model saw nothing but drawn faces."""
+    return bool(trained_on) and all(name.startswith("drawn-") for name in trained_on)
 
 
 class _Normalised(nn.Module):

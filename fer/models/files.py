@@ -34,7 +34,8 @@ def save_encoder(encoder: Encoder, folder: Path, method: str) -> None:
         method: How it was trained, such as `simclr`.
     """
     described = encoder.spec.to_dict() | {"method": method}
-    del described["expressions"]  # an encoder knows none
+    for key in ("expressions", "training_counts", "training_prior", "temperature"):
+        del described[key]  # an encoder knows no expressions
     _save(encoder.trunk.state_dict(), ENCODER_WEIGHTS, described, folder)
 
 

@@ -38,6 +38,8 @@ class Start:
         std: Pixel standard deviation per channel, likewise.
         terms: Terms they bring; empty if none are known.
         trained_on: Data sets of this project they were fitted to.
+        training_images: The training splits they saw with labels, as in `ModelSpec`.
+        pretraining_images: Those they saw without labels.
         run_id: The run they come from, or empty.
         origin: Where they come from, for people.
         arch: The trunk they belong to; empty: not said.
@@ -52,6 +54,8 @@ class Start:
     run_id: str = ""
     origin: str = ""
     arch: str = ""
+    training_images: tuple[str, ...] = ()
+    pretraining_images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,8 @@ def _of_file(path: Path) -> Start:
 def _described(origin: str, state: dict[str, Tensor], spec: ModelSpec) -> Start:
     terms = "; ".join(spec.terms)
     return Start(
-        origin, state, spec.mean, spec.std, terms, spec.trained_on, origin=origin, arch=spec.arch
+        origin, state, spec.mean, spec.std, terms, spec.trained_on, origin=origin, arch=spec.arch,
+        training_images=spec.training_images, pretraining_images=spec.pretraining_images,
     )  # fmt: skip
 
 

@@ -1,31 +1,20 @@
-"""Logged and registered models: the portable form, versions, and who is champion."""
+"""Registered models: versions, who is champion, and bringing a model to this machine."""
 
-import base64
-import io
-import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from PIL import Image
-
-from fer import serving
 from fer.errors import ModelError, unknown_name
-from fer.expressions import EXPRESSIONS
 from fer.tracking import store
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
 from mlflow.exceptions import MlflowException  # isort: skip
-from mlflow.models import ModelSignature  # isort: skip
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec  # isort: skip
 
 CHAMPION = "champion"
 ENCODER = "encoder"
 """Artifact folder of an encoder that a run pre-trained."""
 
-REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "pillow", "numpy", "pandas")
 COMPARABLE = ("validation_digest", "protocol")
 """Tags that must agree before two versions' scores may be compared."""
 
@@ -43,46 +32,6 @@ class Registration:
     name: str
     version: str
     message: str
-
-
-def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
-    """Log a classifier as a self-contained MLflow model and return the logged model's id.
-
-    Args:
-        run_id: The open run it belongs to.
-        folder: What `save_classifier` wrote.
-        tags: Tags of the logged model, such as its terms.
-    """
-    import pandas
-
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.long, "input_row"),
-        ColSpec(DataType.string, "expression", required=False),
-    ]
-    outputs += [ColSpec(DataType.double, name, required=False) for name in EXPRESSIONS]
-    outputs += [ColSpec(DataType.string, "error", required=False)]
-    signature = ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs))
-    active = mlflow.active_run()
-    assert active is not None and active.info.run_id == run_id
-    # uv's environments have no pip, which MLflow mentions at every model.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=serving.__file__,
-        artifacts={"classifier": str(folder)},
-        signature=signature,
-        input_example=pandas.DataFrame({"image": [_example()]}),
-        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
-    )
-    mlflow.set_logged_model_tags(info.model_id, dict(tags))
-    return str(info.model_id)
-
-
-def _example() -> str:
-    """Return a grey picture as base64: shows the input's form and nobody's face."""
-    content = io.BytesIO()
-    Image.new("RGB", (48, 48), (128, 128, 128)).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
 
 
 def register(name: str, model_id: str, score: float, tags: Mapping[str, str], promote: bool) -> Registration:

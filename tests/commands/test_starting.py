@@ -12,7 +12,8 @@ from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import save_classifier, save_encoder
 from fer.models.weights import load_into
 from fer.tracking import store
-from fer.tracking.registry import log_model, register
+from fer.tracking.logged_model import log_model
+from fer.tracking.registry import register
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}
 

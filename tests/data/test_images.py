@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from fer.data import images
-from fer.data.images import UnusableImage, inspect, read_rgb
+from fer.data.images import inspect
+from fer.portable import images
+from fer.portable.images import UnusableImage, decode_rgb, read_rgb
 
 COLOUR = (200, 60, 20)
 TURNED = {
@@ -196,6 +197,27 @@ def test_pillows_warning_of_large_pictures_is_not_shown(tmp_path: Path, monkeypa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_rgb(tmp_path / "a.jpg").size == (64, 64)
+
+
+@pytest.mark.parametrize("format", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+def test_bytes_are_read_as_their_file_is(tmp_path: Path, format: str) -> None:
+    content = picture(tmp_path / "a", format)
+    assert np.array_equal(np.asarray(decode_rgb(content)), np.asarray(read_rgb(tmp_path / "a")))
+
+
+def test_of_bytes_only_common_formats_are_read_and_none_that_start_programs(tmp_path: Path) -> None:
+    for format in ("EPS", "TGA", "ICO"):
+        content = picture(tmp_path / "a", format)
+        with pytest.raises(UnusableImage, match="of no known format"):
+            decode_rgb(content)
+    with pytest.raises(UnusableImage, match="empty file"):
+        decode_rgb(b"")
+
+
+def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 10)
+    with pytest.raises(UnusableImage, match="huge file of 11 bytes"):
+        decode_rgb(b"x" * 11)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from fer.data import packing
-from fer.data.images import read_rgb
 from fer.data.manifest import Manifest
 from fer.data.packing import pack, packed_side
 from fer.data.preparing import Prepared, prepare
 from fer.data.wikimedia import WIKIMEDIA
 from fer.errors import DataError
+from fer.portable.images import read_rgb
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -83,6 +85,40 @@ def test_a_specification_survives_json_and_refuses_another_order():
         ModelSpec.from_dict(other, "here")
     with pytest.raises(ModelError, match="here"):
         ModelSpec.from_dict({"layers": 3}, "here")
+
+
+def test_a_specification_carries_prior_and_temperature_and_older_ones_have_none():
+    spec = ModelSpec("resnet18", 64, training_counts=(4,) * 7, training_prior=(1 / 7,) * 7, temperature=1.7)
+    assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict())), "here") == spec
+    new = {"training_counts", "training_prior", "temperature"}
+    older = {key: value for key, value in spec.to_dict().items() if key not in new}
+    read = ModelSpec.from_dict(older, "here")
+    assert (read.training_counts, read.training_prior, read.temperature) == ((), (), 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": 0.0}, {"temperature": float("nan")}, {"temperature": "hot"}, {"training_prior": [0.5, 0.5]},
+     {"training_prior": [-1.0] * 7}, {"training_prior": [None] * 7}],
+)  # fmt: skip
+def test_a_temperature_or_prior_that_is_none_is_refused(wrong):
+    with pytest.raises(ModelError, match="here"):
+        ModelSpec.from_dict(ModelSpec("resnet18", 64).to_dict() | wrong, "here")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "framing"),
+    [((), "detect"), (("raf",), "detect"), (("drawn-raf", "drawn-kdef"), "none"), (("ferplus", "drawn-raf"), "detect")],
+)
+def test_an_old_specification_expects_framed_faces_unless_all_were_drawn(trained_on, framing):
+    old = ModelSpec("resnet18", 64, trained_on=trained_on).to_dict()
+    del old["framing"], old["temperature"]
+    assert ModelSpec.from_dict(old, "here").framing == framing
+
+
+def test_an_unknown_framing_is_refused():
+    with pytest.raises(ModelError, match="framing must be detect or none, not 'auto'"):
+        ModelSpec.from_dict(ModelSpec("resnet18", 64, framing="auto").to_dict(), "here")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_a_saved_encoder_is_torchvisions_without_its_head(tmp_path):
     described = json.loads((tmp_path / "encoder" / ENCODER_SPEC).read_text())
     assert described["method"] == "simsiam"
     assert {*described} == {
-        "arch", "image_size", "arch_options", "mean", "std", "trained_on", "terms", "method",
+        "arch", "image_size", "arch_options", "mean", "std", "trained_on", "terms", "method", "framing",
+        "training_images", "pretraining_images",
     }  # fmt: skip
     spec, state = read_folder(tmp_path)
     assert spec == encoder.spec

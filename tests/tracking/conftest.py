@@ -1,7 +1,17 @@
+import contextlib
+import shutil
+from pathlib import Path
+
 import mlflow
 import pytest
+import torch
 
+from fer.models.backbones import Classifier, ModelSpec
+from fer.models.files import save_classifier
 from fer.tracking import store
+from fer.tracking.logged_model import log_model
+
+VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 
 
 @pytest.fixture(scope="session")
@@ -9,7 +19,8 @@ def template(tmp_path_factory):
     """An empty store; creating one takes seconds, copying it none."""
     folder = tmp_path_factory.mktemp("store")
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    mlflow.MlflowClient().search_experiments()
+    with contextlib.chdir(folder):  # the store remembers it as the place of artifacts
+        mlflow.MlflowClient().search_experiments()
     return folder / "mlflow.db"
 
 
@@ -17,12 +28,58 @@ def template(tmp_path_factory):
 def client(template, tmp_path, monkeypatch):
     """A client of a store of its own; the current folder is empty."""
     (tmp_path / "mlflow.db").write_bytes(template.read_bytes())
-    monkeypatch.chdir(tmp_path)
+    yield from _connected(tmp_path, monkeypatch)
+
+
+def _connected(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     mlflow.set_tracking_uri(None)
     store.connect()
     yield mlflow.MlflowClient()
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """A small untrained classifier of framed faces."""
+    torch.manual_seed(0)
+    spec = ModelSpec("squeezenet1_1", 32, trained_on=("raf",), terms=("research only",), temperature=2.0)
+    return Classifier(spec).eval()
+
+
+@pytest.fixture(scope="session")
+def stored(template, classifier, tmp_path_factory):
+    """(folder of a store, run id, model id) where that classifier is logged; tests only read it."""
+    folder = tmp_path_factory.mktemp("logged")
+    shutil.copy(template, folder / "mlflow.db")
+    save_classifier(classifier, folder / "classifier")
+    tags = {"validation_digest": "v1", "protocol": "p", "terms": "research only", "score": "0.500000"}
+    with pytest.MonkeyPatch.context() as patch:
+        for _ in _connected(folder, patch):
+            with mlflow.start_run() as run:
+                model_id = log_model(run.info.run_id, folder / "classifier", tags)
+    return folder, run.info.run_id, model_id
+
+
+@pytest.fixture
+def logged(stored, tmp_path, monkeypatch):
+    """(run id, model id) in a copy of that store, which is connected."""
+    folder, run_id, model_id = stored
+    shutil.copy(folder / "mlflow.db", tmp_path)
+    for _ in _connected(tmp_path, monkeypatch):
+        yield run_id, model_id
+
+
+@pytest.fixture(scope="session")
+def downloaded(stored, tmp_path_factory) -> Path:
+    """The folder of that model, as `mlflow artifacts download` brings it; tests only read it."""
+    folder, _, model_id = stored
+    with pytest.MonkeyPatch.context() as patch:
+        for _ in _connected(folder, patch):
+            target = tmp_path_factory.mktemp("downloaded") / "model"
+            return Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(target)))
+    raise AssertionError

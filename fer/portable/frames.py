@@ -31,6 +31,10 @@ class Frame:
         """Return the four numbers with one digit after the point, as the manifest holds them."""
         return " ".join(f"{round(value, 1) + 0.0:.1f}" for value in (self.x, self.y, self.side, self.rotation))
 
+    def as_written(self) -> "Frame":
+        """Return the frame as it is once it has been written and read."""
+        return Frame(*map(float, str(self).split()))
+
 
 def read_frame(text: str, longest: int) -> Frame | None:
     """Return a manifest's frame; None where the whole picture is the frame.

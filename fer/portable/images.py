@@ -1,0 +1,91 @@
+"""Reading pictures of any mode into upright RGB."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 50_000_000
+"""Larger pictures are left out: no face set holds one, and decoding a bomb would exhaust the memory."""
+MAX_BYTES = 200_000_000
+"""Larger files are left out before they are copied: a picture within the limit above takes less, even uncompressed."""
+
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read of bytes that anybody may have sent: decoding other formats, such as EPS, may start programs."""
+
+
+class UnusableImage(Exception):
+    """A file that is no usable picture; the message says why in a few words."""
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Return a picture as displayed: upright, RGB, transparency over mid-grey.
+
+    Raises:
+        UnusableImage: The file is empty, truncated, huge or no picture.
+    """
+    return read_noted(path)[0]
+
+
+def decode_rgb(content: bytes) -> Image.Image:
+    """Return a picture sent as bytes, of one of `FORMATS`, as displayed.
+
+    Raises:
+        UnusableImage: The bytes are empty, truncated, huge or no such picture.
+    """
+    if len(content) > MAX_BYTES:
+        raise UnusableImage(f"huge file of {len(content)} bytes")
+    return read_noted(content, FORMATS)[0]
+
+
+def read_noted(source: Path | bytes, formats: tuple[str, ...] | None = None) -> tuple[Image.Image, list[str]]:
+    """Return a picture as displayed, and what had to be converted.
+
+    Args:
+        source: A file or its content.
+        formats: The formats to read; None: all that Pillow knows.
+
+    Raises:
+        UnusableImage: It is empty, truncated, huge or no picture.
+    """
+    try:
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
+            raise UnusableImage("empty file")
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures before our own limit judges them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+        if image.width * image.height > MAX_PIXELS:
+            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+        image.load()
+        notes = [] if image.mode == "RGB" else [image.mode]
+        if image.getexif().get(0x0112, 1) != 1:
+            notes.append("rotated by EXIF")
+        return upright_rgb(image), notes
+    except UnusableImage:
+        raise
+    except FileNotFoundError:
+        raise UnusableImage("missing file") from None
+    except UnidentifiedImageError:
+        raise UnusableImage("no readable picture (of no known format)") from None
+    except Image.DecompressionBombError:
+        raise UnusableImage("huge picture") from None
+    except Exception as error:
+        # On damaged files Pillow's decoders raise nearly anything: OSError, SyntaxError, RuntimeError, struct.error.
+        raise UnusableImage(f"no readable picture ({' '.join(str(error).split())[:80]})") from None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return a decoded picture as displayed: upright, RGB, transparency over mid-grey."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")
