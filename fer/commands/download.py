@@ -1,0 +1,101 @@
+"""`download`: a model into a folder, with its card; what it is worth and which terms it inherits are said."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.card.page import ATTRIBUTION, LICENCE, README, headline, terms
+from fer.commands.landing import land, made_beside, megabytes, short_name
+from fer.config import DownloadConfig
+from fer.errors import ConfigError, ModelError
+from fer.models.backbones import ModelSpec
+from fer.models.files import SPEC, load_classifier
+from fer.models.weights import ADDRESSES
+from fer.tracking.cards import pinned
+from fer.tracking.registry import fetch_model
+
+MLMODEL = "MLmodel"
+"""The file by which MLflow knows a model's folder."""
+CARD = {README, LICENCE, ATTRIBUTION}
+"""What one version may have and another not."""
+
+
+@dataclass(frozen=True)
+class DownloadResult:
+    """What `download` brought.
+
+    Attributes:
+        address: The model, its alias replaced by the version.
+        folder: Where it lies.
+        spec: What it is.
+    """
+
+    address: str
+    folder: Path
+    spec: ModelSpec
+
+
+def run(config: DownloadConfig) -> DownloadResult:
+    """Bring the model a configuration names into a folder, whole or not at all.
+
+    Raises:
+        ConfigError: The address is none, or the folder holds something else.
+        ModelError: There is no such model, or it is no classifier of this project.
+        Interrupted: A signal came; nothing is left.
+    """
+    if not config.model.startswith(ADDRESSES):
+        raise ConfigError(
+            f"model must be models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>, not {config.model!r}"
+        )
+    address = pinned(config.model)
+    folder = Path(config.output or short_name(address)).expanduser().resolve()
+    _refuse_foreign(folder)
+    with made_beside(folder) as beside:
+        brought = fetch_model(address, beside / "model").path
+        try:
+            spec = load_classifier(brought).spec
+        except ModelError as fault:
+            raise ModelError(str(fault).replace(str(brought), address)) from None
+        _refuse_additions(folder, brought)
+        land(brought, folder)
+    print(told(address, folder, spec))
+    return DownloadResult(address, folder, spec)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a place that is neither free nor a folder of a model of this project.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if folder.is_file():
+        raise ConfigError(f"output {str(folder)!r} is a file: name a folder")
+    if _names(folder) and not ((folder / MLMODEL).is_file() and any(folder.rglob(SPEC))):
+        raise ConfigError(f"output {str(folder)!r} holds something else than a model: name a new or an empty folder")
+
+
+def _refuse_additions(folder: Path, brought: Path) -> None:
+    """Refuse to replace an earlier download that somebody put things into.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if added := sorted(_names(folder) - _names(brought) - CARD):
+        raise ConfigError(
+            f"output {str(folder)!r} holds {added[0]!r} beside the model: move it away, or name another folder"
+        )
+
+
+def _names(folder: Path) -> set[str]:
+    return {item.name for item in folder.iterdir()} if folder.is_dir() else set()
+
+
+def told(address: str, folder: Path, spec: ModelSpec) -> str:
+    """Return where a model lies, how large it is, its headline figures and its terms, for a person."""
+    card = folder / README
+    figures = headline(card.read_text(encoding="utf-8")) if card.is_file() else ""
+    said = [f"{address}: {megabytes(folder)} in {folder}"]
+    said.append(figures or "It has no model card: it was logged before there were any.")
+    said.append(f"Terms it inherits:\n{terms(spec)}")
+    if figures:
+        said.append(f"Its card, with limits and uses: {card}")
+    return "\n\n".join(said)

@@ -1,0 +1,90 @@
+"""`export`: a model's network as one file for other programs."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.card.page import INPUT, terms
+from fer.commands.landing import land, made_beside, megabytes, short_name
+from fer.config import ExportConfig
+from fer.errors import ConfigError
+from fer.exporting import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
+from fer.models.backbones import ModelSpec
+from fer.models.files import load_classifier
+from fer.tracking.cards import pinned
+from fer.tracking.registry import fetch_model
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What `export` wrote.
+
+    Attributes:
+        file: The network.
+        sidecar: What is known of it, as JSON.
+        exported: Version and largest difference.
+    """
+
+    file: Path
+    sidecar: Path
+    exported: Exported
+
+
+def run(config: ExportConfig) -> ExportResult:
+    """Write the network of the model a configuration names, unless it answers otherwise than the model.
+
+    Raises:
+        ConfigError: Packages are missing, or the output cannot be such a file.
+        ModelError: There is no such model, it cannot be exported, or the file answers otherwise.
+        Interrupted: A signal came; nothing is left.
+    """
+    check_packages(config.format)
+    address = pinned(config.model)
+    file = _place(config, address)
+    sidecar = file.with_name(f"{file.name}.json")
+    with made_beside(file) as beside:
+        classifier = load_classifier(fetch_model(address, beside / "model").path)
+        made, described = beside / file.name, beside / sidecar.name
+        exported = export(classifier, config.format, made, address)
+        described.write_text(_description(made, exported), encoding="utf-8")
+        land(made, file)
+        land(described, sidecar)
+    print(told(file, sidecar, exported, classifier.spec))
+    return ExportResult(file, sidecar, exported)
+
+
+def _place(config: ExportConfig, address: str) -> Path:
+    ending = ENDINGS[config.format]
+    file = Path(config.output or short_name(address) + ending).expanduser().resolve()
+    if file.suffix != ending:
+        raise ConfigError(f"output must end in {ending} for format={config.format}, not {file.name!r}")
+    if file.is_dir():
+        raise ConfigError(f"output {str(file)!r} is a folder: name a file")
+    return file
+
+
+def _description(made: Path, exported: Exported) -> str:
+    """Return what is known of a file, as JSON."""
+    content = {
+        "file": made.name,
+        "format": exported.form,
+        "bytes": made.stat().st_size,
+        "sha256": hashlib.sha256(made.read_bytes()).hexdigest(),
+        "checked": {"batches": CHECKED, "largest_difference": exported.difference, "tolerance": TOLERANCE},
+        **exported.metadata,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def told(file: Path, sidecar: Path, exported: Exported, spec: ModelSpec) -> str:
+    """Return what was written and how well it agrees, for a person."""
+    batches = f"{', '.join(map(str, CHECKED[:-1]))} and {CHECKED[-1]}"
+    return "\n".join([
+        f"{file}: {megabytes(file)}, {exported.form}; described in {sidecar.name}",
+        f"in:  {exported.metadata['input']}; each {INPUT[spec.framing]}",
+        f"out: {exported.metadata['output']}: {', '.join(spec.expressions)}",
+        f"Equal to the model on random batches of {batches}: probabilities differ by at most {exported.difference:.1e} "
+        f"(tolerance {TOLERANCE:.0e}).",
+        f"Terms it inherits:\n{terms(spec)}",
+    ])  # fmt: skip
