@@ -1,0 +1,165 @@
+"""What a comparison found, in sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from fer.comparison.configurations import Configuration
+from fer.comparison.tables import ACCURACY, CLASS_MEAN, DIGEST, Row, metric
+from fer.comparison.testing import LEVEL, MIN_F, PairedTest, Untested
+
+MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "mean of classes"}
+Titles = Mapping[str, str]
+"""Names of data sets in sentences."""
+
+
+def p_words(p: float) -> str:
+    """Return a p-value as it is read aloud, such as `p = 0.003` or `p < 0.001`."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {min(p, 1):.2f}"
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in points with its sign, such as `+5.3`."""
+    return f"{share * 100:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+
+
+def verdicts(tests: Sequence[PairedTest], titles: Titles) -> dict[str, list[str]]:
+    """Return by set a sentence for every pair: which is better, or that they cannot be told apart."""
+    pairs: dict[tuple[str, str, str], list[PairedTest]] = {}
+    for test in tests:
+        pairs.setdefault((test.dataset, test.first.letter, test.second.letter), []).append(test)
+    said: dict[str, list[str]] = {}
+    for (dataset, _, _), pair in pairs.items():
+        said.setdefault(dataset, []).append(_verdict(pair, titles[dataset]))
+    return said
+
+
+def _verdict(pair: Sequence[PairedTest], title: str) -> str:
+    first, second, images = pair[0].first.name, pair[0].second.name, f"{pair[0].images:,} image"
+    images += "s" if pair[0].images != 1 else ""
+    shown = [test for test in pair if test.adjusted < LEVEL]
+    if not shown:
+        clauses = "; ".join(_clause(test, 1) for test in pair)
+        return f"{first} and {second} cannot be told apart on {images} of {title}: {clauses}; {_limit(pair[0])}."
+    sign = 1 if shown[0].estimate > 0 else -1
+    winner, loser = (first, second) if sign > 0 else (second, first)
+    start = f"{winner} is better than {loser} on {title} ({images})"
+    if len(shown) == len(pair):
+        if len({test.estimate > 0 for test in shown}) == 1:
+            return f"{start}: {'; '.join(_clause(test, sign) for test in pair)}."
+        return f"{start} by {_clause(shown[0], sign)}, but worse by {_clause(shown[1], sign)}."
+    other = next(test for test in pair if test not in shown)
+    return f"{start} by {_clause(shown[0], sign)}; not told apart by {_clause(other, sign)}; {_limit(other)}."
+
+
+def _clause(test: PairedTest, sign: int) -> str:
+    low, high = sorted((sign * test.low, sign * test.high))
+    interval = f"[{points(low)}, {points(high)}]"
+    return f"{MEASURE_NAMES[test.measure]} {points(sign * test.estimate)} points {interval}, {p_words(test.adjusted)}"
+
+
+def _limit(test: PairedTest) -> str:
+    if test.smallest is None:
+        return "they differ on no image" if test.estimate == 0 else "how small a difference would show cannot be told"
+    if math.isinf(test.smallest):
+        return "no difference shows on so few"
+    return f"a difference of {MEASURE_NAMES[test.measure]} under {test.smallest * 100:.1f} points does not show"
+
+
+def refusals(untested: Sequence[Untested], titles: Titles) -> list[str]:
+    """Return a sentence for every pair that could not be tested on a set."""
+    return [
+        f"{item.first.name} and {item.second.name} are not tested on {titles[item.dataset]}: {item.reason}. "
+        "Evaluate both on the same prepared set."
+        for item in untested
+    ]
+
+
+def warnings(found: Sequence[Configuration], datasets: Sequence[str], titles: Titles) -> list[str]:
+    """Return what should make a reader doubt a figure: contaminated test images, and sets prepared differently."""
+    lines = [
+        line for dataset in datasets for run in _runs(found) if (line := _contamination(run, dataset, titles[dataset]))
+    ]
+    for dataset in datasets:
+        key = dataset + DIGEST
+        digests: dict[str, list[str]] = {}
+        for one in found:
+            for digest in dict.fromkeys(run.tags[key] for run in one.runs if key in run.tags):
+                digests.setdefault(digest, []).append(one.letter)
+        if len(digests) > 1:
+            which = "; ".join(f"{', '.join(letters)}: {digest[:8]}" for digest, letters in digests.items())
+            lines.append(
+                f"{titles[dataset]} was not prepared alike for all (digests {which}): other images, or other frames "
+                "around the faces. Tests use the pictures both answered."
+            )
+    return lines
+
+
+def _runs(found: Sequence[Configuration]) -> list[tuple[str, Mapping[str, float]]]:
+    return [(one.name + (f", seed {run.seed}" if len(one.runs) > 1 else ""), run.metrics)
+            for one in found for run in one.runs]  # fmt: skip
+
+
+def _contamination(run: tuple[str, Mapping[str, float]], dataset: str, title: str) -> str:
+    name, metrics = run
+    labelled, plain = (int(metrics.get(f"{dataset}/contaminated/{key}", 0)) for key in ("images", "pretraining_images"))
+    if not labelled and not plain:
+        return ""
+    clean, left = (metrics.get(f"{dataset}/uncontaminated/{key}") for key in (ACCURACY, "images"))
+    images, whole = metrics.get(f"{dataset}/images"), metrics.get(metric(dataset, ACCURACY))
+    # An image may have been seen both with its label and without.
+    affected = max(labelled, plain) if images is None or left is None else int(images - left)
+    of = f" of {int(images):,}" if images is not None else ""
+    encoder = f" ({plain:,} by pre-training without labels)" if plain else ""
+    line = f"{name}: {affected:,}{of} test images of {title} seen in training{encoder}"
+    if whole is None or clean is None:
+        return line + "."
+    return f"{line}; accuracy {whole:.1%} with them, {clean:.1%} without."
+
+
+def against_reported(rows: Sequence[Row], titles: Titles) -> list[str]:
+    """Return a sentence for every accuracy that the 2021 table reports too: whether ours agrees with it."""
+    lines = []
+    for row in rows:
+        cell = row.cells[ACCURACY]
+        if cell.value is None or cell.reported is None or row.place not in titles:
+            continue
+        line = f"{row.configuration.name} on {titles[row.place]}: {cell.value:.1%}, reported {cell.reported:.1%}"
+        if cell.interval:
+            low, high = cell.interval
+            inside = "inside" if low <= cell.reported <= high else "outside"
+            line += f", {inside} our 95 % interval [{low * 100:.1f}, {high * 100:.1f}]"
+        lines.append(f"{line}.")
+    return [*lines, "What was reported in 2021 is the epoch that was best on test."] if lines else []
+
+
+def methods(tests: Sequence[PairedTest], found: Sequence[Configuration]) -> list[str]:
+    """Return how the figures and tests of this comparison were made, with sources."""
+    lines = [
+        "Intervals are at 95 %: Wilson's for accuracies of one run, bootstrapped over persons where a set tells them, "
+        "and bootstrapped for the mean of classes."
+    ]
+    if tests:
+        lines.append(
+            f"All p-values are corrected by Holm's method for the {len(tests)} tests of this report; intervals and "
+            "smallest differences are not. Accuracies are tested by McNemar's exact test, means of classes by "
+            "a randomisation test with a bootstrapped interval, both by whole persons where a set tells them. The "
+            "smallest difference is the one that shows at 5 % in 80 of 100 such comparisons. Where an interval and "
+            "its p disagree, believe p."
+        )
+    if any(test.method.startswith(MIN_F) for test in tests):
+        lines.append(
+            "Where a configuration has several seeds, accuracies are averaged over them, and the test takes both the "
+            "seeds and the images for samples: the variances over seeds and over images add up (min F', Clark 1973, "
+            "J. Verbal Learning and Verbal Behavior 12:335-359); a configuration with one seed borrows the other's "
+            "variance over seeds."
+        )
+    if any(len(one.runs) > 1 for one in found):
+        lines.append("± is the standard deviation over seeds; intervals beside it hold for new seeds and new images.")
+    if any(test.only_first is not None for test in tests):
+        lines.append(
+            "Where two single runs are compared, the sentence is about these two trained models: another seed may "
+            "turn it round."
+        )
+    return lines

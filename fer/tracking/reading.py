@@ -1,0 +1,209 @@
+"""Finding runs of the past, and reading what a comparison needs of them."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fer.comparison.answers import read_answers
+from fer.comparison.configurations import LOSS, REPORTED, SCORE, RunFigures
+from fer.comparison.tables import ACCURACY, DIGEST, metric
+from fer.errors import ConfigError, unknown_name
+from fer.tracking import store
+
+import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
+from mlflow.entities import Run  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
+
+TESTING = ("finetune", "evaluate")
+"""Commands whose runs hold test figures."""
+LISTED = 1000
+"""Runs looked through for a name that was probably meant."""
+Tested = tuple[Run, ...]
+"""A run with test figures, and the later tests of its model that an experiment made."""
+
+
+class Runs:
+    """The runs of the store that have test figures.
+
+    Attributes:
+        address: The store's address.
+        sets: Names of the data sets whose figures count.
+    """
+
+    def __init__(self, sets: Iterable[str]) -> None:
+        self.address = store.connect()
+        self.sets = list(sets)
+        self._client = mlflow.MlflowClient()
+
+    def named(self, word: str) -> list[Tested]:
+        """Return the runs a word means: an id, the beginning of a single id, or a name, which several may share.
+
+        A run of `experiment` stands for the trainings it made.
+
+        Raises:
+            ConfigError: The word means no run, or one without test figures, or is the beginning of several ids.
+        """
+        runs = self._by_word(word)
+        if not runs:
+            recent = self._search("", most=LISTED)
+            if not recent:
+                raise ConfigError(f"unknown run {word!r}: the store {self.address} holds no run")
+            known = {run.info.run_name for run in recent if self._tested(run) or _command(run) == "experiment"}
+            raise ConfigError(unknown_name("run", word, known or {run.info.run_name for run in recent}))
+        found = [tested for run in reversed(runs) for tested in self._expanded(run)]
+        if not found:
+            states = ", ".join(dict.fromkeys(run.info.status for run in runs))
+            raise ConfigError(f"run {word!r} has no test figures ({states}): name a run of finetune or evaluate")
+        return found
+
+    def of_experiment(self, word: str) -> list[Tested]:
+        """Return the trainings of the latest run of `experiment` with this name, or of the one with this id.
+
+        The name may also be that of an MLflow experiment, of which all runs with test figures are then meant.
+
+        Raises:
+            ConfigError: There is none, or none of its runs has test figures.
+        """
+        parents = [run for run in self._by_word(word) if _command(run) == "experiment"]
+        place = None if parents else self._client.get_experiment_by_name(word)
+        if not parents and place is None:
+            known = {run.info.run_name for run in self._search("tags.`fer.command` = 'experiment'", most=LISTED)}
+            places = {item.name for item in self._client.search_experiments()}
+            raise ConfigError(unknown_name("experiment", word, known | places))
+        if place is not None:
+            found = self._those_tested(self._search("", [place.experiment_id]))
+        else:
+            found = self._expanded(parents[0])
+        if not found:
+            raise ConfigError(f"experiment {word!r} has no run with test figures")
+        return found
+
+    def matching(self, wanted: str) -> list[Tested]:
+        """Return the runs with test figures that an MLflow search filter such as `params.lr = '0.001'` selects.
+
+        Raises:
+            ConfigError: It is no filter, or selects no such run.
+        """
+        try:
+            found = self._those_tested(self._search(wanted))
+        except MlflowException as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"filter {wanted!r} is no MLflow search filter: {reason}") from None
+        if not found:
+            raise ConfigError(f"filter {wanted!r} selects no run with test figures")
+        return found
+
+    def read(self, tested: Tested) -> RunFigures:
+        """Return what a comparison needs of a run, with the later tests of its model taken for its own."""
+        run, *later = tested
+        retested = {key: value for one in later for key, value in one.data.tags.items() if key.endswith(DIGEST)}
+        told = run.data.metrics.get("minutes_to_best")
+        return RunFigures(
+            id=run.info.run_id,
+            name=run.info.run_name,
+            config=self._config(run),
+            tags={**run.data.tags, **retested},
+            metrics={key: value for one in tested for key, value in one.data.metrics.items()},
+            answers={name: found for one in tested for name, found in self._answers(one).items()},
+            minutes=told if REPORTED in run.data.tags else _minutes(run),
+            curves={key: self._curve(run.info.run_id, key) for key in (LOSS, SCORE) if key in run.data.metrics},
+        )
+
+    def page(self, tested: Sequence[Tested]) -> str:
+        """Return the address of MLflow's page that shows the runs beside each other; empty if they lie apart."""
+        places = {run.info.experiment_id for run, *_ in tested}
+        ids = [run.info.run_id for run, *_ in tested]
+        return store.comparison(self.address, places.pop(), ids) if len(places) == 1 else ""
+
+    def _by_word(self, word: str) -> list[Run]:
+        if re.fullmatch(r"[0-9a-f]{4,32}", word):
+            found = self._search(f"attributes.run_id LIKE '{word}%'")
+            if len(found) > 1:
+                ids = ", ".join(run.info.run_id[: len(word) + 4] for run in found[:6])
+                raise ConfigError(f"run {word!r} is the beginning of {len(found)} ids ({ids}): write more of it")
+            if found:
+                return found
+        quote = '"' if "'" in word else "'"
+        return [] if quote in word else self._search(f"attributes.run_name = {quote}{word}{quote}")
+
+    def _search(self, wanted: str, places: Sequence[str] = (), most: int = 0) -> list[Run]:
+        """Return runs, the latest first: all that fit, or about the `most` latest."""
+        among = list(places) or [item.experiment_id for item in self._client.search_experiments()]
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                among, wanted, max_results=LISTED, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token or (most and len(found) >= most):
+                return found
+
+    def _those_tested(self, runs: Sequence[Run]) -> list[Tested]:
+        """Return the runs with test figures, the earliest first."""
+        return [(run,) for run in reversed(runs) if self._tested(run)]
+
+    def _tested(self, run: Run) -> bool:
+        figures = any(metric(name, ACCURACY) in run.data.metrics for name in self.sets)
+        return figures and (_command(run) in TESTING or REPORTED in run.data.tags)
+
+    def _expanded(self, run: Run) -> list[Tested]:
+        """Return a run, or the trainings of a run of `experiment`, each with the tests made after it."""
+        if _command(run) != "experiment":
+            return [(run,)] if self._tested(run) else []
+        stages = json.loads(self._artifact(run, "stages.json") or "null")
+        if stages is None:
+            # A run of all experiments has a run of each below it; a stopped one its trainings.
+            below = self._search(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")[::-1]
+            return [tested for child in below for tested in self._expanded(child)]
+        done = [self._client.get_run(stage["run_id"]) for stage in stages]
+        trained = [one for one in done if _command(one) == "finetune"]
+        tests = [one for one in done if _command(one) == "evaluate"]
+        groups = [
+            (
+                one,
+                *(test for test in tests if test.data.params.get("model", "").strip("'") == f"runs:/{one.info.run_id}"),
+            )
+            for one in trained
+        ]
+        return [group for group in groups if any(self._tested(one) for one in group)]
+
+    def _artifact(self, run: Run, path: str) -> str | None:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                place = mlflow.artifacts.download_artifacts(
+                    run_id=run.info.run_id, artifact_path=path, dst_path=folder, tracking_uri=self.address
+                )
+                return Path(place).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return None  # a run that never got so far, or one whose files were removed
+
+    def _config(self, run: Run) -> dict[str, Any]:
+        return dict(json.loads(self._artifact(run, "config.json") or "{}"))
+
+    def _answers(self, run: Run) -> dict[str, Any]:
+        found = {}
+        for name in self.sets:
+            if metric(name, ACCURACY) in run.data.metrics and REPORTED not in run.data.tags:
+                place = f"evaluation/{name}/predictions.csv"
+                if (text := self._artifact(run, place)) is not None:
+                    found[name] = read_answers(text, f"{place} of run {run.info.run_id}")
+        return found
+
+    def _curve(self, run_id: str, key: str) -> tuple[tuple[int, float], ...]:
+        points = {point.step: point.value for point in self._client.get_metric_history(run_id, key)}
+        return tuple(sorted(points.items()))
+
+
+def _command(run: Run) -> str:
+    return str(run.data.tags.get("fer.command", ""))
+
+
+def _minutes(run: Run) -> float | None:
+    if _command(run) != "finetune" or run.info.end_time is None:
+        return None
+    return float(run.info.end_time - run.info.start_time) / 60_000
