@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer.commands.contamination import log_contamination, past_of
 from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
 from fer.commands.precision import use_bf16
 from fer.config import EvaluateConfig
@@ -52,6 +53,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         if not found:
             raise DataError(f"none of {', '.join(dataset.name for dataset in sets)} has test images")
         log_evaluations(run, found, root, fetched.model_id)
+        log_contamination(run, found, past_of(classifier.spec, fetched.run_id), root, config.contamination)
         reports = table_reports(found)
         table = text_table({config.model: reports})
         run.text(table + "\n", "table.txt")
