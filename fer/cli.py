@@ -89,6 +89,6 @@ def _runner(name: str) -> Callable[..., None]:
             given.setdefault("action", given.pop(WORD))
         file = given.pop("config", "")
         config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
-        importlib.import_module(f"fer.commands.{name}").run(config)
+        importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)
 
     return run

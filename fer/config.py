@@ -10,6 +10,7 @@ DATASET = "one data set or several joined by '+': raf, kdef, ferplus, wikimedia,
 INIT = "scratch, a name that `fer weights` lists, a file, runs:/<id> or models:/<name>@<alias>"
 DEVICE = "where to compute"
 PRECISIONS = ("auto", "bf16", "fp32")
+CONTAMINATION = "check: look for the test images among the training images, once for two sets; skip: do not"
 PRECISION = "auto: bf16 where it is faster, else fp32"
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -130,6 +131,7 @@ class FinetuneConfig:
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
     resume: str = option("", "continue a stopped run: its MLflow run id or a last.ckpt")
     evaluate_on: str = option("prepared", "test sets of the final evaluation: prepared (all there are) or names")
+    contamination: str = option("check", CONTAMINATION, choices=("check", "skip"))
     registered_name: str = option("auto", "registered model: auto (fer, or fer-demo for drawn faces), a name, or none")
     promote: bool = option(False, "give this version the alias champion whatever the present champion is")
     output: str = option("outputs", "folder for checkpoints while the run lasts")
@@ -146,12 +148,91 @@ class EvaluateConfig:
     batch_size: int = option(128, "images per step", low=1)
     device: str = option("auto", DEVICE, choices=DEVICES)
     precision: str = option("auto", PRECISION, choices=PRECISIONS)
+    contamination: str = option("check", CONTAMINATION, choices=("check", "skip"))
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Run what a file of experiments/ says, stage by stage, and show it beside what was reported in 2021."""
+
+    name: str = option("debug", "a file of experiments/ without .yaml, the path of another one, or all")
+    seeds: int = option(1, "how often to fine-tune, with the file's seed and the ones after it", low=1, high=100)
+    reuse: bool = option(True, "take over finished stages of equal configuration, code and data; continue stopped ones")
+    data_root: str = option("", DATA_ROOT)
+    output: str = option("outputs", "folder for checkpoints while a run lasts")
+    device: str = option("auto", DEVICE, choices=DEVICES)
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Say which of several runs is better, with tests on the images they all answered, in one report."""
+
+    runs: str = option("", "ids of runs, beginnings of ids, or names, joined by commas")
+    experiment: str = option("", "names or ids of runs of `experiment`, whose seeds become one configuration each")
+    filter: str = option("", "an MLflow search filter, such as \"params.arch = 'resnet18'\"")
+    dataset: str = option("", "the test sets to compare on, joined by '+'; empty: all that two of the runs share")
+    baseline: str = option("", "the run or configuration to test all others against; empty: all pairs, of 10 at most")
+    output: str = option("", "folder for the report beside the run's artifacts; empty: none")
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Recognise the expressions of the faces in a picture or in a folder of pictures."""
+
+    image: str = option("", "a picture, or a folder whose pictures are taken at any depth")
+    model: str = option("models:/fer@champion", "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder")
+    framing: str = option(
+        "auto", "auto: find the faces, as the model's training did; none: a picture is a face", choices=("auto", "none")
+    )
+    explain: bool = option(False, "show where on each face the answer comes from; about as long as a hundred answers")
+    output: str = option("predictions", "folder for predictions.csv and the annotated pictures")
+    log_pictures: int = option(16, "annotated pictures logged as artifacts at most", low=0)
+    device: str = option("auto", DEVICE, choices=DEVICES)
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Open a page on this machine where a dropped picture is answered; needs the extra `demo`."""
+
+    model: str = option("models:/fer@champion", "the model chosen first; the page offers all registered ones")
+    host: str = option("127.0.0.1", "address to listen on; the default can be reached from this machine only")
+    port: int = option(7860, "port to listen on; 0: a free one", low=0, high=65535)
+    max_megabytes: float = option(20.0, "largest upload in MB, of 1,048,576 bytes", low=0.01, high=200)
+    device: str = option("auto", DEVICE, choices=DEVICES)
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Bring a model into a folder, with its card; say what it is worth and which terms it inherits."""
+
+    model: str = option("models:/fer@champion", "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>")
+    output: str = option("", "the folder, new, empty or of an earlier download; empty: <name>-<version>")
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a model's network as one file for other programs, checked to answer as the model does."""
+
+    model: str = option("models:/fer@champion", "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder")
+    format: str = option("onnx", "onnx (needs the extra `export`), or torch: torch.export's", choices=("onnx", "torch"))
+    output: str = option("", "the file, .onnx or .pt2; empty: <name>-<version> with that ending")
     config: str = option("", CONFIG)
 
 
 @dataclass(frozen=True)
 class WeightsConfig:
     """List the starting weights, their terms, and which of them are on this machine."""
+
+
+@dataclass(frozen=True)
+class ImportReportedConfig:
+    """Record the figures reported in 2021 as runs, so that MLflow shows them beside ours."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +253,21 @@ COMMANDS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "evaluate": EvaluateConfig,
+    "experiment": ExperimentConfig,
+    "compare": CompareConfig,
+    "predict": PredictConfig,
 }
 """Commands that are tracked runs and MLflow entry points."""
 
 TRAINING = ("pretrain", "finetune")
 """Commands that torchrun may start in several processes."""
 
-LISTINGS: dict[str, type] = {"weights": WeightsConfig, "attribution": AttributionConfig}
-"""Commands that are no runs: they print, and `attribution refresh` writes its record."""
+LISTINGS: dict[str, type] = {
+    "download": DownloadConfig,
+    "export": ExportConfig,
+    "weights": WeightsConfig,
+    "attribution": AttributionConfig,
+    "demo": DemoConfig,
+    "import-reported": ImportReportedConfig,
+}
+"""Commands that are no runs of their own: they print, show, or write what others keep."""

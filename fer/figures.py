@@ -68,8 +68,14 @@ def confusion_figure(report: Report, title: str) -> Figure:
     return figure
 
 
-def reliability_figure(report: Report, title: str) -> Figure:
-    """Draw accuracy against confidence by bin, above the number of images in each bin; the ECE is stated."""
+def reliability_figure(report: Report, title: str, uncalibrated: float | None = None) -> Figure:
+    """Draw accuracy against confidence by bin, above the number of images in each bin; the ECE is stated.
+
+    Args:
+        report: Holds the bins.
+        title: Stands above the figure.
+        uncalibrated: The ECE before temperature scaling, stated beside it; None without scaling.
+    """
     filled = [b for b in report.bins if b.count]
     middles, width = [(b.low + b.high) / 2 for b in filled], 1 / len(report.bins)
     accuracy, confidence = (np.array([getattr(b, key) for b in filled]) for key in ("accuracy", "confidence"))
@@ -80,7 +86,8 @@ def reliability_figure(report: Report, title: str) -> Figure:
     upper.bar(middles, confidence - accuracy, width * 0.9, bottom=accuracy, **gap)
     upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect calibration")
     upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel="share of right answers")
-    upper.set_title(f"images {report.count}, expected calibration error {report.ece:.3f}", fontsize=10, pad=28)
+    before = "" if uncalibrated is None else f" ({uncalibrated:.3f} before temperature scaling)"
+    upper.set_title(f"images {report.count}, expected calibration error {report.ece:.3f}{before}", fontsize=10, pad=28)
     upper.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     bars = lower.bar(middles, [b.count for b in filled], width, color=GREY, edgecolor="white")
     lower.bar_label(bars, fontsize=8, padding=1)

@@ -5,13 +5,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fer.calibration import softened
 from fer.data.batches import ImagePool, plain_batches
+from fer.models.backbones import Classifier
 
 
 def probabilities(
     network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
 ) -> NDArray[np.float64]:
-    """Return the probabilities of some images in their order.
+    """Return the probabilities of some images in their order, at the network's temperature where it has one.
 
     Args:
         network: In evaluation mode, on the pool's device; maps `(N, 3, H, W)` in [0, 255] to scores `(N, 7)`.
@@ -24,10 +26,8 @@ def probabilities(
     Returns:
         float64 `(N, 7)`; rows sum to 1.
     """
-    scores: NDArray[np.float64] = (
-        outputs(network, pool, members, image_size, batch_size, bf16).double().softmax(1).numpy()
-    )
-    return scores
+    temperature = network.spec.temperature if isinstance(network, Classifier) else 1.0
+    return softened(outputs(network, pool, members, image_size, batch_size, bf16).numpy(), temperature)
 
 
 @torch.inference_mode()

@@ -34,13 +34,16 @@ def default_of(item: "Field[Any]") -> Any:
     return item.default
 
 
-def build(cls: type[C], given: Mapping[str, Any], *, file: str = "", yields_default: bool = False) -> C:
+def build(
+    cls: type[C], given: Mapping[str, Any], *, file: str = "", section: str = "", yields_default: bool = False
+) -> C:
     """Join defaults, a YAML file and given options into one checked configuration.
 
     Args:
         cls: The command's dataclass.
         given: Options by name, as text or as the field's type.
         file: A YAML file of the same keys; empty for none.
+        section: The key of the file under which they stand; empty: they are the file's own.
         yields_default: A given value equal to the default gives way to the file's. `mlflow run` passes the
             defaults of MLproject as if a person had typed them, so there only a differing value can override a file.
 
@@ -48,7 +51,7 @@ def build(cls: type[C], given: Mapping[str, Any], *, file: str = "", yields_defa
         ConfigError: An unknown key, a wrong type, a value out of range, or a file that is missing or no mapping.
     """
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    values = {key: _value(known, key, raw, f"in {file}") for key, raw in _read_yaml(file).items()}
+    values = {key: _value(known, key, raw, f"in {file}") for key, raw in _options_in(file, section).items()}
     for key, raw in given.items():
         value = _value(known, key, raw, "")
         if not (yields_default and key in values and value == default_of(known[key])):
@@ -58,9 +61,25 @@ def build(cls: type[C], given: Mapping[str, Any], *, file: str = "", yields_defa
     return cls(**values)
 
 
-def _read_yaml(file: str) -> dict[str, Any]:
-    if not file:
-        return {}
+def _options_in(file: str, section: str) -> dict[str, Any]:
+    content = read_yaml(file) if file else {}
+    if section:
+        content = content[section] or {}
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise ConfigError(f"{section} in {file!r} must hold lines such as 'epochs: 30'")
+    elif stages := [key for key, value in content.items() if isinstance(value, dict)]:
+        raise ConfigError(
+            f"config {file!r} describes stages ({', '.join(stages)}): run it as an experiment, name={file}"
+        )
+    return content
+
+
+def read_yaml(file: str) -> dict[str, Any]:
+    """Return the content of a YAML file of named values; that of an empty file is empty.
+
+    Raises:
+        ConfigError: It is missing, unreadable or no mapping.
+    """
     path = Path(file).expanduser()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

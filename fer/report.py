@@ -23,6 +23,9 @@ from fer.metrics import (
     wilson_interval,
 )
 
+UNIFORM_PRIOR = "uniform_prior"
+"""Names a report of answers corrected to classes that are equally frequent, as in `raf/uniform_prior`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -134,6 +137,8 @@ def _percent(share: float | None) -> str:
 def text_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
     """Lay out runs (outer names) on data sets (inner names) for a terminal, in per cent, `-` where there is no image.
 
+    A line below explains `uniform_prior` where a data set's name ends in it.
+
     Raises:
         ValueError: Two reports name or order their classes differently.
     """
@@ -152,4 +157,7 @@ def text_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
     # Names are flush left, figures flush right so that their decimal points stand below each other.
     justify = [str.ljust, str.ljust, *[str.rjust] * (len(widths) - 2)]
     lines = ["  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)) for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    notes: list[str] = []
+    if any(dataset.endswith(f"/{UNIFORM_PRIOR}") for _, dataset, _ in entries):
+        notes = ["", f"{UNIFORM_PRIOR}: each probability divided by its expression's share in training"]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])

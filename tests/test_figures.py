@@ -102,6 +102,17 @@ def test_reliability_bars_are_the_bins(result):
     assert not overlaps([figure._suptitle, upper.title, *upper.get_legend().get_texts()], figure)
 
 
+def test_reliability_states_the_error_before_temperature_scaling_where_there_was_one():
+    figure = figures.reliability_figure(BALANCED, LONG, 0.0844)
+    upper = figure.axes[0]
+    ending = f"expected calibration error {BALANCED.ece:.3f} (0.084 before temperature scaling)"
+    assert upper.get_title().endswith(ending)
+    width, _ = render(figure)
+    (box,) = boxes([upper.title], figure)
+    assert 0 <= box.x0 < box.x1 <= width
+    assert "scaling" not in figures.reliability_figure(BALANCED, LONG).axes[0].get_title()
+
+
 def test_one_image_is_counted_in_whole_numbers():
     lower = figures.reliability_figure(report([1], np.eye(7)[[1]]), "any").axes[1]
     assert all(tick == round(tick) for tick in lower.get_yticks())

@@ -149,6 +149,11 @@ def test_finetune_logs_trains_evaluates_and_registers(trained):
     assert (run.data.metrics["kdef/left_out"], run.data.metrics["kdef/repaired"]) == (1, 1)
     assert groups[0] == 28
     assert sum(groups) == run.data.metrics["kdef/images"]
+    figures = run.data.metrics
+    assert 0.05 <= figures["calibration/temperature"] <= 20
+    assert figures["validation/nll"] <= figures["validation/uncalibrated/nll"] + 1e-9
+    assert figures["validation/uncalibrated/nll"] == pytest.approx(figures["best/validation/loss"], rel=1e-3)
+    assert {"raf/uniform_prior/accuracy", "kdef/uniform_prior/mean_class_accuracy"} <= figures.keys()
     each = [point.value for point in trained.client.get_metric_history(run.info.run_id, "raf/test_each_epoch/accuracy")]
     assert run.data.metrics["raf/test_best/accuracy"] == max(each)
     artifacts = {item.path for item in trained.client.list_artifacts(run.info.run_id)}
@@ -175,7 +180,7 @@ def test_evaluate_gives_the_figures_of_training_again(evaluated):
     run, training = evaluated.last_run("evaluate"), evaluated.last_run("finetune")
     assert run.info.status == "FINISHED"
     for dataset in ("raf", "wikimedia"):
-        for key in ("accuracy", "accuracy/fear", "mean_class_accuracy", "macro_f1", "ece", "accuracy_low"):
+        for key in ("accuracy", "accuracy/fear", "mean_class_accuracy", "macro_f1", "ece", "nll", "accuracy_low"):
             name = f"{dataset}/{key}"
             assert run.data.metrics[name] == pytest.approx(training.data.metrics[name], abs=1e-9), name
     assert "kdef/accuracy" not in run.data.metrics
@@ -322,7 +327,7 @@ def test_the_champion_downloads_by_name_and_predicts(trained, tmp_path):
     picture = next((trained.data / "test" / "wikimedia" / "4").iterdir())
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     text = base64.b64encode(picture.read_bytes()).decode()
-    table = model.predict(pd.DataFrame({"image": [text]}))
+    table = model.predict(pd.DataFrame({"image": [text]}), {"framing": "none"})  # the detector knows no drawn faces
     assert table["expression"][0] in EXPRESSIONS
 
 

@@ -123,6 +123,15 @@ def test_text_table_aligns_its_columns():
     assert first.split()[-1] == f"{wikimedia.mean_class_accuracy * 100:.1f}"
 
 
+def test_text_table_explains_answers_with_a_corrected_prior_where_it_shows_some():
+    result = reporting.report(*draw(0))
+    plain = reporting.text_table({"swav": {"raf": result}})
+    assert "share in training" not in plain
+    both = reporting.text_table({"swav": {"raf": result, "raf/uniform_prior": result}}).splitlines()
+    assert [line.split()[1] for line in both[2:4]] == ["raf", "raf/uniform_prior"]
+    assert both[4:] == ["", "uniform_prior: each probability divided by its expression's share in training"]
+
+
 def test_text_table_of_nothing_is_its_header_and_mixed_orders_are_refused():
     assert reporting.text_table({}).splitlines()[0].split()[:2] == ["run", "data"]
     other = reporting.report(*draw(0), expressions=EXPRESSIONS[::-1])

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from fer.checkpoints import BEST
+from fer.commands.calibrating import calibrate
+from fer.commands.carding import add_card
+from fer.commands.contamination import log_contamination, past_of
 from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
 from fer.commands.finetune_plan import Plan
+from fer.data.batches import ImagePool
 from fer.data.manifest import Manifest
 from fer.data.registry import resolve_prepared
 from fer.figures import learning_curves
@@ -15,7 +21,8 @@ from fer.models.backbones import ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.progress import Progress
 from fer.report import Report, text_table
-from fer.tracking.registry import Registration, log_model, register
+from fer.tracking.logged_model import log_model
+from fer.tracking.registry import Registration, register
 from fer.tracking.runs import TrackedRun
 
 EVALUATION_BATCH = 128
@@ -43,9 +50,15 @@ class FinetuneResult:
 
 
 def conclude(
-    plan: Plan, run: TrackedRun, folder: Path, progress: Progress, manifests: Sequence[Manifest], bf16: bool
+    plan: Plan,
+    run: TrackedRun,
+    folder: Path,
+    progress: Progress,
+    manifests: Sequence[Manifest],
+    bf16: bool,
+    held_out: tuple[ImagePool, Tensor],
 ) -> FinetuneResult:
-    """Log, test and register the network of the best epoch.
+    """Calibrate, log, test and register the network of the best epoch.
 
     Args:
         plan: What the run was to do.
@@ -54,16 +67,20 @@ def conclude(
         progress: How training went.
         manifests: Of the training sets.
         bf16: Whether to compute in bfloat16.
+        held_out: The images, and the places of the validation images among them, int64 `(N,)`.
     """
     config, root, device = plan.config, plan.root, plan.device
     _log_choice(run, progress)
-    classifier = load_classifier(folder / BEST)
+    classifier = load_classifier(folder / BEST).to(device)
+    calibrate(run, classifier, *held_out, EVALUATION_BATCH, bf16)
     save_classifier(classifier, folder / "classifier")
     tags = _version_tags(classifier.spec, manifests, config.selection)
-    model_id = log_model(run.id, folder / "classifier", tags)
+    model_id = log_model(run.id, folder / "classifier", {**tags, "score": f"{progress.best_score:.6f}"})
     sets = resolve_prepared(config.evaluate_on, root)
-    found = evaluate_sets(classifier.to(device), sets, root, device, EVALUATION_BATCH, bf16)
+    found = evaluate_sets(classifier, sets, root, device, EVALUATION_BATCH, bf16)
     log_evaluations(run, found, root, model_id)
+    log_contamination(run, found, past_of(classifier.spec), root, config.contamination)
+    add_card(plan, run, classifier, progress, found, model_id)
     reports = table_reports(found)
     run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
     registration = None

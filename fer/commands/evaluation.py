@@ -1,16 +1,17 @@
 """What `finetune` and `evaluate` share: test a classifier on prepared sets and log what came out."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer.calibration import Calibration, calibration, corrected_prior, softened
 from fer.commands.crediting import log_input
+from fer.commands.evaluation_tables import confusion_csv, predictions_csv
 from fer.data.batches import ImagePool
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
@@ -19,9 +20,11 @@ from fer.data.preparing import preparation_counts
 from fer.data.sources import DataSet
 from fer.expressions import EXPRESSIONS
 from fer.figures import confusion_figure, reliability_figure
-from fer.inference import probabilities
-from fer.models.backbones import Classifier
-from fer.report import Report, report
+from fer.inference import outputs
+from fer.metrics import Interval
+from fer.models.backbones import Classifier, ModelSpec
+from fer.report import UNIFORM_PRIOR, Report, report
+from fer.resampling import person_interval
 from fer.tracking.runs import TrackedRun
 
 
@@ -36,6 +39,10 @@ class Evaluation:
         probabilities: float64 `(N, 7)`, in the manifest's order.
         report: What they are worth.
         groups: The same by camera angle, for sets that tell it.
+        uniform_prior: What the answers are worth with the class prior corrected from training's to a uniform one; None
+            where training's is not known.
+        uncalibrated: Belief in the probabilities without the model's temperature; None for a model that has none.
+        by_person: Interval of the accuracy over persons, for sets that tell them.
     """
 
     dataset: DataSet
@@ -44,6 +51,9 @@ class Evaluation:
     probabilities: NDArray[np.float64]
     report: Report
     groups: dict[str, Report]
+    uniform_prior: Report | None = None
+    uncalibrated: Calibration | None = None
+    by_person: Interval | None = None
 
 
 def testable(dataset: DataSet, manifest: Manifest, trained_on: Sequence[str]) -> tuple[str, Manifest]:
@@ -86,11 +96,31 @@ def evaluate_sets(
             continue
         pool = open_pool([(dataset, whole)], root, classifier.spec.image_size, device)
         members = pool.indices("test") if part == "test" else torch.arange(len(pool.rows))
-        scores = probabilities(classifier, pool, members, classifier.spec.image_size, batch_size, bf16)
-        labels = pool.labels[members].numpy()
-        groups = by_angle(dataset, tested, labels, scores)
-        found[dataset.name] = Evaluation(dataset, part, tested, scores, report(labels, scores), groups)
+        scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size, bf16).numpy()
+        found[dataset.name] = judged(dataset, part, tested, scores, classifier.spec)
     return found
+
+
+def judged(dataset: DataSet, part: str, tested: Manifest, scores: NDArray[np.float32], spec: ModelSpec) -> Evaluation:
+    """Return what a classifier's scores on a set are worth.
+
+    Args:
+        dataset: The set.
+        part: Which part of it was tested.
+        tested: The tested images.
+        scores: Outputs before the softmax, `(N, 7)`, in the manifest's order.
+        spec: The classifier's; gives temperature and training prior.
+    """
+    labels = np.array([EXPRESSIONS.index(row.expression) for row in tested.images])
+    shares = softened(scores, spec.temperature)
+    persons = [row.person for row in tested.images]
+    prior = spec.training_prior
+    return Evaluation(
+        dataset, part, tested, shares, report(labels, shares), by_angle(dataset, tested, labels, shares),
+        uniform_prior=report(labels, corrected_prior(shares, prior)) if prior else None,
+        uncalibrated=calibration(labels, softened(scores)) if spec.temperature != 1 else None,
+        by_person=person_interval(shares.argmax(axis=1) == labels, persons) if all(persons) else None,
+    )  # fmt: skip
 
 
 def by_angle(
@@ -103,10 +133,12 @@ def by_angle(
 
 
 def table_reports(found: Mapping[str, Evaluation]) -> dict[str, Report]:
-    """Return the reports of sets and of their groups, named as in metrics: `kdef`, `kdef/frontal`."""
+    """Return all reports, named as in metrics: `kdef`, `kdef/uniform_prior`, and of its groups `kdef/frontal`."""
     rows: dict[str, Report] = {}
     for name, evaluation in found.items():
         rows[name] = evaluation.report
+        if evaluation.uniform_prior:
+            rows[f"{name}/{UNIFORM_PRIOR}"] = evaluation.uniform_prior
         rows |= {f"{name}/{group}": part for group, part in evaluation.groups.items()}
     return rows
 
@@ -123,11 +155,7 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
     """Log every set's figures, plots and answers; figures are tied to the logged model where there is one."""
     for name, evaluation in found.items():
         result, folder = evaluation.report, f"evaluation/{name}"
-        figures = {
-            f"{place}/{key}": value
-            for place, part in table_reports({name: evaluation}).items()
-            for key, value in part.scalars().items()
-        }
+        figures = all_figures(name, evaluation)
         handle = log_input(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         if model_id:
             run.model_metrics(figures, model_id, handle)
@@ -135,32 +163,41 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
             run.metrics(figures)
         run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
         run.tags({f"{name}.part": evaluation.part, f"{name}.tested_digest": evaluation.manifest.digest})
-        run.json(result.to_dict(), f"{folder}/report.json")
+        run.json(report_json(evaluation), f"{folder}/report.json")
         for group, part in evaluation.groups.items():
             run.json(part.to_dict(), f"{folder}/report-{group}.json")
         run.text(confusion_csv(result), f"{folder}/confusion.csv")
-        run.text(predictions_csv(evaluation), f"{folder}/predictions.csv")
+        run.text(predictions_csv(evaluation.manifest, evaluation.probabilities), f"{folder}/predictions.csv")
         title = f"{evaluation.dataset.title}, {evaluation.part} set"
         run.figure(confusion_figure(result, title), f"{folder}/confusion.png")
-        run.figure(reliability_figure(result, title), f"{folder}/reliability.png")
+        before = evaluation.uncalibrated.ece if evaluation.uncalibrated else None
+        run.figure(reliability_figure(result, title, before), f"{folder}/reliability.png")
 
 
-def confusion_csv(result: Report) -> str:
-    """Return the confusion matrix as CSV: a row per true expression, a column per answer."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true", *result.expressions])
-    writer.writerows([name, *row] for name, row in zip(result.expressions, result.confusion.tolist(), strict=True))
-    return text.getvalue()
+def all_figures(name: str, evaluation: Evaluation) -> dict[str, float]:
+    """Return a set's metrics by full name, such as `kdef/frontal/accuracy/fear` or `kdef/uncalibrated/nll`."""
+    figures = {
+        f"{place}/{key}": value
+        for place, part in table_reports({name: evaluation}).items()
+        for key, value in part.scalars().items()
+        # Of the corrected answers the accuracies only: their images and support are the set's.
+        if not place.endswith(f"/{UNIFORM_PRIOR}") or "accuracy" in key
+    }
+    if evaluation.uncalibrated:
+        figures |= {f"{name}/uncalibrated/{key}": value for key, value in vars(evaluation.uncalibrated).items()}
+    if evaluation.by_person:
+        low, high = evaluation.by_person
+        figures |= {f"{name}/by_person/accuracy_low": low, f"{name}/by_person/accuracy_high": high}
+    return figures
 
 
-def predictions_csv(evaluation: Evaluation) -> str:
-    """Return a row per image: its place, identity, truth, answer and probabilities, so that runs can be compared."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "sha256", "person", "angle", "true", "predicted", *EXPRESSIONS])
-    for row, scores in zip(evaluation.manifest.images, evaluation.probabilities, strict=True):
-        answer = EXPRESSIONS[int(scores.argmax())]
-        shares = [f"{score:.6f}" for score in scores]
-        writer.writerow([row.path, row.sha256, row.person, row.angle, row.expression, answer, *shares])
-    return text.getvalue()
+def report_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the set's report as JSON takes it, with what else is known of the same answers under its own keys."""
+    content = evaluation.report.to_dict()
+    if evaluation.uniform_prior:
+        content[UNIFORM_PRIOR] = evaluation.uniform_prior.to_dict()
+    if evaluation.uncalibrated:
+        content["uncalibrated"] = vars(evaluation.uncalibrated)
+    if evaluation.by_person:
+        content["by_person"] = {"accuracy_interval": evaluation.by_person}
+    return content

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from fer.commands.crediting import log_input
 from fer.commands.evaluation import open_pool
 from fer.commands.finetune_plan import Plan, make_plan
 from fer.commands.precision import use_bf16
-from fer.commands.resuming import continued, find_checkpoint
+from fer.commands.resuming import bring_best, continued, find_checkpoint
 from fer.commands.training_sets import prepare_once
 from fer.config import FinetuneConfig
 from fer.data.batches import TrainingBatches
@@ -27,7 +27,7 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.inference import probabilities
 from fer.models.backbones import Classifier
-from fer.objectives.classification import Classification, balanced_weights, check_every_class
+from fer.objectives.classification import Classification, balanced_weights, check_every_class, training_prior
 from fer.processes import leave_unless_first, rank, world_size
 from fer.report import Report, report, text_table
 from fer.tracking.runs import TrackedRun, tracked
@@ -69,6 +69,8 @@ def _tracked_training(config: FinetuneConfig, stage: str, checkpoint: Path | Non
     with tracked("finetune", config, shown, plan.derived()) as run:
         prepare_once(plan.sets, plan.root)
         folder = Path(config.output).resolve() / run.id
+        if checkpoint and rank() == 0:
+            bring_best(config, checkpoint, folder)
         try:
             result = _Finetuning(plan, run, folder).run(checkpoint)
         finally:
@@ -109,6 +111,9 @@ class _Finetuning:
     def run(self, checkpoint: Path | None) -> FinetuneResult:
         """Train, choose, test, log and register."""
         classifier = begin(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
+        counts, weights = _class_counts(self.pool.labels[self.members]), self._class_weights()
+        prior = training_prior(counts, weights)
+        classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
         bf16 = use_bf16(self.config.precision, self.plan.device, classifier, self.config.image_size)
         self._log_inputs(bf16)
         config = self.config
@@ -116,14 +121,15 @@ class _Finetuning:
             self.pool, self.members, config.image_size, config.batch_size, config.seed, self.plan.strengths(),
             rank(), world_size(),
         )  # fmt: skip
-        objective = Classification(classifier, self._class_weights(), config.label_smoothing)
+        objective = Classification(classifier, weights, config.label_smoothing)
         carried = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
         settings = self.plan.settings(bf16)
         progress = train(
             objective, batches, self._validation(bf16), settings, self.tracked_run, self.folder, carried, checkpoint
         )
         leave_unless_first()
-        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, bf16)
+        held_out = (self.pool, self.validation)
+        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, bf16, held_out)
 
     def _class_weights(self) -> Tensor | None:
         if self.config.class_weights:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer.commands import finetune, prepare
+from fer.commands.concluding import FinetuneResult
 from fer.config import FinetuneConfig, MainConfig, PrepareConfig
 from fer.data.places import data_root
 from fer.errors import ConfigError
@@ -27,7 +28,7 @@ class MainResult:
     """
 
     run_id: str
-    results: dict[str, finetune.FinetuneResult]
+    results: dict[str, FinetuneResult]
     table: str
 
 

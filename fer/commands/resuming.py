@@ -1,10 +1,11 @@
 """Continuing a stopped training: where its checkpoint is and what it was told to do."""
 
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fer.checkpoints import LAST
+from fer.checkpoints import BEST, LAST
 from fer.errors import ConfigError, ModelError
 from fer.models.foreign import read_file
 from fer.options import default_of
@@ -48,6 +49,28 @@ def find_checkpoint(config: Resumable, downloads: Path) -> Path | None:
         if path.is_file():
             return path
     return fetch_file(config.resume, f"checkpoints/{LAST}", downloads)
+
+
+def bring_best(config: Resumable, checkpoint: Path, folder: Path) -> None:
+    """Put the best epoch so far into a continuation's folder: no later one may be better.
+
+    Args:
+        config: What is given now.
+        checkpoint: The stopped run's `last.ckpt`; its `best.ckpt` lies beside it or with the run.
+        folder: Of the continuation.
+
+    Raises:
+        ModelError: It is gone.
+    """
+    if not read_file(checkpoint)["progress"]["best_epoch"]:
+        return  # stopped within the first epoch
+    best = checkpoint.with_name(BEST)
+    if not best.is_file():
+        if Path(config.resume).expanduser() == checkpoint:
+            raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
+        best = fetch_file(config.resume, f"checkpoints/{BEST}", checkpoint.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(best, folder / BEST)
 
 
 def continued(config: C, checkpoint: Path, command: str) -> C:

@@ -54,6 +54,20 @@ def balanced_weights(counts: Sequence[int]) -> Tensor:
     return (tensor.sum() / (len(counts) * tensor)).float()
 
 
+def training_prior(counts: Sequence[int], class_weights: Tensor | None) -> tuple[float, ...]:
+    """Return the share of each class in the loss, summing to 1: how often it occurs, times its weight.
+
+    Args:
+        counts: Training images of each class.
+        class_weights: The loss's weight of each class, or None for equal weights.
+    """
+    effective = torch.tensor(counts, dtype=torch.float64)
+    if class_weights is not None:
+        effective = effective * class_weights.double()
+    shares: list[float] = (effective / effective.sum()).tolist()
+    return tuple(shares)
+
+
 def check_every_class(counts: Sequence[int]) -> None:
     """Refuse to train when an expression has no image at all.
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,32 @@ def environment_tags() -> dict[str, str]:
     if torch.cuda.is_available():
         tags["hardware.gpu"] = torch.cuda.get_device_name()
     return tags | _git_tags(Path(__file__).parents[2])
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """Which code runs.
+
+    Attributes:
+        commit: The commit, or `unknown` outside a repository.
+        dirty: Whether tracked files differ from it.
+    """
+
+    commit: str
+    dirty: bool
+
+    @property
+    def doubt(self) -> str:
+        """Return why results of this code cannot be recognised as such later; empty if they can."""
+        if self.commit == "unknown":
+            return "the code's commit is unknown"
+        return f"the code differs from commit {self.commit[:8]} (changes not committed)" if self.dirty else ""
+
+
+def code_version() -> CodeVersion:
+    """Return which code runs, as the tags of every run say it."""
+    tags = environment_tags()
+    return CodeVersion(tags["git.commit"], tags.get("git.dirty") == "true")
 
 
 def _git_tags(folder: Path) -> dict[str, str]:

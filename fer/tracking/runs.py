@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,25 @@ def _same(logged: str | None, ours: str) -> bool:
         return False
 
 
+_awaiting: ContextVar[Mapping[str, Any]] = ContextVar("_awaiting", default={})  # noqa: B039  # never changed
+
+
+@contextmanager
+def tagging_next(tags: Mapping[str, Any]) -> Iterator[None]:
+    """Give tags to the next run that begins inside, and to none after it.
+
+    So a command that starts another as its stage says what for, and the stage's runs within know nothing of it.
+
+    Args:
+        tags: They are set before the stage's work begins, so a run that is stopped has them too.
+    """
+    token = _awaiting.set(tags)
+    try:
+        yield
+    finally:
+        _awaiting.reset(token)
+
+
 @contextmanager
 def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
     """Run a command's body inside an MLflow run, nested where one is open already.
@@ -197,7 +217,8 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
     status, reason = RunStatus.FAILED, ""
     try:
         with interrupting():
-            run.tags({"mlflow.runName": name, "fer.command": command, **environment_tags()})
+            run.tags({"mlflow.runName": name, "fer.command": command, **environment_tags(), **_awaiting.get()})
+            _awaiting.set({})
             run.params({**asdict(config), **(extra or {})})
             run.json(asdict(config), "config.json")
             yield run

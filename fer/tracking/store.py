@@ -43,6 +43,11 @@ def connect() -> str:
     return address
 
 
+def experiment_is_given() -> bool:
+    """Return whether the environment says which experiment new runs belong to."""
+    return bool(os.environ.get("MLFLOW_EXPERIMENT_ID") or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
+
+
 def experiment_id(address: str) -> str:
     """Return the experiment of new runs, creating it if need be.
 

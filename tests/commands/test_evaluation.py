@@ -1,14 +1,21 @@
+import csv
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy.special import softmax
 
 from fer.commands import evaluation
 from fer.commands.evaluation import by_angle
+from fer.commands.evaluation_tables import predictions_csv
 from fer.data.kdef import KDEF
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.raf import RAF
 from fer.expressions import EXPRESSIONS
+from fer.models.backbones import ModelSpec
 
 ANGLES = ("FL", "HL", "S", "HR", "FR")
 
@@ -44,3 +51,66 @@ def test_reports_by_angle_are_those_of_their_images(manifest):
         right = sum(scores[n].argmax() == labels[n] for n in chosen)
         assert groups[group].accuracy == pytest.approx(right / len(chosen))
     assert by_angle(RAF, manifest, labels, scores) == {}
+
+
+COUNTS = (1290, 281, 717, 4772, 1982, 705, 2524)
+OLDER = ModelSpec("resnet18", 32)
+KNOWN = replace(OLDER, training_counts=COUNTS, training_prior=tuple(n / sum(COUNTS) for n in COUNTS), temperature=2.5)
+
+
+@pytest.fixture
+def scores(manifest) -> np.ndarray:
+    labels = np.array([EXPRESSIONS.index(row.expression) for row in manifest.images])
+    drawn = np.random.default_rng(1).normal(size=(len(labels), 7)) * 4
+    return (drawn + 4 * np.eye(7)[labels]).astype(np.float32)
+
+
+def test_a_temperature_changes_belief_and_no_answer(manifest, scores):
+    plain, calibrated = (evaluation.judged(RAF, "test", manifest, scores, spec) for spec in (OLDER, KNOWN))
+    assert (plain.report.confusion == calibrated.report.confusion).all()
+    for key in ("nll", "brier", "ece"):
+        assert getattr(calibrated.uncalibrated, key) == pytest.approx(getattr(plain.report, key))
+        assert getattr(calibrated.report, key) != pytest.approx(getattr(plain.report, key))
+    assert evaluation.all_figures("raf", calibrated)["raf/uncalibrated/nll"] == pytest.approx(plain.report.nll)
+
+
+def test_answers_corrected_to_a_uniform_prior_stand_beside_the_plain_ones(manifest, scores):
+    found = evaluation.judged(RAF, "test", manifest, scores, KNOWN)
+    labels = np.array([EXPRESSIONS.index(row.expression) for row in manifest.images])
+    answers = (scores / 2.5 - np.log(COUNTS)).argmax(axis=1)
+    figures = evaluation.all_figures("raf", found)
+    assert figures["raf/uniform_prior/accuracy"] == pytest.approx((answers == labels).mean())
+    assert figures["raf/uniform_prior/accuracy"] != figures["raf/accuracy"]
+    for code, name in enumerate(EXPRESSIONS):
+        share = (answers[labels == code] == code).mean()
+        assert figures[f"raf/uniform_prior/accuracy/{name}"] == pytest.approx(share)
+    assert list(evaluation.table_reports({"raf": found})) == ["raf", "raf/uniform_prior"]
+    stored = json.loads(json.dumps(evaluation.report_json(found), allow_nan=False))
+    assert stored["uniform_prior"]["accuracy"] == pytest.approx((answers == labels).mean())
+    assert stored["accuracy"] == found.report.accuracy
+
+
+def test_an_older_model_says_nothing_of_prior_and_temperature(manifest, scores):
+    found = evaluation.judged(RAF, "test", manifest, scores, OLDER)
+    assert list(evaluation.table_reports({"raf": found})) == ["raf"]
+    assert not [key for key in evaluation.all_figures("raf", found) if "uniform_prior" in key or "uncalibrated" in key]
+    assert not {"uniform_prior", "uncalibrated"} & evaluation.report_json(found).keys()
+
+
+def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
+    people = [replace(row, person=f"F{number % 9:02}") for number, row in enumerate(manifest.images)]
+    found = evaluation.judged(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
+    low, high = found.by_person
+    assert low < found.report.accuracy < high
+    figures = evaluation.all_figures("kdef", found)
+    assert (figures["kdef/by_person/accuracy_low"], figures["kdef/by_person/accuracy_high"]) == (low, high)
+    nobody = Manifest("raf", tuple(replace(row, person="") for row in people))
+    assert evaluation.judged(RAF, "test", nobody, scores, OLDER).by_person is None
+
+
+def test_the_answers_kept_for_comparison_are_the_calibrated_ones(manifest, scores):
+    found = evaluation.judged(RAF, "test", manifest, scores, KNOWN)
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(found.manifest, found.probabilities))))
+    shares = np.array([[float(row[name]) for name in EXPRESSIONS] for row in rows])
+    assert_allclose(shares, softmax(scores.astype(float) / 2.5, axis=1), atol=1e-6)
+    assert [row["predicted"] for row in rows] == [EXPRESSIONS[code] for code in scores.argmax(axis=1)]

@@ -5,7 +5,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from fer.errors import DataError
-from fer.objectives.classification import Classification, balanced_weights
+from fer.objectives.classification import Classification, balanced_weights, training_prior
 
 
 class Fixed(nn.Module):
@@ -48,3 +48,12 @@ def test_balanced_weights_are_scikit_learns():
 def test_an_expression_without_images_is_named():
     with pytest.raises(DataError, match="fear"):
         balanced_weights([5, 0, 5, 5, 5, 5, 5])
+
+
+def test_the_prior_in_training_is_counts_times_weights():
+    counts = [1290, 281, 717, 4772, 1982, 705, 2524]
+    assert training_prior(counts, None) == pytest.approx([count / 12271 for count in counts])
+    assert training_prior(counts, balanced_weights(counts)) == pytest.approx([1 / 7] * 7)
+    weights = torch.tensor([1.0, 2.0, 1.0, 0.5, 1.0, 0.0, 1.0])
+    effective = [count * weight for count, weight in zip(counts, weights.tolist(), strict=True)]
+    assert training_prior(counts, weights) == pytest.approx([number / sum(effective) for number in effective])

@@ -7,7 +7,7 @@ import pytest
 
 from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError, Interrupted
-from fer.tracking.runs import fail_launched_run, tracked
+from fer.tracking.runs import fail_launched_run, tagging_next, tracked
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,17 @@ def test_stages_nest_and_the_parent_stays_open_for_them(client):
         assert client.get_run(parent.id).info.status == "RUNNING"
     assert client.get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
     assert child.experiment_id == parent.experiment_id
+
+
+def test_tags_for_the_next_run_are_that_runs_alone(client):
+    with tracked("main", Config(), "parent") as parent:
+        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:
+            assert client.get_run(stage.id).data.tags["fer.experiment"] == "mine", "a stopped run has them too"
+            with tracked("prepare", Config(), "within") as within:
+                pass
+        with tracked("evaluate", Config(), "after") as after:
+            pass
+    assert all("fer.experiment" not in client.get_run(run.id).data.tags for run in (parent, within, after))
 
 
 def launch(client, monkeypatch, **params: str) -> str:

@@ -1,0 +1,37 @@
+"""`import-reported`: the figures of 2021 as runs, so that MLflow's own pages show them beside ours."""
+
+from fer.config import ImportReportedConfig
+from fer.reported import Row, reported
+from fer.tracking.imported import Elsewhere, Recorded, record
+
+SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"
+
+
+def run(config: ImportReportedConfig) -> Recorded:
+    """Record every reported row that is not recorded yet.
+
+    Raises:
+        ConfigError: The file of the reported figures is not there or not in order.
+        FerError: The MLflow store does not answer.
+    """
+    done = record([_elsewhere(row) for row in reported().values()])
+    told = f"recorded {len(done.made)} reported runs in experiment {done.experiment!r}" if done.made else "nothing new"
+    print(f"{told}; {len(done.present)} stood there already\n{done.where}")
+    return done
+
+
+def _elsewhere(row: Row) -> Elsewhere:
+    metrics = {
+        f"{dataset}/{key}": value
+        for dataset, figures in row.figures.items()
+        for key, value in figures.scalars().items()
+    }
+    for figures in row.figures.values():
+        times = {"minutes_to_best": figures.minutes, "minutes": figures.of_minutes}
+        metrics |= {key: value for key, value in times.items() if value is not None}
+    tags = {
+        "fer.reproduces": row.name,
+        "protocol": str(row.settings["selection"]),
+        "mlflow.note.content": f"{row.note}. Reported in {SOURCE}, not measured here.",
+    }
+    return Elsewhere(row.name, row.settings, metrics, tags)

@@ -1,0 +1,95 @@
+"""Figures of one experiment repeated with several seeds: mean and deviation, and the table beside what was reported."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fer.expressions import EXPRESSIONS
+from fer.reported import Figures
+
+TEST_BEST = "test_best/accuracy"
+COLUMNS = {**{name: f"accuracy/{name}" for name in EXPRESSIONS}, "accuracy": "accuracy"} | {
+    "class mean": "mean_class_accuracy"
+}
+"""The table's columns and the figures in them, named as `Report.scalars` does."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over several seeds.
+
+    Attributes:
+        mean: Its mean.
+        std: Its sample standard deviation (n - 1 in the denominator); None for a single seed.
+    """
+
+    mean: float
+    std: float | None
+
+
+def tested_sets(metrics: Mapping[str, float]) -> list[str]:
+    """Return the sets, and their groups such as `kdef/frontal`, that a run's metrics tell of."""
+    return sorted(key.removesuffix("/images") for key in metrics if key.endswith("/images"))
+
+
+def spreads(seeds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Return every test accuracy that all seeds have, by its metric's name such as `raf/accuracy/fear`.
+
+    Args:
+        seeds: The metrics of each seed's run.
+    """
+    figures = [*COLUMNS.values(), TEST_BEST]
+    keys = [f"{dataset}/{figure}" for dataset in tested_sets(seeds[0]) for figure in figures]
+    found = {key: [metrics[key] for metrics in seeds if key in metrics] for key in keys}
+    return {
+        key: Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        for key, values in found.items()
+        if len(values) == len(seeds)
+    }
+
+
+def spread_metrics(found: Mapping[str, Spread]) -> dict[str, float]:
+    """Return spreads as metrics: `raf/accuracy/mean`, `raf/accuracy/std`."""
+    flat = {f"{key}/mean": spread.mean for key, spread in found.items()}
+    return flat | {f"{key}/std": spread.std for key, spread in found.items() if spread.std is not None}
+
+
+def spread_table(found: Mapping[str, Spread], seeds: int, reported: Mapping[str, Figures]) -> str:
+    """Lay out mean and deviation in per cent, a set after the other, with what 2021 reported of it below.
+
+    Args:
+        found: As `spreads` gives them.
+        seeds: How many there were.
+        reported: The figures reported, by set; sets without ours are left out.
+    """
+    sets = list(dict.fromkeys(key.removesuffix("/accuracy") for key in found if _is_overall(key)))
+    ours = "this run" if seeds == 1 else f"mean of {seeds} seeds"
+    rows = [["data set", "", *COLUMNS]]
+    for dataset in sets:
+        rows.append([dataset, ours, *[_cell(found.get(f"{dataset}/{figure}")) for figure in COLUMNS.values()]])
+        if best := found.get(f"{dataset}/{TEST_BEST}"):
+            rows.append([dataset, "best epoch on test", *_only_overall(_cell(best))])
+        if dataset in reported:
+            told = reported[dataset].scalars()
+            cells = [_cell(Spread(told[key], None) if key in told else None) for key in COLUMNS.values()]
+            rows.append([dataset, "reported in 2021", *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    justify = [str.ljust, str.ljust, *[str.rjust] * len(COLUMNS)]
+    lines = [
+        "  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)).rstrip() for row in rows
+    ]  # fmt: skip
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _is_overall(key: str) -> bool:
+    return key.endswith("/accuracy") and not key.endswith(f"/{TEST_BEST}")
+
+
+def _only_overall(cell: str) -> list[str]:
+    return [cell if column == "accuracy" else "" for column in COLUMNS]
+
+
+def _cell(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    return f"{spread.mean * 100:.1f}" + ("" if spread.std is None else f" ± {spread.std * 100:.1f}")

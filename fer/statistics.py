@@ -1,0 +1,224 @@
+"""Whether one classifier is better than another: paired tests on the same images, and what repeated runs vary.
+
+Functions of arrays, with no framework. Every draw has a seed, so equal arguments give equal answers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, gammaln, stdtrit, xlog1py, xlogy
+
+from fer.metrics import Interval, Ints
+from fer.resampling import by_image, by_person, by_person_and_class, person_numbers
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Whether two classifiers are right equally often on the same images.
+
+    Attributes:
+        only_a: Images that only A answers rightly.
+        only_b: Images that only B answers rightly.
+        p: Two-sided; 1 where the two are never right alone.
+        exact: Whether p is exact. It is for any number of images: the binomial's tail costs nothing.
+    """
+
+    only_a: int
+    only_b: int
+    p: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of A minus that of B, with its interval and two-sided p."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNemar:
+    """Test whether A and B have the same accuracy, from which of the same images each answers rightly.
+
+    Under the hypothesis the images that one of them alone answers rightly fall to either with probability 1/2.
+    McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12:153-157, with the binomial distribution itself in place of its approximation.
+
+    Args:
+        correct_a: Whether A is right on each image, `(N,)` booleans.
+        correct_b: The same of B, in the same order.
+
+    Raises:
+        ValueError: The two are not `(N,)` booleans of one length.
+    """
+    first, second = np.asarray(correct_a), np.asarray(correct_b)
+    if first.ndim != 1 or first.shape != second.shape or {first.dtype, second.dtype} != {np.dtype(bool)}:
+        raise ValueError(f"correct_a and correct_b must both be (N,) booleans, not {first.shape} and {second.shape}")
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
+    return McNemar(only_a, only_b, min(1.0, 2 * tail), exact=True)
+
+
+def paired_bootstrap(
+    labels: NDArray[np.int64],
+    answers_a: NDArray[np.int64],
+    answers_b: NDArray[np.int64],
+    clusters: ArrayLike | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Difference:
+    """Compare A and B by mean-class accuracy on the same images.
+
+    The interval is the percentile bootstrap's: images are drawn within their class, as for one classifier's interval,
+    or whole persons where their pictures are given (Efron & Tibshirani, 1993, An Introduction to the Bootstrap,
+    chapters 8 and 13). p is that of the randomisation test, in which A and B swap their answers on an image, or on all
+    of a person's, with probability 1/2 (Noreen, 1989, Computer-Intensive Methods for Testing Hypotheses, chapter 2):
+    unlike a bootstrapped p it stays honest on a handful of images. Where the two disagree, believe p. It is
+    (1 + count) / (1 + draws), so never 0 (Phipson & Smyth, 2010).
+
+    Args:
+        labels: True classes, `(N,)` integers.
+        answers_a: A's answers, likewise.
+        answers_b: B's answers, likewise.
+        clusters: Who is on each image, `(N,)`; None draws single images. One person tells nothing of others: the
+            interval is then [-1, 1] and p is 1.
+        draws: Of the bootstrap and of the randomisation.
+        seed: Seed of the draws.
+        confidence: Coverage of the interval, in (0, 1).
+
+    Raises:
+        ValueError: An argument is malformed, or there is no image.
+    """
+    classes, place = _check_answers(labels, answers_a, answers_b, confidence)
+    truth = np.asarray(labels)
+    gain = (np.asarray(answers_a) == truth).astype(np.int64) - (np.asarray(answers_b) == truth)
+    generator = np.random.default_rng(seed)
+    if clusters is None:
+        estimate, drawn, swapped = by_image(gain, place, classes, draws, generator)
+    else:
+        who = person_numbers(clusters, len(truth))
+        gains, images = (by_person_and_class(who, place, classes, weights) for weights in (gain, np.ones_like(gain)))
+        if len(gains) < 2:
+            return Difference(float((gains / images.clip(1)).mean()), -1.0, 1.0, 1.0)
+        estimate, drawn, swapped = by_person(gains, images, draws, generator)
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    # Sums in another order differ in the last digits, and a tie counts.
+    extreme = int((np.abs(swapped) >= abs(estimate) - 1e-12).sum())
+    return Difference(estimate, float(low), float(high), (1 + extreme) / (1 + draws))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, in the order given.
+
+    Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6:65-70.
+
+    Raises:
+        ValueError: A value does not lie in [0, 1].
+    """
+    if not all(0 <= value <= 1 for value in p):
+        raise ValueError(f"p-values must lie in 0-1, not {list(p)}")
+    adjusted, highest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda number: p[number])):
+        highest = max(highest, min(1.0, (len(p) - rank) * float(p[place])))
+        adjusted[place] = highest
+    return adjusted
+
+
+def smallest_difference(images: int, disagreement: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest true difference of accuracies that `mcnemar` shows on so many images with this power.
+
+    The power is exact, over the number of images on which only one is right and how they fall to the two: Duffy
+    (1984), Asymptotic and exact power for the McNemar test and its analogue with R controls per case, Biometrics
+    40:1005-1015. On large sets it is Connor's (1987, Biometrics 43:207-211).
+
+    Args:
+        images: N.
+        disagreement: Share of the images that one of the two alone answers rightly, in [0, 1].
+        power: Probability of p <= alpha, in (0, 1).
+        alpha: Level of the two-sided test, in (0, 1).
+
+    Returns:
+        A share of the images in (0, disagreement]; `math.inf` where they are too few to show any difference.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if images < 1 or not 0 <= disagreement <= 1:
+        raise ValueError(f"images must be 1 or more and disagreement lie in 0-1, not {images} and {disagreement}")
+    _check_share("power", power)
+    _check_share("alpha", alpha)
+    numbers = np.arange(images + 1)
+    choices = gammaln(images + 1) - gammaln(numbers + 1) - gammaln(images - numbers + 1)
+    chance = np.exp(choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement))
+    numbers, chance = numbers[chance > 1e-12], chance[chance > 1e-12]
+    # p <= alpha where the fewer of the two numbers is at most this; -1 where that cannot happen.
+    limits = np.array([_most_on_one_side(number, alpha) for number in numbers.tolist()])
+    able = limits >= 0
+    numbers, chance, limits = numbers[able], chance[able], limits[able]
+
+    def shown(share: float) -> float:
+        """Return the power where this share of the disagreements falls to one of the two."""
+        return float(chance @ (bdtr(limits, numbers, share) + bdtr(limits, numbers, 1 - share)))
+
+    low, high = 0.5, 1.0
+    if shown(high) < power:
+        return math.inf
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(middle) >= power else (middle, high)
+    return disagreement * (2 * high - 1)
+
+
+def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and sample standard deviation (over n - 1) of runs that differ in their seed; None for one run's.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if not len(values):
+        raise ValueError("values are empty: give at least one run's figure")
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
+
+
+def seeds_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Return Student's (1908) interval of the mean over seeds, or None for one run.
+
+    Raises:
+        ValueError: There is no value, or `confidence` is not in (0, 1).
+    """
+    _check_share("confidence", confidence)
+    mean, deviation = seeds_summary(values)
+    if deviation is None:
+        return None
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * deviation / len(values) ** 0.5
+    return mean - half, mean + half
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+
+
+def _check_answers(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
+    """Return how many classes occur in the labels, and each image's among them."""
+    _check_share("confidence", confidence)
+    shapes = {np.asarray(values).shape for values in (labels, first, second)}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(f"labels and both answers must be (N,), not {sorted(shapes)}")
+    if not np.size(labels):
+        raise ValueError("labels are empty: give at least one image")
+    present, place = np.unique(np.asarray(labels), return_inverse=True)
+    return len(present), place
+
+
+def _most_on_one_side(number: int, alpha: float) -> int:
+    """Return the largest k with 2 P(X <= k) <= alpha for X of Binomial(number, 1/2); -1 if there is none."""
+    tails = 2 * bdtr(np.arange(number // 2 + 1), number, 0.5)
+    return int(np.searchsorted(tails, alpha, side="right")) - 1

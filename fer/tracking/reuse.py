@@ -1,0 +1,94 @@
+"""Recognising a stage that was done before: its fingerprint, and the run that bears it and still has what it made."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fer.checkpoints import BEST, LAST
+from fer.tracking import store
+from fer.tracking.registry import ENCODER
+
+import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
+from mlflow.entities import Run  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
+
+FINGERPRINT = "fer.fingerprint"
+"""The tag."""
+MADE = {"pretrain": ENCODER, "finetune": f"checkpoints/{BEST}", "evaluate": "evaluation"}
+"""An artifact without which a command's finished run is of no use."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run has logged.
+
+    Attributes:
+        metrics: Last values by name.
+        tags: By name.
+    """
+
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, str], commit: str) -> str:
+    """Return what is equal for two runs only if they must come out equal.
+
+    Args:
+        command: What is done.
+        settings: The options that matter, resolved.
+        inputs: Digests of what goes in, by name.
+        commit: The code's.
+    """
+    text = json.dumps([command, dict(settings), dict(inputs), commit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def finished_run(mark: str, command: str) -> str:
+    """Return the latest finished run with this fingerprint whose artifacts are still there, or nothing."""
+    return next((str(run.info.run_id) for run in _runs(mark, "FINISHED") if _whole(run, command)), "")
+
+
+def stopped_run(mark: str) -> str:
+    """Return the latest stopped run with this fingerprint that can be continued, or nothing."""
+    found = (str(run.info.run_id) for run in _runs(mark, "KILLED"))
+    return next((run_id for run_id in found if _has(run_id, f"checkpoints/{LAST}")), "")
+
+
+def logged(run_id: str) -> Logged:
+    """Return what a run has logged."""
+    data = mlflow.MlflowClient().get_run(run_id).data
+    return Logged(dict(data.metrics), dict(data.tags))
+
+
+def _runs(mark: str, status: str) -> list[Run]:
+    store.connect()
+    client = mlflow.MlflowClient()
+    places = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.`{FINGERPRINT}` = '{mark}' and attributes.status = '{status}'"
+    return list(client.search_runs(places, wanted, order_by=["attributes.start_time DESC"]))
+
+
+def _whole(run: Run, command: str) -> bool:
+    if not _has(run.info.run_id, MADE[command]):
+        return False
+    models = run.outputs.model_outputs if run.outputs else []
+    return command != "finetune" or any(_has_model(model.model_id) for model in models)
+
+
+def _has(run_id: str, artifact: str) -> bool:
+    parent = artifact.rpartition("/")[0]
+    try:
+        listed = mlflow.MlflowClient().list_artifacts(run_id, parent or None)
+    except (MlflowException, OSError):
+        return False
+    return any(item.path == artifact for item in listed)
+
+
+def _has_model(model_id: str) -> bool:
+    try:
+        return bool(mlflow.MlflowClient().list_logged_model_artifacts(model_id))
+    except (MlflowException, OSError):
+        return False

@@ -1,0 +1,307 @@
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+from fer import experiments
+from fer.commands import experiment, stages
+from fer.commands.experiment import ExperimentResult
+from fer.config import ExperimentConfig
+from fer.data.manifest import read_manifest
+from fer.data.places import manifest_path
+from fer.data.preparing import prepare
+from fer.data.registry import DATASETS
+from fer.errors import ConfigError, DataError, FerError, Interrupted, ModelError
+from fer.expressions import EXPRESSIONS
+from fer.models import downloading
+from fer.tracking import store
+from fer.tracking.environment import CodeVersion
+from fer.tracking.runs import TrackedRun
+
+COMMIT = CodeVersion("a" * 40, dirty=False)
+TINY = """\
+dataset: raf
+arch: squeezenet1_1
+image_size: 32
+init: scratch
+epochs: {epochs}
+batch_size: 8
+registered_name: none
+evaluate_on: raf
+"""
+NAME = "raf-scratch"
+"""A row of the 2021 table, trained here in a tiny way."""
+Runner = Callable[..., ExperimentResult]
+
+
+class Trains(FerError):
+    """Raised instead of training: what was asked for is not reused."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, raw_trees) -> Path:
+    """A folder with a store, experiment files, and the RAF-like download at its usual place, not yet prepared."""
+    folder = tmp_path_factory.mktemp("experiments")
+    (folder / "files").mkdir()
+    (folder / "files" / f"{NAME}.yaml").write_text(TINY.format(epochs=1))
+    shutil.copy(experiments.FOLDER / "reported.yaml", folder / "files")
+    shutil.copytree(raw_trees / "raf", folder / "data" / "raf_basic" / "basic")
+    return folder
+
+
+@pytest.fixture
+def run(place, monkeypatch) -> Runner:
+    """Runs an experiment of `place` from a clean commit."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    monkeypatch.chdir(place)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(experiments, "FOLDER", place / "files")
+    monkeypatch.setattr("fer.reported.FOLDER", place / "files")
+    monkeypatch.setattr(experiment, "code_version", lambda: COMMIT)
+    mlflow.set_tracking_uri(None)
+    store.connect()
+    told = {"data_root": str(place / "data"), "output": str(place / "outputs"), "device": "cpu"}
+    yield lambda name=NAME, **given: experiment.run(ExperimentConfig(name=name, **{**told, **given}))
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def done(place, run) -> ExperimentResult:
+    """The experiment with two seeds; trained by the first test that asks, reused by the others."""
+    return run(seeds=2)
+
+
+@pytest.fixture
+def no_training(done, monkeypatch) -> None:
+    def train(config, stage=""):
+        raise Trains(f"{config.resume or 'anew'}")
+
+    monkeypatch.setattr(stages.finetune, "run", train)
+
+
+def get(run_id: str) -> Run:
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+def children(run_id: str) -> list[Run]:
+    client = mlflow.MlflowClient()
+    places = [item.experiment_id for item in client.search_experiments()]
+    return client.search_runs(places, f"tags.`mlflow.parentRunId` = '{run_id}'", order_by=["attributes.start_time"])
+
+
+def text(run_id: str, artifact: str) -> str:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact)).read_text()
+
+
+def test_stages_are_nested_runs_of_one_parent(done, capsys):
+    assert capsys.readouterr().out.count("reused run") == 0, "this test is the one that trains"
+    parent = get(done.run_id)
+    assert (parent.info.status, parent.data.tags["fer.command"], parent.info.run_name) == (
+        "FINISHED", "experiment", NAME
+    )  # fmt: skip
+    nested = children(done.run_id)
+    assert [run.data.tags["fer.command"] for run in nested] == ["prepare", "finetune", "finetune"]
+    for seed, run in enumerate(nested[1:]):
+        assert run.info.status == "FINISHED"
+        assert run.data.params["seed"] == str(seed)
+        tags = {key: run.data.tags[f"fer.{key}"] for key in ("experiment", "reproduces", "configuration")}
+        assert tags == dict.fromkeys(tags, NAME)
+    assert "fer.experiment" not in nested[0].data.tags, "preparing is no result of the experiment"
+    assert [stage["how"] for stage in json.loads(text(done.run_id, "stages.json"))] == ["run", "run"]
+
+
+def test_mean_and_deviation_over_seeds_are_numpys(done):
+    seeds = [get(stage.run_id).data.metrics for stage in done.stages]
+    metrics = get(done.run_id).data.metrics
+    for key in ("accuracy", "mean_class_accuracy", *(f"accuracy/{name}" for name in EXPRESSIONS)):
+        values = [figures[f"raf/{key}"] for figures in seeds]
+        assert metrics[f"raf/{key}/mean"] == pytest.approx(np.mean(values), abs=1e-12)
+        assert metrics[f"raf/{key}/std"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+    assert not [key for key in metrics if key.startswith(("validation/", "train/", "best/"))]
+
+
+def test_the_table_shows_ours_beside_the_reported_figure(done):
+    table = text(done.run_id, "table.txt").splitlines()
+    overall = np.array([get(stage.run_id).data.metrics["raf/accuracy"] for stage in done.stages]) * 100
+    (ours,) = [line for line in table if line.startswith("raf ") and "mean of 2 seeds" in line]
+    assert f"{overall.mean():.1f} ± {overall.std(ddof=1):.1f}" in ours
+    (told,) = [line for line in table if "reported in 2021" in line]
+    assert told.startswith("raf ")
+    assert "38.6" in told
+
+
+def test_a_second_call_trains_nothing_and_says_so(no_training, done, run, capsys):
+    again = run(seeds=2)
+    assert [(stage.how, stage.run_id) for stage in again.stages] == [
+        ("reused", stage.run_id) for stage in done.stages
+    ]  # fmt: skip
+    assert capsys.readouterr().out.count("reused run") == 2
+    assert again.table == done.table
+    assert children(again.run_id) == []
+    assert get(again.run_id).data.tags["fer.reused"].split() == [stage.run_id for stage in done.stages]
+    assert get(again.run_id).data.metrics == get(done.run_id).data.metrics
+
+
+def test_a_further_seed_trains_only_itself(no_training, run):
+    with pytest.raises(Trains):
+        run(seeds=3)
+
+
+@pytest.mark.parametrize("change", ["configuration", "commit", "digest", "uncommitted", "unwanted", "outside git"])
+def test_whatever_differs_is_trained_again(change, no_training, place, run, monkeypatch, capsys):
+    given = {}
+    if change == "configuration":
+        changed = place / f"{NAME}.yaml"
+        changed.write_text(TINY.format(epochs=2))
+        given["name"] = str(changed)
+    elif change == "digest":
+        monkeypatch.setattr(stages.Stages, "_digests", lambda self, sets: {"raf": "another"})
+    elif change == "unwanted":
+        given["reuse"] = False
+    else:
+        commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
+        version = commit.get(change, CodeVersion("unknown", False))
+        monkeypatch.setattr(experiment, "code_version", lambda: version)
+    with pytest.raises(Trains, match="anew"):
+        run(**given)
+    said = {"uncommitted": "nothing is reused: the code differs from commit aaaaaaaa", "outside git": "is unknown"}
+    assert said.get(change, "") in capsys.readouterr().out
+
+
+def test_the_digest_asked_for_is_that_of_the_prepared_set(done, place):
+    found = stages.Stages(place / "data", COMMIT, True)._digests([DATASETS["raf"]])
+    assert found == {"raf": read_manifest(manifest_path(place / "data", "raf")).digest}
+
+
+@pytest.mark.parametrize("lost", ["checkpoint", "model"])
+def test_a_run_whose_artifacts_are_gone_is_not_reused(lost, no_training, done, run, tmp_path):
+    found = get(done.stages[0].run_id)
+    if lost == "checkpoint":
+        folder = Path(found.info.artifact_uri.removeprefix("file://")) / "checkpoints"
+    else:
+        model = mlflow.MlflowClient().get_logged_model(found.outputs.model_outputs[0].model_id)
+        folder = Path(model.artifact_location.removeprefix("file://"))
+    shutil.move(folder, tmp_path / "away")
+    try:
+        with pytest.raises(Trains, match="anew"):
+            run()
+    finally:
+        shutil.move(tmp_path / "away", folder)
+
+
+def test_a_set_prepared_since_is_tested_without_training(no_training, done, place, run, raw_trees):
+    prepare(DATASETS["wikimedia"], raw_trees / "wikimedia", place / "data")
+    file = place / f"{NAME}.yaml"
+    file.write_text(TINY.format(epochs=1).replace("evaluate_on: raf", "evaluate_on: raf+wikimedia"))
+    later = run(str(file))
+    assert [(stage.command, stage.how) for stage in later.stages] == [("finetune", "reused"), ("evaluate", "run")]
+    (tested,) = children(later.run_id)
+    assert tested.data.tags["model.run"] == done.stages[0].run_id
+    assert {"wikimedia/accuracy"} == {key for key in tested.data.metrics if key.endswith(("raf", "wikimedia/accuracy"))}
+    metrics = get(later.run_id).data.metrics
+    assert metrics["wikimedia/accuracy/mean"] == tested.data.metrics["wikimedia/accuracy"]
+    assert "raf/accuracy/std" not in metrics, "one seed has no deviation"
+    assert [stage.how for stage in run(str(file)).stages] == ["reused", "reused"]
+
+
+def test_ctrl_c_kills_parent_and_stage_and_the_next_call_goes_on(run, place, monkeypatch, capsys):
+    file = place / "stopped.yaml"
+    file.write_text(TINY.format(epochs=3))
+    log = TrackedRun.metrics
+
+    def stop(self, values, step=0):
+        log(self, values, step)
+        if step == 2 and "train/loss" in values:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(TrackedRun, "metrics", stop)
+        run(str(file))
+    client = mlflow.MlflowClient()
+    (parent, *_) = client.search_runs(["1"], "tags.`fer.command` = 'experiment'", max_results=1)
+    (child,) = children(parent.info.run_id)
+    assert (parent.info.status, child.info.status) == ("KILLED", "KILLED")
+    result = run(str(file))
+    assert "which was stopped" in capsys.readouterr().out
+    (stage,) = result.stages
+    assert (stage.how, get(stage.run_id).data.tags["fer.resumed_from"]) == ("continued", child.info.run_id)
+    points = [
+        [point.value for point in client.get_metric_history(run_id, "train/loss")]
+        for run_id in (child.info.run_id, stage.run_id)
+    ]
+    assert points[1][:2] == points[0]
+    assert len(points[1]) == 3
+    assert [stage.how for stage in run(str(file)).stages] == ["reused"]
+
+
+def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place, tmp_path, monkeypatch, capsys):
+    def offline(*rest):
+        raise OSError("no network")
+
+    monkeypatch.setattr(downloading, "bring", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = Path(shutil.copytree(place / "files", tmp_path / "files"))
+    (folder / "swav.yaml").write_text("dataset: raf\ninit: swav-imagenet\n")
+    (folder / "ferplus.yaml").write_text("dataset: ferplus\n")
+    (folder / "kdef.yaml").write_text("dataset: raf+kdef\ninit: scratch\n")
+    (folder / "waiting.yaml").write_text("dataset: raf\ninit: ~/there_is_none.pth\n")
+    (folder / "wrong.yaml").write_text("epoch: 3\n")
+    monkeypatch.setattr(experiments, "FOLDER", folder)
+    result = run("all")
+    assert [(stage.command, stage.how) for stage in result.stages] == [("finetune", "reused")]
+    (nested,) = children(result.run_id)
+    assert (nested.info.run_name, nested.info.status) == (NAME, "FINISHED")
+    assert set(result.skipped) == {"swav", "ferplus", "kdef", "waiting", "wrong"}
+    assert str(tmp_path / "hub" / "checkpoints" / "swav_imagenet.pth.tar") in result.skipped["swav"]
+    assert "swav_imagenet.pth.tar is not in the cache" in result.skipped["swav"]
+    assert "FER+ was not found in" in result.skipped["ferplus"]
+    assert DATASETS["kdef"].obtain in result.skipped["kdef"]
+    assert "there_is_none.pth are missing: put the file at" in result.skipped["waiting"]
+    assert "did you mean 'epochs'" in result.skipped["wrong"]
+    printed = capsys.readouterr().out
+    assert all(f"skipped {name}: {why}" in printed for name, why in result.skipped.items())
+    assert json.loads(text(result.run_id, "skipped.json")) == result.skipped
+
+
+def test_all_goes_on_after_a_failure_and_ends_failed(no_training, run, place, tmp_path, monkeypatch, capsys):
+    folder = Path(shutil.copytree(place / "files", tmp_path / "files"))
+    (folder / "another.yaml").write_text(TINY.format(epochs=7))
+    monkeypatch.setattr(experiments, "FOLDER", folder)
+    with pytest.raises(FerError, match="1 of 2 experiments failed: another"):
+        run("all")
+    assert "another failed: anew" in capsys.readouterr().out
+    (parent, *_) = mlflow.MlflowClient().search_runs(["1"], "params.name = 'all'", max_results=1)
+    assert parent.info.status == "FAILED"
+    assert {run.info.run_name: run.info.status for run in children(parent.info.run_id)} == {
+        "another": "FAILED", NAME: "FINISHED"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "given", "error", "sentence"),
+    [
+        ("raf-scrach", "", {}, ConfigError, "unknown experiment 'raf-scrach': did you mean 'raf-scratch'"),
+        ("mine.yaml", "method: simclr\ndataset: raf\n", {"seeds": 2}, ConfigError, "seeds repeats finetune"),
+        ("mine.yaml", "dataset: kdef\ninit: scratch\n", {}, DataError, "KDEF was not found"),
+        ("mine.yaml", "dataset: raf\ninit: ~/none.pth\n", {}, ModelError, "none.pth are missing"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_a_run_begins(run, tmp_path, name, content, given, error, sentence):
+    if content:
+        (tmp_path / name).write_text(content)
+        name = str(tmp_path / name)
+    client = mlflow.MlflowClient()
+    before = len(client.search_runs(["0", "1"]))
+    with pytest.raises(error, match=sentence):
+        run(name, **given)
+    assert len(client.search_runs(["0", "1"])) == before

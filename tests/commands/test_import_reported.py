@@ -1,0 +1,93 @@
+import shutil
+
+import mlflow
+import pytest
+
+from fer import reported as reading
+from fer.cli import main
+from fer.commands import import_reported
+from fer.config import ImportReportedConfig
+from fer.expressions import EXPRESSIONS
+from fer.reported import reported
+from fer.tracking import store
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """An empty store; creating one takes seconds, copying it none."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def client(empty, tmp_path, monkeypatch):
+    shutil.copyfile(empty, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow.set_tracking_uri(None)
+    store.connect()
+    yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+def found(client):
+    places = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(places, "tags.reported = 'true'")
+
+
+def test_every_row_becomes_a_finished_run_with_our_names_and_units(client):
+    import_reported.run(ImportReportedConfig())
+    runs = {run.info.run_name: run for run in found(client)}
+    assert runs.keys() == reported().keys()
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    run = runs["raf-swav-imagenet-balanced"]
+    assert run.data.metrics["raf/accuracy"] == 0.855
+    assert run.data.metrics["kdef/accuracy/surprise"] == 0.461318
+    shares = [run.data.metrics[f"wikimedia/accuracy/{name}"] for name in EXPRESSIONS]
+    assert run.data.metrics["wikimedia/mean_class_accuracy"] == pytest.approx(sum(shares) / 7)
+    assert (run.data.metrics["minutes_to_best"], run.data.metrics["minutes"]) == (112, 216)
+    params = {"dataset": "raf", "init": "swav-imagenet", "lr": "0.001", "augment": "false", "batch_size": "32"}
+    assert params.items() <= run.data.params.items()
+    assert run.data.params["class_weights"].startswith("0.00046577,")
+    assert run.data.tags["protocol"] == "best epoch on test"
+    assert "kdef/accuracy" not in runs["raf-kdef-scratch"].data.metrics, "trained on KDEF, so not tested on it then"
+
+
+def test_importing_twice_makes_no_doubles(client, capsys):
+    import_reported.run(ImportReportedConfig())
+    before = {run.info.run_id for run in found(client)}
+    again = import_reported.run(ImportReportedConfig())
+    assert {run.info.run_id for run in found(client)} == before
+    assert (again.made, len(again.present)) == ((), 9)
+    assert "nothing new; 9 stood there already" in capsys.readouterr().out
+
+
+def test_a_corrected_row_replaces_what_stood_there(client, tmp_path, monkeypatch):
+    import_reported.run(ImportReportedConfig())
+    text = (reading.FOLDER / "reported.yaml").read_text()
+    (tmp_path / "reported.yaml").write_text(text.replace("accuracy: 0.3862", "accuracy: 0.3863"))
+    monkeypatch.setattr(reading, "FOLDER", tmp_path)
+    assert import_reported.run(ImportReportedConfig()).made == ("raf-scratch",)
+    values = [run.data.metrics["raf/accuracy"] for run in found(client) if run.info.run_name == "raf-scratch"]
+    assert values == [0.3863]
+
+
+@pytest.mark.parametrize("given", ["", "chosen"])
+def test_the_runs_stand_beside_our_trainings(client, monkeypatch, given):
+    client.create_run("0", tags={"fer.command": "finetune"})
+    if given:
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", given)
+    done = import_reported.run(ImportReportedConfig())
+    assert done.experiment == (given or "Default")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    client.create_run("0", tags={"fer.command": "finetune"})
+    assert import_reported.run(ImportReportedConfig()).made == ()
+
+
+def test_it_is_a_command_of_that_name(client, capsys):
+    main(["import-reported"])
+    assert "recorded 9 reported runs in experiment 'fer'" in capsys.readouterr().out
