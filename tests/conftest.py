@@ -1,6 +1,10 @@
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+# As many workers as cores run at once: with more threads than cores they would wait for each other at every operation.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 

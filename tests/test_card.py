@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from fer.card.figures import Tested
+from fer.card.figures import SetFigures
 from fer.card.page import Origin, card_files, headline, model_card
 from fer.data.credits import API, Credit
 from fer.expressions import EXPRESSIONS
@@ -32,13 +32,13 @@ CREDIT = Credit(
 
 
 @pytest.fixture(scope="module")
-def tests() -> dict[str, Tested]:
+def tests() -> dict[str, SetFigures]:
     wikimedia, kdef, frontal, corrected = (
         report(*draw(seed, count)) for seed, count in ((0, 84), (1, 400), (2, 84), (3, 400))
     )
     return {
-        "wikimedia": Tested("test", wikimedia),
-        "kdef": Tested("whole", kdef, {UNIFORM_PRIOR: corrected, "frontal": frontal}, by_person=(0.25, 0.75)),
+        "wikimedia": SetFigures("test", wikimedia),
+        "kdef": SetFigures("whole", kdef, {UNIFORM_PRIOR: corrected, "frontal": frontal}, by_person=(0.25, 0.75)),
     }
 
 
@@ -111,7 +111,7 @@ def test_the_headline_shows_each_reports_figures_with_their_intervals(tests):
 def test_each_set_is_shown_by_expression_with_support_interval_and_usual_mistake():
     labels, probabilities = draw(5, 60, absent=(1,))
     result = report(labels, probabilities)
-    text = section(model_card(ORIGIN, {"wikimedia": Tested("test", result)}, []), "Figures")
+    text = section(model_card(ORIGIN, {"wikimedia": SetFigures("test", result)}, []), "Figures")
     _, _, *rows = cells(text.partition("test set\n")[2])
     assert [row[0] for row in rows] == list(EXPRESSIONS)
     answers = probabilities.argmax(axis=1)
@@ -135,7 +135,7 @@ def answered(rates: dict[str, float], count: int = 200) -> Report:
 @pytest.mark.parametrize("bad", [("fear",), ("anger", "disgust"), EXPRESSIONS, ()])
 def test_the_weak_expressions_are_those_of_the_figures(bad):
     rates = {name: 0.3 if name in bad else 0.8 for name in EXPRESSIONS}
-    limits = section(model_card(ORIGIN, {"raf": Tested("test", answered(rates))}, []), "Limits")
+    limits = section(model_card(ORIGIN, {"raf": SetFigures("test", answered(rates))}, []), "Limits")
     (weak,) = re.findall(r"Known weak on .*", limits) or [""]
     assert {name for name in EXPRESSIONS if f"{name} 30.0 [" in weak} == set(bad)
     assert weak.count(" %") == len(bad)
@@ -146,7 +146,7 @@ def test_the_weak_expressions_are_those_of_the_figures(bad):
 def test_the_margin_of_small_sets_is_said_and_not_that_of_large_ones():
     small, large = (report(*draw(0, count)) for count in (84, 5000))
     limits = section(
-        model_card(ORIGIN, {"wikimedia": Tested("test", small), "raf": Tested("test", large)}, []), "Limits"
+        model_card(ORIGIN, {"wikimedia": SetFigures("test", small), "raf": SetFigures("test", large)}, []), "Limits"
     )
     low, high = small.accuracy_interval
     assert f"The 84 pictures of `wikimedia` carry about ±{50 * (high - low):.0f} points" in limits

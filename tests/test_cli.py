@@ -3,7 +3,6 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -70,17 +69,14 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    medians = []
-    for _ in range(4):  # a busy machine may fail a round; a slow program fails all
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            assert process("-m", "fer", "--help").returncode == 0
-            times.append(time.perf_counter() - start)
-        medians.append(statistics.median(times))
-        if medians[-1] < 0.5:
-            return
-    pytest.fail(f"seconds: {medians}")
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        assert process("-m", "fer", "--help").returncode == 0
+        after = os.times()
+        # The processor's, because on a busy machine a process waits for others.
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert statistics.median(seconds) < 0.5
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["finetune", "--help"], ["finetune", "--epochs", "x"]])

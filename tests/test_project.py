@@ -33,7 +33,7 @@ class Place:
         self.folder, self.data, self.output = folder, folder / "data", folder / "outputs"
         self.environment = {
             **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "FER_DATA": str(self.data),
-            "OMP_NUM_THREADS": "2", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }  # fmt: skip
         for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
             self.environment.pop(name, None)

@@ -9,7 +9,7 @@ from fer.report import UNIFORM_PRIOR, Report
 
 
 @dataclass(frozen=True)
-class Tested:
+class SetFigures:
     """A model's figures on one set.
 
     Attributes:
@@ -25,7 +25,7 @@ class Tested:
     by_person: Interval | None = None
 
 
-def figures(tests: Mapping[str, Tested]) -> str:
+def figures(tests: Mapping[str, SetFigures]) -> str:
     """Return the figures by the sets' names: a table of all sets, then one of each set by expression."""
     if not tests:
         return "It was not tested on any set."
@@ -53,7 +53,7 @@ def _row(name: str, report: Report) -> list[str]:
     return [name, f"{report.count:,}", *shares, f"{100 * report.ece:.1f}", f"{report.nll:.3f}"]
 
 
-def _by_expression(name: str, tested: Tested) -> str:
+def _by_expression(name: str, tested: SetFigures) -> str:
     report = tested.report
     rows = [["expression", "images", "accuracy, % [95 %]", "most often taken for"]]
     for expression in report.expressions:

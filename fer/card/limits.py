@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fer.card.figures import Tested, share, taken_for
+from fer.card.figures import SetFigures, share, taken_for
 from fer.data.registry import DATASETS
 from fer.models.backbones import ModelSpec
 from fer.report import Report
@@ -28,7 +28,7 @@ GENERAL = (
 """Limits of every model of this kind."""
 
 
-def limits(spec: ModelSpec, tests: Mapping[str, Tested]) -> list[str]:
+def limits(spec: ModelSpec, tests: Mapping[str, SetFigures]) -> list[str]:
     """Return a model's limits, a sentence or two each; those of its own figures first.
 
     Args:
@@ -43,7 +43,7 @@ def limits(spec: ModelSpec, tests: Mapping[str, Tested]) -> list[str]:
     return [*own, *GENERAL]
 
 
-def _limits_on(named: str, tested: Tested) -> list[str]:
+def _limits_on(named: str, tested: SetFigures) -> list[str]:
     report, said = tested.report, []
     low, high = report.accuracy_interval
     if (high - low) / 2 >= WIDE:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer.attribution import markdown, summary
-from fer.card.figures import Tested, figures, table, title
+from fer.card.figures import SetFigures, figures, table, title
 from fer.card.head import head
 from fer.card.limits import PURPOSE, limits
 from fer.data.credits import Credit
@@ -77,7 +77,7 @@ class Origin:
     day: str
 
 
-def card_files(origin: Origin, tests: Mapping[str, Tested], credits: Sequence[Credit]) -> dict[str, str]:
+def card_files(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequence[Credit]) -> dict[str, str]:
     """Return the files of a model's card by name.
 
     Args:
@@ -89,7 +89,7 @@ def card_files(origin: Origin, tests: Mapping[str, Tested], credits: Sequence[Cr
     return files | ({ATTRIBUTION: markdown(credits)} if credits else {})
 
 
-def model_card(origin: Origin, tests: Mapping[str, Tested], credits: Sequence[Credit]) -> str:
+def model_card(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequence[Credit]) -> str:
     """Return the card; arguments as of `card_files`."""
     name, spec = origin.name or origin.model_id, origin.spec
     address = f"models:/{origin.name}@champion" if origin.name else f"models:/{origin.model_id}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer.card.figures import Tested
+from fer.card.figures import SetFigures
 from fer.card.page import Origin, card_files
 from fer.commands.crediting import credits_of
 from fer.commands.evaluation import Evaluation
@@ -59,9 +59,9 @@ def add_card(
     log_card(model_id, card_files(origin, {name: tested(one) for name, one in found.items()}, credits))
 
 
-def tested(evaluation: Evaluation) -> Tested:
+def tested(evaluation: Evaluation) -> SetFigures:
     """Return what a card says of an evaluation."""
-    result = Tested(evaluation.part, evaluation.report, evaluation.groups, evaluation.by_person)
+    result = SetFigures(evaluation.part, evaluation.report, evaluation.groups, evaluation.by_person)
     prior = evaluation.uniform_prior
     return replace(result, variants={UNIFORM_PRIOR: prior, **result.variants}) if prior else result
 

@@ -9,7 +9,7 @@ from fer.comparison.configurations import REPRODUCES, RunFigures
 from fer.comparison.figures import figures, svg
 from fer.comparison.markdown import markdown
 from fer.comparison.page import page
-from fer.comparison.text import table_csv, terminal, tests_csv
+from fer.comparison.text import table_csv, terminal, verdicts_csv
 from fer.config import CompareConfig
 from fer.data.registry import DATASETS, resolve
 from fer.errors import ConfigError, DataError
@@ -74,7 +74,7 @@ def report_files(found: Comparison) -> dict[str, str]:
         "report.html": page(found, drawn),
         "report.md": markdown(found, list(pictures)),
         "table.csv": table_csv(found),
-        "tests.csv": tests_csv(found),
+        "tests.csv": verdicts_csv(found),
         **pictures,
     }
 

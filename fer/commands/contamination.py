@@ -131,8 +131,8 @@ def contamination_figures(
 
     Args:
         evaluation: The model's answers on the set.
-        seen: Tested images that training saw with labels.
-        unlabelled: Tested images that pre-training saw without labels.
+        seen: SetFigures images that training saw with labels.
+        unlabelled: SetFigures images that pre-training saw without labels.
     """
     paths = [row.path for row in evaluation.manifest.images]
     labelled, plain = {match.test for match in seen}, {match.test for match in unlabelled}

@@ -48,7 +48,7 @@ def table_csv(found: Comparison) -> str:
     return _csv(lines)
 
 
-def tests_csv(found: Comparison) -> str:
+def verdicts_csv(found: Comparison) -> str:
     """Return the paired tests as CSV, differences as shares in [-1, 1]."""
     lines = [[
         "set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_corrected",

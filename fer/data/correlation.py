@@ -166,6 +166,8 @@ def _improved(pictures: Tensor, wanted: Tensor, centres: Tensor) -> Tensor:
     going, state = torch.arange(len(centres)), functional.pad(centres, (1, 0), value=1.0)
     steps = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
     for scale, pixels, stride, enough in ROUNDS:
+        if not len(going):
+            break
         tried = state[:, None] + steps * torch.tensor([scale, pixels, pixels])
         best, which = _alike(pictures[going], wanted[going], tried, stride).max(1)
         kept = best >= enough

@@ -140,7 +140,8 @@ def test_a_dropped_picture_is_answered_and_nothing_is_kept_or_fetched(
     page.on("request", lambda request: asked.add(request.url))
     page.goto(demo.address)
     page.wait_for_selector(DROP, state="attached", timeout=WITHIN)
-    assert "research only" in page.inner_text("body") and "no diagnosis of feelings" in page.inner_text("body")
+    for words in ("research only", "no diagnosis of feelings"):
+        page.get_by_text(words).first.wait_for(timeout=WITHIN)
     page.set_input_files(DROP, drawn)
     page.wait_for_selector(ANSWER, timeout=WITHIN)
     assert page.locator(".fer .share").count() == 7

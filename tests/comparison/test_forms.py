@@ -13,7 +13,7 @@ from fer.comparison.comparing import compare
 from fer.comparison.figures import figures, svg
 from fer.comparison.markdown import markdown
 from fer.comparison.page import page
-from fer.comparison.text import table_csv, terminal, tests_csv
+from fer.comparison.text import table_csv, terminal, verdicts_csv
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
 
@@ -123,7 +123,7 @@ def test_every_number_of_the_csv_table_equals_an_independent_computation(found):
 
 
 def test_every_number_of_the_csv_of_tests_equals_an_independent_computation(found):
-    accuracy, mean = rows(tests_csv(found))
+    accuracy, mean = rows(verdicts_csv(found))
     ours, theirs = (
         np.array([item.answers["raf"].answers == TRUTH for item in one.runs], dtype=float)
         for one in found.configurations

@@ -134,8 +134,8 @@ def test_the_correlation_of_a_whole_picture_is_at_least_numpys() -> None:
 
 
 def contents_of(picture: np.ndarray) -> Contents:
-    small = np.asarray(Image.fromarray(picture).resize((16, 16), Image.Resampling.BILINEAR))
-    return Contents(torch.from_numpy(small)[None], torch.from_numpy(picture)[None])
+    small = np.array(Image.fromarray(picture).resize((16, 16), Image.Resampling.BILINEAR))
+    return Contents(torch.tensor(small)[None], torch.tensor(picture)[None])
 
 
 def test_the_shortened_vectors_never_rule_out_a_pair() -> None:

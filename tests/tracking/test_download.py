@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.card.figures import Tested
+from fer.card.figures import SetFigures
 from fer.card.page import Origin, card_files, headline
 from fer.cli import main
 from fer.commands import download
@@ -33,7 +33,7 @@ def place(client, downloaded, classifier, tmp_path, capsys, monkeypatch) -> Simp
         register("fer-demo", logged.model_id, 0.5, TAGS, promote=False)
         ids.append(logged.model_id)
     origin = Origin("fer-demo", ids[0], classifier.spec, 1, "scratch", "epoch 1", "ab", "commit", "2026-11-25")
-    card = card_files(origin, {"raf": Tested("test", report(*draw(0)))}, [])
+    card = card_files(origin, {"raf": SetFigures("test", report(*draw(0)))}, [])
     log_card(ids[0], card)
     here = tmp_path / "here"
     here.mkdir()

@@ -1,0 +1,148 @@
+"""MLflow's own pages in headless Chromium: per-class accuracies of runs, as a person looks for them."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from fer.commands import import_reported
+from fer.config import ImportReportedConfig
+from fer.expressions import EXPRESSIONS
+from fer.reported import reported
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+WITHIN = 40_000
+"""Milliseconds a page may take on a busy machine."""
+SHOWN = ("raf-kdef-swav-imagenet", "raf-kdef-scratch")
+"""Runs of few metrics: the compare page draws fourteen rows without being scrolled."""
+
+pytestmark = [
+    pytest.mark.project,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
+]
+
+BESIDE = """label => {
+    const own = label.parentElement, table = own.closest('[class*=collapse-content-box]');
+    const cells = [...table.querySelectorAll('.ReactVirtualized__Grid__innerScrollContainer > div')];
+    return cells.filter(cell => cell !== own && cell.style.top === own.style.top).map(cell => cell.innerText);
+}"""
+"""The compare page draws names and figures in two blocks, whose cells of one row stand at one height."""
+
+
+@dataclass
+class Interface:
+    """A running tracking server with the reported runs."""
+
+    address: str
+    experiment: str
+    runs: dict[str, str]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    folder = tmp_path_factory.mktemp("interface")
+    store, port = f"sqlite:///{folder}/mlflow.db", free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", store)
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        mlflow.set_tracking_uri(None)
+        import_reported.run(ImportReportedConfig())
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    client = mlflow.MlflowClient(store, registry_uri=store)
+    found = [run for place in client.search_experiments() for run in client.search_runs([place.experiment_id])]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)], cwd=folder, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _await(f"{address}/health")
+        yield Interface(address, found[0].info.experiment_id, {run.info.run_name: run.info.run_id for run in found})
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def _await(address: str) -> None:
+    for _ in range(WITHIN // 500):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"{address} does not answer")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # Wide and high, because tables draw only what is in sight.
+        opened = browser.new_page(viewport={"width": 6000, "height": 1600})
+        opened.set_default_timeout(WITHIN)
+        yield opened
+        browser.close()
+
+
+ROUNDED = 6e-4
+"""The pages show three places."""
+
+
+def test_the_runs_table_shows_per_class_accuracies(interface: Interface, page: Any, tmp_path: Path) -> None:
+    page.goto(f"{interface.address}/#/experiments/{interface.experiment}/runs?workflowType=machine_learning")
+    page.get_by_text("raf-scratch", exact=True).first.wait_for()
+    page.get_by_role("button", name="Columns", exact=True).click()
+    group = page.locator("[role=dialog] [class*=tree-treenode]", has_text=re.compile(r"^Metrics \(\d+\)$")).first
+    group.locator("[class*=tree-checkbox]").first.click()
+    page.keyboard.press("Escape")
+    headers = page.locator("[role=columnheader][col-id]")
+    headers.filter(has_text="wikimedia/accuracy/fear").first.wait_for()
+    names = {header.get_attribute("col-id"): header.inner_text().strip() for header in headers.all()}
+    columns = {name: column for column, name in names.items() if name}
+    for run in SHOWN:
+        row = page.locator("[role=row]").filter(has=page.get_by_text(run, exact=True)).first.get_attribute("row-id")
+        figures = reported()[run].figures["wikimedia"].per_class
+        for name in EXPRESSIONS:
+            cell = page.locator(f'[row-id="{row}"] [col-id="{columns[f"wikimedia/accuracy/{name}"]}"]').first
+            assert float(cell.inner_text()) == pytest.approx(figures[name], abs=ROUNDED), (run, name)
+    page.screenshot(path=tmp_path / "runs.png")
+
+
+def test_the_compare_page_shows_them_beside_each_other(interface: Interface, page: Any, tmp_path: Path) -> None:
+    ids = json.dumps([interface.runs[name] for name in SHOWN])
+    page.goto(f"{interface.address}/#/compare-runs?runs={ids}&experiments={json.dumps([interface.experiment])}")
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+    for name in EXPRESSIONS:
+        label = page.get_by_text(f"wikimedia/accuracy/{name}", exact=True).first
+        shown = [float(text) for text in label.evaluate(BESIDE)]
+        expected = [reported()[run].figures["wikimedia"].per_class[name] for run in SHOWN]
+        assert shown == pytest.approx(expected, abs=ROUNDED), name
+    page.screenshot(path=tmp_path / "compare.png")
