@@ -133,6 +133,37 @@ def corrected_prior(
     return np.where(sums > 0, weighted / np.where(sums > 0, sums, 1.0), known / known.sum())
 
 
+def implied_prior(probabilities: ArrayLike, labels: ArrayLike, training_prior: ArrayLike) -> Floats:
+    """Return what share a model's probabilities give each class on average over its training classes.
+
+    For probabilities that are right it is the training prior itself. But label smoothing, for one, leaves every class a
+    floor, and a rare class's floor divided by its true share would outvote all others: FER+'s disgust, at 0.6 % of the
+    training faces, would be the answer to most. So the prior that `corrected_prior` divides by is the model's own: the
+    soft confusion matrix on held-out images times the training prior, as in Lipton, Wang & Smola (2018), Detecting and
+    Correcting for Label Shift with Black Box Predictors, section 4.
+
+    Args:
+        probabilities: `(N, C)`, rows summing to 1, on held-out images.
+        labels: Their classes, `(N,)` in 0 to C - 1. A class without images is taken to be told rightly.
+        training_prior: Share of each class in training, `(C,)`, scaled to sum to 1.
+
+    Returns:
+        `(C,)`, summing to 1; 0 for a class absent from training.
+
+    Raises:
+        ValueError: Shapes differ, or a share is negative.
+    """
+    shares, classes = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if shares.ndim != 2 or classes.shape != shares.shape[:1]:
+        raise ValueError(f"probabilities must be (N, C) and labels (N,), not {shares.shape} and {classes.shape}")
+    trained = _prior("training_prior", training_prior, shares.shape[1])
+    told = np.eye(len(trained))
+    for number in np.unique(classes):
+        told[number] = shares[classes == number].mean(axis=0)
+    implied = np.where(trained > 0, trained @ told, 0.0)
+    return np.asarray(implied / implied.sum(), dtype=np.float64)
+
+
 def _prior(name: str, values: ArrayLike, classes: int) -> Floats:
     shares = np.asarray(values, dtype=np.float64)
     if shares.shape != (classes,) or not (np.isfinite(shares) & (shares >= 0)).all() or not shares.sum():

@@ -159,5 +159,5 @@ def text_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
     lines = ["  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)) for row in rows]
     notes: list[str] = []
     if any(dataset.endswith(f"/{UNIFORM_PRIOR}") for _, dataset, _ in entries):
-        notes = ["", f"{UNIFORM_PRIOR}: each probability divided by its expression's share in training"]
+        notes = ["", f"{UNIFORM_PRIOR}: each probability divided by the share that the model gives it on average"]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])

@@ -5,7 +5,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn import metrics as sk
 
-from fer.calibration import calibration, corrected_prior, fit_temperature, softened
+from fer.calibration import calibration, corrected_prior, fit_temperature, implied_prior, softened
 from tests.answers import SEEDS, draw
 
 
@@ -93,6 +93,55 @@ def test_correction_recovers_the_posterior_of_a_world_with_other_class_shares():
     assert_allclose(corrected_prior(world[0], trained), world[1])
     assert_allclose(corrected_prior(world[1], np.ones(7), trained), world[0])
     assert_allclose(corrected_prior(world[0], trained, trained), world[0])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_implied_prior_is_the_mean_probability_where_classes_occur_as_in_training(seed):
+    generator = np.random.default_rng(seed)
+    shares, labels, trained = generator.dirichlet(np.ones(7), 60), np.arange(60) % 7, generator.dirichlet(np.ones(7))
+    expected = np.zeros(7)
+    for share, label in zip(shares, labels, strict=True):
+        expected += trained[label] * share / (labels == label).sum()
+    assert_allclose(implied_prior(shares, labels, trained), expected)
+
+
+def test_the_implied_prior_of_right_probabilities_is_the_training_prior():
+    generator = np.random.default_rng(0)
+    likelihood, trained = generator.dirichlet(np.ones(30), 7), generator.dirichlet(np.ones(7))
+    posterior = (likelihood.T * trained) / (likelihood.T * trained).sum(axis=1, keepdims=True)
+    # Every observation of every class as often as it occurs, which repetition can only come near.
+    times = np.rint(likelihood * 100_000).astype(int)
+    shares = np.concatenate([posterior.repeat(times[label], axis=0) for label in range(7)])
+    labels = np.arange(7).repeat(times.sum(axis=1))
+    assert_allclose(implied_prior(shares, labels, trained), trained, atol=1e-4)
+
+
+def test_the_floor_that_label_smoothing_leaves_does_not_make_a_rare_class_the_answer():
+    generator = np.random.default_rng(0)
+    likelihood = generator.dirichlet(np.full(60, 0.3), 7)
+    trained = np.array([0.13, 0.03, 0.005, 0.28, 0.12, 0.09, 0.345])
+    posterior = (likelihood.T * trained) / (likelihood.T * trained).sum(axis=1, keepdims=True)
+    seen = np.concatenate([generator.choice(60, 500, p=row) for row in likelihood])
+    labels, smoothed = np.arange(7).repeat(500), 0.9 * posterior[seen] + 0.1 / 7
+    right, naive, ours = (
+        (corrected_prior(shares, prior).argmax(axis=1) == labels).mean()
+        for shares, prior in (
+            (posterior[seen], trained),
+            (smoothed, trained),
+            (smoothed, implied_prior(smoothed, labels, trained)),
+        )
+    )
+    assert naive < ours - 0.05
+    assert ours > right - 0.05
+
+
+def test_a_class_that_was_not_held_out_is_taken_to_be_told_rightly_and_an_absent_one_stays_absent():
+    trained = np.array([2, 0, 1, 1, 1, 1, 2]) / 8
+    assert_allclose(implied_prior(np.full((1, 7), 1 / 7), [0], trained)[1], 0)
+    assert_allclose(implied_prior(np.zeros((0, 7)), [], trained), trained)
+    assert implied_prior(np.full((1, 7), 1 / 7), [0], trained)[6] == pytest.approx((2 / 8 + 2 / 56) / (1 - 2 / 56))
+    with pytest.raises(ValueError, match="probabilities must be"):
+        implied_prior(np.eye(7), [0], trained)
 
 
 def test_a_class_absent_from_training_keeps_probability_0():

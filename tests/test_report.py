@@ -126,10 +126,10 @@ def test_text_table_aligns_its_columns():
 def test_text_table_explains_answers_with_a_corrected_prior_where_it_shows_some():
     result = reporting.report(*draw(0))
     plain = reporting.text_table({"swav": {"raf": result}})
-    assert "share in training" not in plain
+    assert "divided by the share" not in plain
     both = reporting.text_table({"swav": {"raf": result, "raf/uniform_prior": result}}).splitlines()
     assert [line.split()[1] for line in both[2:4]] == ["raf", "raf/uniform_prior"]
-    assert both[4:] == ["", "uniform_prior: each probability divided by its expression's share in training"]
+    assert both[4:] == ["", "uniform_prior: each probability divided by the share that the model gives it on average"]
 
 
 def test_text_table_of_nothing_is_its_header_and_mixed_orders_are_refused():

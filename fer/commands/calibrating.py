@@ -1,10 +1,10 @@
-"""What `finetune` does to the chosen network before it is stored: fit its temperature on validation."""
+"""What `finetune` does to the chosen network before it is stored: fit its temperature and prior on validation."""
 
 from dataclasses import replace
 
 from torch import Tensor
 
-from fer.calibration import calibration, fit_temperature, softened
+from fer.calibration import calibration, fit_temperature, implied_prior, softened
 from fer.data.batches import ImagePool
 from fer.figures import reliability_figure
 from fer.inference import outputs
@@ -16,7 +16,7 @@ from fer.tracking.runs import TrackedRun
 def calibrate(
     run: TrackedRun, classifier: Classifier, pool: ImagePool, members: Tensor, batch_size: int, bf16: bool
 ) -> None:
-    """Put the temperature that suits the validation images into a classifier's specification.
+    """Put temperature and prior that suit the validation images into a classifier's specification.
 
     Args:
         run: Gets the temperature, and how far the probabilities can be believed before and after.
@@ -29,8 +29,11 @@ def calibrate(
     scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size, bf16).numpy()
     labels = pool.labels[members].numpy()
     temperature = fit_temperature(scores, labels)
-    classifier.spec = replace(classifier.spec, temperature=temperature)
     shares = softened(scores, temperature)
+    prior = classifier.spec.training_prior
+    if prior:
+        prior = tuple(implied_prior(shares, labels, prior).tolist())
+    classifier.spec = replace(classifier.spec, temperature=temperature, training_prior=prior)
     before, after = calibration(labels, softened(scores)), calibration(labels, shares)
     run.metrics({
         "calibration/temperature": temperature,

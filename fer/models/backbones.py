@@ -31,7 +31,7 @@ class ModelSpec:
         terms: Terms inherited from starting weights and training sets.
         training_counts: Training images of each expression, of those that were used; empty: not known.
         training_prior: Share of each expression in the training loss, which are those counts times the loss's class
-            weights; empty: not known.
+            weights; once calibrated, the share the model itself gives them on average; empty: not known.
         temperature: What the outputs are divided by before the softmax; 1 for a model that was not calibrated.
         framing: What it expects of a picture: `detect`, a framed face, or `none`, the whole picture as a square.
         training_images: `<set>/<digest>` of the training splits whose images were seen with their labels.

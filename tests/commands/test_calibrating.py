@@ -51,6 +51,7 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     members, run = pool.indices("validation"), Recorded()
     labels = pool.labels.numpy()
     before = probabilities(classifier, pool, members, 32, 16, False)
+    classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
     calibrate(run, classifier, pool, members, 16, False)
     temperature = classifier.spec.temperature
     assert temperature > 1.5
@@ -61,6 +62,7 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     scores = outputs(read, pool, members, 32, 16, False).double()
     np.testing.assert_allclose(after, (scores / temperature).softmax(1).numpy())
     assert (after.argmax(1) == before.argmax(1)).all()
+    np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
     assert run.figures["calibration/temperature"] == temperature
     assert run.figures["validation/nll"] == pytest.approx(negative_log_likelihood(labels, after))
     assert run.figures["validation/uncalibrated/nll"] == pytest.approx(negative_log_likelihood(labels, before))
