@@ -122,10 +122,10 @@ def load(address: str, device: str = "auto") -> Recogniser:
     place = pick_device(device)
     if not address.startswith(ADDRESSES):
         return Recogniser(load_classifier(Path(address).expanduser()), address).to(place)
-    from fer.tracking.registry import fetch_model  # MLflow takes seconds, and paths need none of it
+    from fer.tracking.fetching import fetch_classifier  # MLflow takes seconds, and paths need none of it
 
     with tempfile.TemporaryDirectory() as folder:
-        network = load_classifier(fetch_model(address, Path(folder)).path)
+        network, _ = fetch_classifier(address, Path(folder))
     return Recogniser(network, address).to(place)
 
 

@@ -1,17 +1,20 @@
 """Figures of one experiment repeated with several seeds: mean and deviation, and the table beside what was reported."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fer.expressions import EXPRESSIONS
+from fer.report import UNIFORM_PRIOR
 from fer.reported import Figures
+from fer.statistics import seeds_summary
 
 TEST_BEST = "test_best/accuracy"
 COLUMNS = {**{name: f"accuracy/{name}" for name in EXPRESSIONS}, "accuracy": "accuracy"} | {
     "class mean": "mean_class_accuracy"
 }
 """The table's columns and the figures in them, named as `Report.scalars` does."""
+PARTS = ("contaminated", "uncontaminated")
+"""What `<set>/<part>/images` counts a part of; neither is a set of its own."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,14 @@ class Spread:
 
 
 def tested_sets(metrics: Mapping[str, float]) -> list[str]:
-    """Return the sets, and their groups such as `kdef/frontal`, that a run's metrics tell of."""
-    return sorted(key.removesuffix("/images") for key in metrics if key.endswith("/images"))
+    """Return the sets and their groups such as `kdef/frontal` that a run's metrics tell of.
+
+    A set whose answers were corrected to a uniform prior is followed by `<set>/uniform_prior`.
+    """
+    counted = sorted(key.removesuffix("/images") for key in metrics if key.endswith("/images"))
+    named = [name for name in counted if name.rpartition("/")[2] not in PARTS]
+    rows = [row for name in named for row in (name, f"{name}/{UNIFORM_PRIOR}")]
+    return [row for row in rows if row in named or f"{row}/accuracy" in metrics]
 
 
 def spreads(seeds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
@@ -41,11 +50,7 @@ def spreads(seeds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     figures = [*COLUMNS.values(), TEST_BEST]
     keys = [f"{dataset}/{figure}" for dataset in tested_sets(seeds[0]) for figure in figures]
     found = {key: [metrics[key] for metrics in seeds if key in metrics] for key in keys}
-    return {
-        key: Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-        for key, values in found.items()
-        if len(values) == len(seeds)
-    }
+    return {key: Spread(*seeds_summary(values)) for key, values in found.items() if len(values) == len(seeds)}
 
 
 def spread_metrics(found: Mapping[str, Spread]) -> dict[str, float]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, gammaln, stdtrit, xlog1py, xlogy
+from scipy.special import bdtr, gammaln, xlog1py, xlogy
 
-from fer.metrics import Interval, Ints
+from fer.metrics import Ints
 from fer.resampling import by_image, by_person, by_person_and_class, person_numbers
 
 
@@ -185,20 +185,6 @@ def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
         raise ValueError("values are empty: give at least one run's figure")
     array = np.asarray(values, dtype=np.float64)
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
-
-
-def seeds_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Return Student's (1908) interval of the mean over seeds, or None for one run.
-
-    Raises:
-        ValueError: There is no value, or `confidence` is not in (0, 1).
-    """
-    _check_share("confidence", confidence)
-    mean, deviation = seeds_summary(values)
-    if deviation is None:
-        return None
-    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * deviation / len(values) ** 0.5
-    return mean - half, mean + half
 
 
 def _check_share(name: str, value: float) -> None:

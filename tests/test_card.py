@@ -192,16 +192,14 @@ def test_the_wikimedia_pictures_are_credited_where_they_were_used(tests):
 
 def test_the_ways_to_use_it_are_sound(tests):
     usage = section(model_card(ORIGIN, tests, []), "How to use it")
-    assert usage.count("models:/fer@champion") == 3
+    assert usage.count("models:/m-0123") == 3, "another version would be another model"
     programs = re.findall(r"```python\n(.*?)```", usage, re.DOTALL)
     assert len(programs) == 2
     assert all(ast.parse(program) for program in programs)
     (request,) = re.findall(r"^(printf .*) \"\$\(base64.*$", usage, re.MULTILINE)
     sent = subprocess.run(["sh", "-c", f'{request} "QUJD"'], capture_output=True, check=True).stdout
     assert json.loads(sent) == {"dataframe_split": {"columns": ["image"], "data": [["QUJD"]]}}
-    unregistered = model_card(replace(ORIGIN, name=""), tests, [])
-    assert "models:/m-0123" in unregistered
-    assert "@champion" not in unregistered
+    assert section(model_card(replace(ORIGIN, name=""), tests, []), "How to use it") == usage
 
 
 def test_a_model_that_was_not_tested_says_so():

@@ -131,9 +131,9 @@ def test_reported_figures_are_shares_and_agree_with_their_classes():
             if dataset == "wikimedia":  # twelve of each class, so the overall figure is the classes' mean
                 assert scalars["mean_class_accuracy"] == pytest.approx(figures.accuracy, abs=1e-5)
                 assert tuple(figures.per_class) == EXPRESSIONS
-            assert figures.accuracy * figures.images == pytest.approx(
-                round(figures.accuracy * figures.images), abs=0.5
-            )  # fmt: skip
+            # A count of images over their number, told with six decimals, of RAF-DB's 3,068 images with four.
+            right = figures.accuracy * figures.images
+            assert right == pytest.approx(round(right), abs=0.5e-4 * figures.images if dataset == "raf" else 1e-2)
 
 
 def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, tmp_path, monkeypatch):

@@ -70,16 +70,20 @@ def test_a_network_that_looks_at_nothing_gives_an_empty_map() -> None:
     assert not found.any()
 
 
-@pytest.mark.parametrize(("arch", "side"), [("squeezenet1_1", 32), ("shufflenet_v2_x0_5", 33), ("vit_b_16", 32)])
-def test_any_trunk_is_explained_at_any_size(arch: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arch", "side", "loud"), [("squeezenet1_1", 32, 0.1), ("shufflenet_v2_x0_5", 33, 100.0), ("vit_b_16", 32, 0.1)]
+)
+def test_any_trunk_is_explained_at_any_size(arch: str, side: int, loud: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer.explaining.STEPS", 2)
     torch.manual_seed(0)
     network = Classifier(ModelSpec(arch, side, arch_options(arch, side))).eval()
-    if arch == "vit_b_16":
-        torch.nn.init.normal_(network.trunk.heads.head.weight, std=1.0)  # it begins with zeros: no evidence at all
+    head = [module for module in network.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)][-1]
+    torch.manual_seed(0)
+    torch.nn.init.normal_(head.weight, std=loud)  # untrained, some say next to nothing: no evidence at all
     found = saliency(network, noise(5, side), "happiness", CPU)
     assert found.shape == (side, side)
-    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+    assert np.isfinite(found).all() and found.min() >= 0
+    assert found.max() == 1, "something speaks for any expression"
 
 
 def test_gradients_of_the_weights_are_left_alone() -> None:

@@ -40,7 +40,7 @@ def figures(tests: Mapping[str, SetFigures]) -> str:
         "log-likelihood in nats."
     ]
     if any(UNIFORM_PRIOR in tested.variants for tested in tests.values()):
-        notes.append(f"`{UNIFORM_PRIOR}`: each probability divided by its expression's share in training.")
+        notes.append(f"`{UNIFORM_PRIOR}`: each probability divided by the share that the model gives it on average.")
     return "\n\n".join([table(rows), *notes, *(_by_expression(name, tested) for name, tested in tests.items())])
 
 

@@ -56,7 +56,7 @@ class Origin:
 
     Attributes:
         name: The registered model; empty for one that is not registered.
-        model_id: The logged model.
+        model_id: The logged model; the one address that names it and no other, whatever becomes the champion.
         spec: What it is.
         weights: How many weights it has.
         init: Starting weights.
@@ -92,13 +92,12 @@ def card_files(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequenc
 def model_card(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequence[Credit]) -> str:
     """Return the card; arguments as of `card_files`."""
     name, spec = origin.name or origin.model_id, origin.spec
-    address = f"models:/{origin.name}@champion" if origin.name else f"models:/{origin.model_id}"
     sections = {
         "What it is and how it was made": _made(origin),
         FIGURES: figures(tests),
         "Intended use": PURPOSE,
         "Limits": _bullets(limits(spec, tests)),
-        "How to use it": _USAGE.format(address=address),
+        "How to use it": _USAGE.format(address=f"models:/{origin.model_id}"),
         "Credits": _credits(credits),
         "Terms it inherits": terms(spec),
     }

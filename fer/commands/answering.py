@@ -13,6 +13,7 @@ from fer.commands.predict import explained
 from fer.errors import ConfigError, DataError, FerError, unknown_name
 from fer.portable.images import MAX_PIXELS, UnusableImage, decode_rgb
 from fer.recognition import Recogniser
+from fer.tracking.cards import pinned
 from fer.tracking.listing import registered_models
 
 KEPT_MODELS = 2
@@ -20,7 +21,11 @@ KEPT_MODELS = 2
 
 
 def choices(address: str) -> dict[str, str]:
-    """Return the models a person may choose, address by label: the given one first, then all registered ones."""
+    """Return the models a person may choose, address by label: the given one first, then all registered ones.
+
+    An alias is replaced by its version, so that each label goes on naming what is loaded.
+    """
+    address = pinned(address)
     listed = {model.address: model.label for model in registered_models()}
     first = {address: listed.get(address, address)}
     return {label: place for place, label in (first | listed).items()}

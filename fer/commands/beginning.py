@@ -37,7 +37,8 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
         start: Start = starting_point(init, config.arch, Path(downloads))
     terms = [*(dataset.terms for dataset in sets), start.terms]
     root = data_root(config.data_root)
-    past = past_of(start, start.run_id).and_then(remember(sets, root), labels=kind is Classifier)
+    option = config.contamination if isinstance(config, FinetuneConfig) else "check"
+    past = past_of(start, start.run_id).and_then(remember(sets, root, option), labels=kind is Classifier)
     spec = ModelSpec(
         config.arch, config.image_size, arch_options(config.arch, config.image_size), start.mean, start.std,
         # What an encoder was pre-trained on counts as seen.

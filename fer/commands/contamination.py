@@ -17,6 +17,7 @@ from fer.data.manifest import read_manifest
 from fer.data.places import manifest_path
 from fer.data.sources import DataSet
 from fer.data.thumbprints import Thumbprints, remembered, thumbprints
+from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.metrics import confusion_matrix, mean_class_accuracy
 from fer.models.backbones import ModelSpec
@@ -53,14 +54,22 @@ class Past:
         return {key: ",".join(images) for key, images in named.items() if images}
 
 
-def remember(sets: Sequence[DataSet], root: Path) -> tuple[str, ...]:
+def remember(sets: Sequence[DataSet], root: Path, option: str = "check") -> tuple[str, ...]:
     """Make sure that the images of prepared sets' training splits can be known again; return `<set>/<digest>` of each.
+
+    Args:
+        sets: Prepared sets.
+        root: The data root.
+        option: `check`, or `skip`: return the names alone; a later test can still look at the pictures.
 
     Raises:
         DataError: A picture can no longer be read, or the disk is full.
     """
     parts = [read_manifest(manifest_path(root, dataset.name)).of("train") for dataset in sets]
-    return tuple(f"{part.dataset}/{thumbprints(part, root).digest}" for part in parts)
+    if option != "skip":
+        for part in parts:
+            thumbprints(part, root)
+    return tuple(f"{part.dataset}/{part.digest}" for part in parts)
 
 
 def past_of(model: ModelSpec | Start, run_id: str = "") -> Past:
@@ -85,22 +94,25 @@ def log_contamination(
         past: What the model has seen.
         root: The data root.
         option: `check` or `skip`.
-
-    Raises:
-        DataError: A picture can no longer be read, or the disk is full.
     """
     if option == "skip":
         run.tags({f"{name}.contamination": "not looked for: contamination=skip" for name in found})
         return
     try:
         training, pretraining = _known(past, root)
-    except LookupError as unknown:
+    except (LookupError, DataError) as unknown:
         run.tags({f"{name}.contamination": f"unknown: {unknown}" for name in found})
         return
     for name, evaluation in found.items():
         manifest = evaluation.manifest
-        seen = [match for prints in training for match in findings(manifest, prints, root)]
-        unlabelled = [match for prints in pretraining for match in findings(manifest, prints, root)]
+        try:
+            seen = [match for prints in training for match in findings(manifest, prints, root)]
+            unlabelled = [match for prints in pretraining for match in findings(manifest, prints, root)]
+        except DataError as unknown:
+            # The pictures are gone or the disk is full: no reason to lose a training and its figures.
+            run.tags({f"{name}.contamination": f"unknown: {unknown}"})
+            print(f"warning: {name}: whether the model has seen its images is unknown: {unknown}")
+            continue
         figures = contamination_figures(evaluation, seen, unlabelled)
         run.metrics({f"{name}/{key}": value for key, value in figures.items()})
         sentence = _in_words(evaluation, figures, [*seen, *unlabelled])
@@ -131,8 +143,8 @@ def contamination_figures(
 
     Args:
         evaluation: The model's answers on the set.
-        seen: SetFigures images that training saw with labels.
-        unlabelled: SetFigures images that pre-training saw without labels.
+        seen: Test images that training saw with labels.
+        unlabelled: Test images that pre-training saw without labels.
     """
     paths = [row.path for row in evaluation.manifest.images]
     labelled, plain = {match.test for match in seen}, {match.test for match in unlabelled}

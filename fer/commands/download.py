@@ -6,17 +6,15 @@ from pathlib import Path
 from fer.card.page import ATTRIBUTION, LICENCE, README, headline, terms
 from fer.commands.landing import land, made_beside, megabytes, short_name
 from fer.config import DownloadConfig
-from fer.errors import ConfigError, ModelError
+from fer.errors import ConfigError
 from fer.models.backbones import ModelSpec
-from fer.models.files import SPEC, load_classifier
+from fer.models.files import SPEC
 from fer.models.weights import ADDRESSES
 from fer.tracking.cards import pinned
-from fer.tracking.registry import fetch_model
+from fer.tracking.fetching import MLMODEL, fetch_classifier, forget_places
 
-MLMODEL = "MLmodel"
-"""The file by which MLflow knows a model's folder."""
-CARD = {README, LICENCE, ATTRIBUTION}
-"""What one version may have and another not."""
+PASSING = {README, LICENCE, ATTRIBUTION, "__pycache__"}
+"""What one version may have and another not: a card, and what Python writes beside code that is loaded."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,12 @@ def run(config: DownloadConfig) -> DownloadResult:
     folder = Path(config.output or short_name(address)).expanduser().resolve()
     _refuse_foreign(folder)
     with made_beside(folder) as beside:
-        brought = fetch_model(address, beside / "model").path
-        try:
-            spec = load_classifier(brought).spec
-        except ModelError as fault:
-            raise ModelError(str(fault).replace(str(brought), address)) from None
+        classifier, brought = fetch_classifier(address, beside / "model")
+        forget_places(brought)
         _refuse_additions(folder, brought)
         land(brought, folder)
-    print(told(address, folder, spec))
-    return DownloadResult(address, folder, spec)
+    print(told(address, folder, classifier.spec))
+    return DownloadResult(address, folder, classifier.spec)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -79,7 +74,7 @@ def _refuse_additions(folder: Path, brought: Path) -> None:
     Raises:
         ConfigError: As said.
     """
-    if added := sorted(_names(folder) - _names(brought) - CARD):
+    if added := sorted(_names(folder) - _names(brought) - PASSING):
         raise ConfigError(
             f"output {str(folder)!r} holds {added[0]!r} beside the model: move it away, or name another folder"
         )

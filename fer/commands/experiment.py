@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.commands.experiment_needs import check, prepare
-from fer.commands.stages import Stage, Stages
+from fer.commands.stages import Stage, Stages, configuration
 from fer.config import ExperimentConfig
 from fer.data.places import data_root
 from fer.errors import ConfigError, FerError
@@ -129,9 +129,9 @@ def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: 
     with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
         prepare(experiment, root)
         stages = Stages(root, code, config.reuse)
-        # `compare` takes runs of one configuration that differ in their seed for repetitions.
-        tags = {"fer.experiment": experiment.name, "fer.configuration": experiment.name}
-        tags |= {"fer.reproduces": told.name} if told else {}
+        tags = {"fer.experiment": experiment.name}
+        # A file elsewhere may bear a row's name and say something else.
+        tags |= {"fer.reproduces": told.name} if told and not config.name.endswith(".yaml") else {}
         figures = _all_stages(experiment, stages, config.seeds, tags)
         table = _log(run, stages.done, figures, told.figures if told else {})
     trained = [stage.run_id for stage in stages.done if stage.command == "finetune"]
@@ -145,6 +145,8 @@ def _all_stages(
 ) -> list[dict[str, float]]:  # fmt: skip
     """Do the stages and return every seed's test figures; the pre-training is shared by the seeds."""
     finetune = experiment.finetune
+    # `compare` takes runs of one configuration that differ in their seed for repetitions.
+    tags = tags | ({"fer.configuration": configuration(experiment, finetune)} if finetune else {})
     if experiment.pretrain:
         encoder = stages.pretrain(experiment.pretrain)
         finetune = replace(finetune, init=f"runs:/{encoder}") if finetune else None

@@ -11,9 +11,8 @@ from fer.config import ExportConfig
 from fer.errors import ConfigError
 from fer.exporting import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
 from fer.models.backbones import ModelSpec
-from fer.models.files import load_classifier
 from fer.tracking.cards import pinned
-from fer.tracking.registry import fetch_model
+from fer.tracking.fetching import fetch_classifier
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def run(config: ExportConfig) -> ExportResult:
     file = _place(config, address)
     sidecar = file.with_name(f"{file.name}.json")
     with made_beside(file) as beside:
-        classifier = load_classifier(fetch_model(address, beside / "model").path)
+        classifier, _ = fetch_classifier(address, beside / "model")
         made, described = beside / file.name, beside / sidecar.name
         exported = export(classifier, config.format, made, address)
         described.write_text(_description(made, exported), encoding="utf-8")

@@ -58,9 +58,11 @@ def asked_files(image: Path, output: Path) -> list[Path]:
 
 
 def _visible(folder: Path, output: Path) -> Iterator[Path]:
+    """Yield what is not hidden, and nothing that lies in an output inside the folder."""
+    inside = output.is_relative_to(folder.resolve())
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and not path.resolve().is_relative_to(output):
+        if not hidden and not (inside and path.resolve().is_relative_to(output)):
             yield path
 
 

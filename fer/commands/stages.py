@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from fer.commands import evaluate, finetune, finetune_plan, pretrain, pretrain_plan
+from fer.comparison.configurations import REPETITION
 from fer.config import TRAINING, EvaluateConfig, FinetuneConfig, PretrainConfig
 from fer.data.manifest import read_manifest
 from fer.data.places import manifest_path
 from fer.data.registry import resolve_prepared
 from fer.data.sources import DataSet
+from fer.devices import pick_device
+from fer.experiments import Experiment
 from fer.models.weights import ADDRESSES, NAMES
 from fer.tracking.environment import CodeVersion
-from fer.tracking.reuse import FINGERPRINT, Logged, fingerprint, finished_run, logged, stopped_run
+from fer.tracking.reuse import FINGERPRINT, Logged, exact_address, fingerprint, finished_run, logged, stopped_run
 from fer.tracking.runs import tagging_next
 
-IMMATERIAL = ("data_root", "output", "resume", "config", "device", "evaluate_on", "promote")
+IMMATERIAL = ("data_root", "output", "resume", "config", "evaluate_on", "promote")
 """Options that do not change what is trained; which sets are tested is asked for each stage anew."""
 
 
@@ -52,7 +55,7 @@ class Stages:
     def pretrain(self, config: PretrainConfig) -> str:
         """Return the run that holds the encoder."""
         plan = pretrain_plan.make_plan(config)
-        inputs = self._digests(plan.sets + plan.probe_sets) | _starting_file(config.init)
+        inputs = self._digests(plan.sets + plan.probe_sets) | _start(config.init)
         settings = _settings(config, plan.derived())
         return self._do("pretrain", config, settings, inputs, {}, lambda told: pretrain.run(told).run_id)
 
@@ -64,7 +67,7 @@ class Stages:
             tags: For the run, beside the stage's own.
         """
         plan = finetune_plan.make_plan(config)
-        inputs = self._digests(plan.sets) | _starting_file(plan.init)
+        inputs = self._digests(plan.sets) | _start(plan.init)
         settings = _settings(config, plan.derived())
         shown = f"{tags['fer.experiment']} seed {config.seed}"
         return self._do("finetune", config, settings, inputs, tags, lambda told: finetune.run(told, shown).run_id)
@@ -85,14 +88,14 @@ class Stages:
         sets = resolve_prepared(config.evaluate_on, self.root)
         if changed := [dataset for dataset in sets if self._untested(dataset, known)]:
             names = "+".join(dataset.name for dataset in changed)
-            own = EvaluateConfig(dataset=names, data_root=config.data_root, device=config.device)
-            figures |= self._evaluate(replace(own, precision=config.precision), run_id)
+            shared = {key: getattr(config, key) for key in ("data_root", "device", "precision", "contamination")}
+            figures |= self._evaluate(EvaluateConfig(dataset=names, **shared), run_id)
         return figures | (self._evaluate(asked, run_id) if asked else {})
 
     def _evaluate(self, config: EvaluateConfig, run_id: str) -> dict[str, float]:
         config = replace(config, model=f"runs:/{run_id}")
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
-        settings = _settings(config, {})
+        settings = _settings(config, {"device_used": pick_device(config.device).type})
         found = self._do("evaluate", config, settings, inputs, {}, lambda told: evaluate.run(told).run_id)
         return logged(found).metrics
 
@@ -132,16 +135,40 @@ class Stages:
         return {dataset.name: read_manifest(manifest_path(self.root, dataset.name)).digest for dataset in sets}
 
 
+def configuration(experiment: Experiment, finetune: FinetuneConfig) -> str:
+    """Return a name that an experiment's seeds share, on any commit, and runs with other options or weights do not.
+
+    Args:
+        experiment: The experiment; the encoder it pre-trains is known by the options of its pre-training.
+        finetune: Its fine-tuning, as its file says.
+    """
+    plan = finetune_plan.make_plan(finetune)
+    settings = {key: value for key, value in _settings(finetune, plan.derived()).items() if key not in REPETITION}
+    starts = _start(plan.init)
+    if before := experiment.pretrain:
+        settings["pretrain"] = _settings(before, pretrain_plan.make_plan(before).derived())
+        starts = _start(before.init)
+    return f"{experiment.name}-{fingerprint(experiment.name, settings, starts, commit='')[:8]}"
+
+
 def _settings(config: Any, derived: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that change what comes out, with what `auto` and 0 stand for here."""
+    """Return the options that change what comes out, with what `auto` and 0 stand for here.
+
+    The device is among them: `precision=auto` is bf16 on one and fp32 on another.
+    """
     resolved = {key.removesuffix("_used"): value for key, value in derived.items()}
     return {key: value for key, value in {**asdict(config), **resolved}.items() if key not in IMMATERIAL}
 
 
-def _starting_file(init: str) -> dict[str, str]:
-    """Return the digest of starting weights that are a file or a folder; names and runs say it themselves."""
-    if init in NAMES or init.startswith(ADDRESSES):
+def _start(init: str) -> dict[str, str]:
+    """Return the digest of starting weights that are a file or a folder; of a registered model its version.
+
+    Names and runs say it themselves.
+    """
+    if init in NAMES:
         return {}
+    if init.startswith(ADDRESSES):
+        return {"init": exact_address(init)}
     path, content = Path(init).expanduser(), hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():

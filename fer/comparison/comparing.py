@@ -9,6 +9,7 @@ from fer.comparison.configurations import Configuration, RunFigures, configurati
 from fer.comparison.tables import ACCURACY, Reported, Row, metric, rows
 from fer.comparison.testing import PairedTest, paired_tests
 from fer.errors import ConfigError, DataError, unknown_name
+from fer.report import UNIFORM_PRIOR
 
 MOST = 10
 """Configurations that are all compared with each other."""
@@ -68,7 +69,8 @@ def compare(
     if not titles:
         each = "; ".join(f"{one.name}: {', '.join(_sets(one, sets)) or 'none'}" for one in found)
         raise DataError(f"the runs share no test set ({each}): evaluate their models on one set")
-    places = [place for name in titles for place in (name, *(f"{name}/{part}" for part in sets[name][1]))]
+    parts = {name: (UNIFORM_PRIOR, *sets[name][1]) for name in titles}
+    places = [place for name in titles for place in (name, *(f"{name}/{part}" for part in parts[name]))]
     table = [row for place in places for row in rows(found, place, reported)]
     tests, untested = paired_tests(_pairs(found, chosen), list(titles))
     return Comparison(

@@ -9,8 +9,8 @@ from fer.comparison.answers import Answers
 REPETITION = {"seed", "output", "resume", "registered_name", "promote", "config", "data_root"}
 """Options in which repetitions of one configuration may differ: the seed, names and places."""
 SAME, EXPERIMENT, REPRODUCES, REPORTED = "fer.configuration", "fer.experiment", "fer.reproduces", "reported"
-"""Tags: equal for seeds of one configuration; the experiment's name; the row of the 2021 table it repeats; set on runs
-that only record such a row."""
+"""Tags: equal for seeds of one configuration and for no other options; the experiment's name; the row of the 2021 table
+it repeats; set on runs that only record such a row."""
 LOSS, SCORE = "train/loss", "validation/accuracy"
 """Metrics whose curves are compared."""
 ID = 8
@@ -28,7 +28,7 @@ class RunFigures:
         tags: Its tags.
         metrics: The last value of each.
         answers: Stored answers by data set.
-        minutes: Length of its training in minutes; None for runs that train nothing or have not ended.
+        minutes: Length of its training in minutes; None for runs that train nothing, were continued or have not ended.
         curves: Figures of each epoch by metric: (epoch, value) in order.
     """
 

@@ -58,8 +58,8 @@ _CAPTIONS = {
     "hollow: reported in 2021.",
     "confusion_difference": "On the images both answered. Blue on the diagonal and red beside it is better.",
     "learning_curves": "Thin: one seed; thick: the mean of the seeds at the epochs all reached.",
-    "minutes": "From the start of a run to its end, with preparation of the arrays and tests, and any pause of a "
-    "resumed run. For rows of the 2021 table: to the epoch reported. Small: one seed; large: their mean.",
+    "minutes": "From the start of a run to its end, with preparation of the arrays and tests; continued runs are left "
+    "out. For rows of the 2021 table: of the whole training. Small: one seed; large: their mean.",
 }
 
 

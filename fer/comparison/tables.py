@@ -15,8 +15,8 @@ from fer.statistics import seeds_summary
 ACCURACY, CLASS_MEAN = "accuracy", "mean_class_accuracy"
 MEASURES = (*EXPRESSIONS, ACCURACY, CLASS_MEAN)
 """Columns, in their order."""
-DIGEST = ".tested_digest"
-"""Ending of the tags that name the images and frames a set was tested with."""
+DIGEST, CONTAMINATION = ".tested_digest", ".contamination"
+"""Endings of the tags that name the images and frames a set was tested with, and say which of them training saw."""
 Reported = Mapping[str, Mapping[str, Mapping[str, float]]]
 """What was reported: by row of the 2021 table, data set and metric, such as `accuracy/fear`."""
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from fer.comparison.configurations import Configuration
-from fer.comparison.tables import ACCURACY, CLASS_MEAN, DIGEST, Row, metric
+from fer.comparison.configurations import Configuration, RunFigures
+from fer.comparison.tables import ACCURACY, CLASS_MEAN, CONTAMINATION, DIGEST, Row, metric
 from fer.comparison.testing import LEVEL, MIN_F, PairedTest, Untested
 
 MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "mean of classes"}
@@ -96,13 +96,16 @@ def warnings(found: Sequence[Configuration], datasets: Sequence[str], titles: Ti
     return lines
 
 
-def _runs(found: Sequence[Configuration]) -> list[tuple[str, Mapping[str, float]]]:
-    return [(one.name + (f", seed {run.seed}" if len(one.runs) > 1 else ""), run.metrics)
-            for one in found for run in one.runs]  # fmt: skip
+def _runs(found: Sequence[Configuration]) -> list[tuple[str, RunFigures]]:
+    return [(one.name + (f", seed {run.seed}" if len(one.runs) > 1 else ""), run)
+            for one in found if not one.reported for run in one.runs]  # fmt: skip
 
 
-def _contamination(run: tuple[str, Mapping[str, float]], dataset: str, title: str) -> str:
-    name, metrics = run
+def _contamination(named: tuple[str, RunFigures], dataset: str, title: str) -> str:
+    name, metrics = named[0], named[1].metrics
+    if metric(dataset, ACCURACY) in metrics and f"{dataset}/contaminated/images" not in metrics:
+        said = named[1].tags.get(f"{dataset}{CONTAMINATION}", "it was not looked for")
+        return f"{name}: whether test images of {title} were seen in training is not known ({said})."
     labelled, plain = (int(metrics.get(f"{dataset}/contaminated/{key}", 0)) for key in ("images", "pretraining_images"))
     if not labelled and not plain:
         return ""
@@ -137,8 +140,8 @@ def against_reported(rows: Sequence[Row], titles: Titles) -> list[str]:
 def methods(tests: Sequence[PairedTest], found: Sequence[Configuration]) -> list[str]:
     """Return how the figures and tests of this comparison were made, with sources."""
     lines = [
-        "Intervals are at 95 %: Wilson's for accuracies of one run, bootstrapped over persons where a set tells them, "
-        "and bootstrapped for the mean of classes."
+        "Intervals are at 95 %. Of one run: Wilson's for accuracies and bootstrapped for the mean of classes, taking "
+        "images for independent; only the overall accuracy of a set that tells persons is bootstrapped over persons."
     ]
     if tests:
         lines.append(

@@ -15,8 +15,8 @@ class ListedModel:
     """A version of a registered model.
 
     Attributes:
-        address: By which it is loaded: with its first alias where it has one, else with its number.
-        label: The same for a person, with the version's number.
+        address: By which it is loaded: with its number, since aliases move.
+        label: The same for a person, with the aliases it has now.
     """
 
     address: str
@@ -30,14 +30,15 @@ def registered_models() -> list[ListedModel]:
         FerError: The store cannot be opened or reached.
     """
     address = store.connect()
-    client = mlflow.MlflowClient()
     found: list[ListedModel] = []
     try:
-        for model in client.search_registered_models(order_by=["name"]):
+        for model in mlflow.search_registered_models(order_by=["name"]):  # of all pages, unlike the client's
             named: dict[str, list[str]] = {}
             for alias, number in sorted(model.aliases.items(), key=lambda item: (item[0] != CHAMPION, item[0])):
                 named.setdefault(str(number), []).append(alias)
-            numbers = [str(version.version) for version in client.search_model_versions() if version.name == model.name]
+            quote = '"' if "'" in model.name else "'"
+            versions = mlflow.search_model_versions(filter_string=f"name={quote}{model.name}{quote}")
+            numbers = [str(version.version) for version in versions]
             others = sorted(set(numbers) - set(named), key=int, reverse=True)
             found += [_aliased(model.name, number, aliases) for number, aliases in named.items()]
             found += [
@@ -49,4 +50,4 @@ def registered_models() -> list[ListedModel]:
 
 
 def _aliased(name: str, number: str, aliases: list[str]) -> ListedModel:
-    return ListedModel(f"models:/{name}@{aliases[0]}", f"{name}, {' and '.join(aliases)} (version {number})")
+    return ListedModel(f"models:/{name}/{number}", f"{name}, {' and '.join(aliases)} (version {number})")

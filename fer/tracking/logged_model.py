@@ -7,9 +7,11 @@ import io
 import json
 import logging
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
     assert active is not None and active.info.run_id == run_id
     # uv's environments have no pip, which MLflow mentions at every model.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _no_bytecode():
         package = _package(Path(name))
         info = mlflow.pyfunc.log_model(
             name="model",
@@ -65,6 +67,16 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
         )
     mlflow.set_logged_model_tags(info.model_id, {**tags, **_measured(info.model_id)})
     return str(info.model_id)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Keep Python from writing `__pycache__`: MLflow tries a model out where it lies, and then uploads all of it."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _package(folder: Path) -> Path:

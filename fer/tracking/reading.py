@@ -9,7 +9,7 @@ from typing import Any
 
 from fer.comparison.answers import read_answers
 from fer.comparison.configurations import LOSS, REPORTED, SCORE, RunFigures
-from fer.comparison.tables import ACCURACY, DIGEST, metric
+from fer.comparison.tables import ACCURACY, CONTAMINATION, DIGEST, metric
 from fer.errors import ConfigError, unknown_name
 from fer.tracking import store
 
@@ -99,8 +99,8 @@ class Runs:
     def read(self, tested: Tested) -> RunFigures:
         """Return what a comparison needs of a run, with the later tests of its model taken for its own."""
         run, *later = tested
-        retested = {key: value for one in later for key, value in one.data.tags.items() if key.endswith(DIGEST)}
-        told = run.data.metrics.get("minutes_to_best")
+        kept = (DIGEST, CONTAMINATION)
+        retested = {key: value for one in later for key, value in one.data.tags.items() if key.endswith(kept)}
         return RunFigures(
             id=run.info.run_id,
             name=run.info.run_name,
@@ -108,7 +108,7 @@ class Runs:
             tags={**run.data.tags, **retested},
             metrics={key: value for one in tested for key, value in one.data.metrics.items()},
             answers={name: found for one in tested for name, found in self._answers(one).items()},
-            minutes=told if REPORTED in run.data.tags else _minutes(run),
+            minutes=run.data.metrics.get("minutes") if REPORTED in run.data.tags else _minutes(run),
             curves={key: self._curve(run.info.run_id, key) for key in (LOSS, SCORE) if key in run.data.metrics},
         )
 
@@ -204,6 +204,7 @@ def _command(run: Run) -> str:
 
 
 def _minutes(run: Run) -> float | None:
-    if _command(run) != "finetune" or run.info.end_time is None:
+    # A continued run's clock shows its last part only.
+    if _command(run) != "finetune" or run.info.end_time is None or "fer.resumed_from" in run.data.tags:
         return None
     return float(run.info.end_time - run.info.start_time) / 60_000

@@ -15,6 +15,10 @@ CHAMPION = "champion"
 ENCODER = "encoder"
 """Artifact folder of an encoder that a run pre-trained."""
 
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says where there is no such model or alias."""
+DIGITS = 6
+"""Decimals of a score as it is kept and compared."""
 COMPARABLE = ("validation_digest", "protocol")
 """Tags that must agree before two versions' scores may be compared."""
 
@@ -48,7 +52,7 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
         promote: Whether to move the alias in any case.
     """
     client = mlflow.MlflowClient()
-    made = mlflow.register_model(f"models:/{model_id}", name, tags={**tags, "score": f"{score:.6f}"})
+    made = mlflow.register_model(f"models:/{model_id}", name, tags={**tags, "score": f"{score:.{DIGITS}f}"})
     present = _champion(name)
     if present is None:
         message = f"version {made.version} is the champion: the first of {name}"
@@ -61,7 +65,7 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
             f"version {present.version} stays champion: it was chosen on other validation images or by another "
             "protocol, so the scores cannot be compared (promote=true overrides)",
         )
-    elif score <= float(present.tags["score"]):
+    elif not round(score, DIGITS) > float(present.tags["score"]):  # a score that is no number never wins
         return Registration(
             name,
             made.version,
@@ -77,7 +81,9 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
 def _champion(name: str) -> "mlflow.entities.model_registry.ModelVersion | None":
     try:
         return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise  # a server that fails for a moment is no reason to crown the next version
         return None
 
 
@@ -121,9 +127,14 @@ def fetch_model(address: str, folder: Path) -> FetchedModel:
 
 def _nearest(address: str) -> str:
     """Return what was probably meant where an address names a registered model that does not exist; else nothing."""
+    if not address.startswith("models:/"):
+        return ""
     name = address.removeprefix("models:/").split("@")[0].split("/")[0]
-    names = [model.name for model in mlflow.MlflowClient().search_registered_models()]
-    if not address.startswith("models:/") or name in names or not names:
+    try:
+        names = [model.name for model in mlflow.search_registered_models()]
+    except MlflowException:  # a store that does not answer is told about by whoever asks for a hint
+        return ""
+    if name in names or not names:
         return ""
     return unknown_name("registered model", name, names)
 

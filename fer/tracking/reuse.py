@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer.checkpoints import BEST, LAST
+from fer.errors import ModelError
 from fer.tracking import store
 from fer.tracking.registry import ENCODER
 
@@ -55,6 +56,23 @@ def stopped_run(mark: str) -> str:
     """Return the latest stopped run with this fingerprint that can be continued, or nothing."""
     found = (str(run.info.run_id) for run in _runs(mark, "KILLED"))
     return next((run_id for run_id in found if _has(run_id, f"checkpoints/{LAST}")), "")
+
+
+def exact_address(address: str) -> str:
+    """Return what `models:/<name>@<alias>` means now, as `models:/<name>/<version>`; any other address as it is.
+
+    Raises:
+        ModelError: There is no such model or alias.
+    """
+    name, at, alias = address.removeprefix("models:/").partition("@")
+    if not at or not address.startswith("models:/"):
+        return address
+    store.connect()
+    try:
+        return f"models:/{name}/{mlflow.MlflowClient().get_model_version_by_alias(name, alias).version}"
+    except MlflowException as error:
+        why = " ".join(str(error).split())[:160]
+        raise ModelError(f"there is no model at {address}: {why}") from None
 
 
 def logged(run_id: str) -> Logged:

@@ -73,10 +73,10 @@ def test_a_model_is_loaded_once(answers: Answering) -> None:
 
 
 def test_the_model_asked_for_comes_first_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [ListedModel("models:/a@champion", "a, champion (version 1)"), ListedModel("models:/b/2", "b, version 2")]
+    listed = [ListedModel("models:/a/1", "a, champion (version 1)"), ListedModel("models:/b/2", "b, version 2")]
     monkeypatch.setattr(answering, "registered_models", lambda: listed)
     assert list(choices("models:/b/2").items()) == [
-        ("b, version 2", "models:/b/2"), ("a, champion (version 1)", "models:/a@champion"),
+        ("b, version 2", "models:/b/2"), ("a, champion (version 1)", "models:/a/1"),
     ]  # fmt: skip
     assert list(choices("some/folder")) == ["some/folder", "a, champion (version 1)", "b, version 2"]
 

@@ -56,7 +56,9 @@ def test_the_card_tells_run_code_start_and_terms(trained):
         assert known in trained.card
     assert run.data.tags["terms"] in trained.card
     assert run.data.tags["terms"] in (trained.model / "LICENSE.md").read_text(encoding="utf-8")
-    assert "models:/fer-test@champion" in trained.card
+    (logged,) = run.outputs.model_outputs
+    assert trained.card.count(f'models:/{logged.model_id}"') == 3
+    assert "@champion" not in trained.card
 
 
 def test_the_pictures_it_was_tested_on_are_credited(trained):

@@ -19,6 +19,7 @@ from fer.data.preparing import prepare
 from fer.data.raf import RAF
 from fer.data.registry import DATASETS
 from fer.data.wikimedia import WIKIMEDIA
+from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import load_classifier, save_classifier, save_encoder
@@ -100,14 +101,41 @@ def test_finetune_reports_the_test_image_it_has_seen_and_its_accuracy_without_it
     data, train = logged(trained), place[1]
     assert data.tags["fer.training_images"] == f"raf/{train.digest}"
     assert data.metrics["wikimedia/contaminated/images"] == 1
-    right = round(data.metrics["wikimedia/accuracy"] * 8)
-    without = round(data.metrics["wikimedia/uncontaminated/accuracy"] * 7)
-    assert data.metrics["wikimedia/uncontaminated/images"] == 7 and right - without in (0, 1)
+    path = mlflow.artifacts.download_artifacts(run_id=trained, artifact_path="evaluation/wikimedia/predictions.csv")
+    rows = csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8")))
+    others = [row for row in rows if row["path"] != COPY]
+    right = sum(row["true"] == row["predicted"] for row in others)
+    assert data.metrics["wikimedia/uncontaminated/images"] == len(others) == 7
+    assert data.metrics["wikimedia/uncontaminated/accuracy"] == pytest.approx(right / 7)
     assert "1 of 8 images seen in training (1 near-copy)" in data.tags["wikimedia.contamination"]
     (row,) = listed(trained)
     assert (row["test"], row["training_set"], row["training"]) == (COPY, "raf", train.images[0].path)
     assert (row["labels"], row["kind"]) == ("seen", "near-copy") and float(row["correlation"]) > 0.95
     assert "raf/contaminated/images" in data.metrics
+
+
+def test_pictures_that_are_gone_cost_a_warning_and_not_the_training(place, trained, monkeypatch, capsys) -> None:
+    def gone(*arguments):
+        raise DataError("wikimedia/6/copy.jpg can no longer be read")
+
+    monkeypatch.setattr("fer.commands.contamination.findings", gone)
+    found = evaluate.run(EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu"))
+    data = logged(found.run_id)
+    assert data.tags["wikimedia.contamination"] == "unknown: wikimedia/6/copy.jpg can no longer be read"
+    assert "wikimedia/accuracy" in data.metrics and "wikimedia/uncontaminated/accuracy" not in data.metrics
+    assert "is unknown: wikimedia/6/copy.jpg" in capsys.readouterr().out
+
+
+def test_with_skip_a_training_looks_at_no_picture_but_says_which_it_saw(place, monkeypatch) -> None:
+    def never(*arguments):
+        raise AssertionError("pictures were looked at")
+
+    for name in ("thumbprints", "findings"):
+        monkeypatch.setattr(f"fer.commands.contamination.{name}", never)
+    config = replace(TINY, data_root=str(place[0]), contamination="skip", registered_name="none")
+    data = logged(finetune.run(config).run_id)
+    assert data.tags["fer.training_images"] == f"raf/{place[1].digest}"
+    assert data.tags["raf.contamination"].startswith("not looked for")
 
 
 def test_remembered_pictures_lie_under_the_data_root_and_in_no_artifact(place, trained) -> None:

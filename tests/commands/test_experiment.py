@@ -9,17 +9,19 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import torch
 from mlflow.entities import Run
 
 from fer import experiments
 from fer.commands import experiment, stages
 from fer.commands.experiment import ExperimentResult
-from fer.config import ExperimentConfig
+from fer.config import EvaluateConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
 from fer.data.manifest import read_manifest
 from fer.data.places import manifest_path
 from fer.data.preparing import prepare
 from fer.data.registry import DATASETS
 from fer.errors import ConfigError, DataError, FerError, Interrupted, ModelError
+from fer.experiments import Experiment
 from fer.expressions import EXPRESSIONS
 from fer.models import downloading
 from fer.tracking import store
@@ -114,8 +116,10 @@ def test_stages_are_nested_runs_of_one_parent(done, capsys):
     for seed, run in enumerate(nested[1:]):
         assert run.info.status == "FINISHED"
         assert run.data.params["seed"] == str(seed)
-        tags = {key: run.data.tags[f"fer.{key}"] for key in ("experiment", "reproduces", "configuration")}
-        assert tags == dict.fromkeys(tags, NAME)
+        assert {run.data.tags[f"fer.{key}"] for key in ("experiment", "reproduces")} == {NAME}
+    same, again = (run.data.tags["fer.configuration"] for run in nested[1:])
+    assert same == again
+    assert same.startswith(f"{NAME}-")
     assert "fer.experiment" not in nested[0].data.tags, "preparing is no result of the experiment"
     assert [stage["how"] for stage in json.loads(text(done.run_id, "stages.json"))] == ["run", "run"]
 
@@ -157,7 +161,9 @@ def test_a_further_seed_trains_only_itself(no_training, run):
         run(seeds=3)
 
 
-@pytest.mark.parametrize("change", ["configuration", "commit", "digest", "uncommitted", "unwanted", "outside git"])
+@pytest.mark.parametrize(
+    "change", ["configuration", "commit", "digest", "uncommitted", "unwanted", "outside git", "device"]
+)
 def test_whatever_differs_is_trained_again(change, no_training, place, run, monkeypatch, capsys):
     given = {}
     if change == "configuration":
@@ -168,6 +174,8 @@ def test_whatever_differs_is_trained_again(change, no_training, place, run, monk
         monkeypatch.setattr(stages.Stages, "_digests", lambda self, sets: {"raf": "another"})
     elif change == "unwanted":
         given["reuse"] = False
+    elif change == "device":
+        monkeypatch.setattr("fer.commands.finetune_plan.pick_device", lambda name: torch.device("cuda"))
     else:
         commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
         version = commit.get(change, CodeVersion("unknown", False))
@@ -199,7 +207,7 @@ def test_a_run_whose_artifacts_are_gone_is_not_reused(lost, no_training, done, r
         shutil.move(tmp_path / "away", folder)
 
 
-def test_a_set_prepared_since_is_tested_without_training(no_training, done, place, run, raw_trees):
+def test_a_set_prepared_since_is_tested_without_training(no_training, done, place, run, raw_trees, monkeypatch):
     prepare(DATASETS["wikimedia"], raw_trees / "wikimedia", place / "data")
     file = place / f"{NAME}.yaml"
     file.write_text(TINY.format(epochs=1).replace("evaluate_on: raf", "evaluate_on: raf+wikimedia"))
@@ -207,11 +215,93 @@ def test_a_set_prepared_since_is_tested_without_training(no_training, done, plac
     assert [(stage.command, stage.how) for stage in later.stages] == [("finetune", "reused"), ("evaluate", "run")]
     (tested,) = children(later.run_id)
     assert tested.data.tags["model.run"] == done.stages[0].run_id
-    assert {"wikimedia/accuracy"} == {key for key in tested.data.metrics if key.endswith(("raf", "wikimedia/accuracy"))}
+    assert "wikimedia/accuracy" in tested.data.metrics
+    assert not [key for key in tested.data.metrics if key.startswith("raf/")], "raf was tested by the training"
     metrics = get(later.run_id).data.metrics
     assert metrics["wikimedia/accuracy/mean"] == tested.data.metrics["wikimedia/accuracy"]
     assert "raf/accuracy/std" not in metrics, "one seed has no deviation"
     assert [stage.how for stage in run(str(file)).stages] == ["reused", "reused"]
+
+    def test(config):
+        raise Trains("tested anew")
+
+    monkeypatch.setattr(stages.evaluate, "run", test)
+    monkeypatch.setattr(stages, "pick_device", lambda name: torch.device("cuda"))
+    with pytest.raises(Trains, match="tested anew"):
+        run(str(file))
+
+
+def test_a_device_chosen_by_auto_is_the_device_named(no_training, done, run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [(stage.how, stage.run_id) for stage in run(device="auto").stages] == [("reused", done.stages[0].run_id)]
+
+
+def test_a_later_test_is_done_as_the_training_was_told_to(done, place, monkeypatch):
+    told: list[EvaluateConfig] = []
+
+    def test(config):
+        told.append(config)
+        raise Trains("tested")
+
+    monkeypatch.setattr(stages.evaluate, "run", test)
+    monkeypatch.setattr(stages.Stages, "_untested", lambda self, dataset, run: True)
+    config = FinetuneConfig(
+        dataset="raf", data_root=str(place / "data"), evaluate_on="raf", device="cpu", precision="fp32",
+        contamination="skip",
+    )  # fmt: skip
+    with pytest.raises(Trains, match="tested"):
+        stages.Stages(place / "data", COMMIT, True).figures(done.stages[0].run_id, None, config)
+    assert (told[0].dataset, told[0].device, told[0].precision, told[0].contamination) == ("raf", "cpu", "fp32", "skip")
+
+
+def test_a_changed_file_of_a_rows_name_is_another_configuration_and_reproduces_nothing(done, run, tmp_path):
+    file = tmp_path / f"{NAME}.yaml"
+    file.write_text(TINY.format(epochs=1) + "lr: 0.01\n")
+    (stage,) = run(str(file)).stages
+    tags, named = get(stage.run_id).data.tags, get(done.stages[0].run_id).data.tags
+    assert stage.how == "run"
+    assert tags["fer.experiment"] == NAME
+    assert tags["fer.configuration"].startswith(f"{NAME}-")
+    assert tags["fer.configuration"] != named["fer.configuration"]
+    assert "fer.reproduces" not in tags
+
+
+def test_a_configuration_is_told_by_what_is_trained_not_by_seed_or_place(done, place, tmp_path):
+    def named(pretrain=None, **given):
+        shared = {"dataset": "raf", "data_root": str(place / "data"), "device": "cpu"}
+        finetune = FinetuneConfig(**{**shared, "init": "scratch", **given})
+        before = PretrainConfig(**shared, **pretrain) if pretrain else None
+        return stages.configuration(Experiment("mine", pretrain=before, finetune=finetune), finetune)
+
+    same = {named(), named(seed=7), named(output=str(tmp_path)), named(registered_name="none"), named(promote=True)}
+    encoders = [named({"epochs": 1}, init="auto"), named({"epochs": 2}, init="auto"), named({"seed": 1}, init="auto")]
+    others = {named(lr=0.1), named(epochs=2), named(test_best=True), *encoders}
+    assert len(same) == 1
+    assert len(others) == 6
+    assert not same & others
+
+
+def test_weights_whose_alias_moved_are_trained_from_again(done, run, tmp_path, monkeypatch):
+    client, first = mlflow.MlflowClient(), get(done.stages[0].run_id).outputs.model_outputs[0].model_id
+    file = tmp_path / "aliased.yaml"
+    file.write_text(TINY.format(epochs=1).replace("init: scratch", "init: models:/start@best"))
+    with pytest.raises(ModelError, match="there is no model at models:/start@best"):
+        run(str(file))
+    for _ in range(2):
+        mlflow.register_model(f"models:/{first}", "start")
+    client.set_registered_model_alias("start", "best", "1")
+    assert [stage.how for stage in run(str(file)).stages] == ["run"]
+    assert [stage.how for stage in run(str(file)).stages] == ["reused"]
+
+    def train(config, stage=""):
+        raise Trains("anew")
+
+    monkeypatch.setattr(stages.finetune, "run", train)
+    client.set_registered_model_alias("start", "best", "2")
+    with pytest.raises(Trains, match="anew"):
+        run(str(file))
+    client.set_registered_model_alias("start", "best", "1")
+    assert [stage.how for stage in run(str(file)).stages] == ["reused"]
 
 
 def test_ctrl_c_kills_parent_and_stage_and_the_next_call_goes_on(run, place, monkeypatch, capsys):

@@ -144,6 +144,11 @@ def test_a_second_look_does_not_take_its_own_output_for_pictures(fer, album):
     assert refused.code == 2 and "output is the folder of the pictures" in refused.err
 
 
+def test_an_output_around_the_pictures_hides_none_of_them(fer, album):
+    around = fer(image=album, output=album.parent)
+    assert (around.code, around.runs[0].data.metrics["pictures"]) == (0, 3)
+
+
 def test_boxes_refer_to_the_picture_as_displayed(fer, tmp_path):
     paint(tmp_path / "upright.png", 50, 44, size=(160, 90))
     upright = Image.open(tmp_path / "upright.png")

@@ -63,6 +63,7 @@ def run(
         for key, pair in sets.items()
     }
     figures = {metric: value for key, pair in sets.items() for metric, value in metrics(key, *pair).items()}
+    figures |= {f"{key}/contaminated/images": 0.0 for key in sets}
     identity = hashlib.sha256(f"{name} {seed} {config}".encode()).hexdigest()[:32]
     return RunFigures(
         options.pop("id", identity), name, config, options.pop("tags", {}), figures | options.pop("more", {}), made,

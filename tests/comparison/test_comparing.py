@@ -228,6 +228,26 @@ def test_contaminated_test_images_are_warned_of_with_both_figures():
     assert compare(*pair(more={"raf/contaminated/images": 0.0})).warnings == ()
 
 
+def test_what_training_has_seen_is_said_to_be_unknown_where_no_run_tells_it():
+    known, asked, silent = (*pair(), run("third", {"raf": (TRUTH, answers(TRUTH, 0.7, 5))}))
+    for unknown in (asked, silent):
+        del unknown.metrics["raf/contaminated/images"]
+    asked.tags["raf.contamination"] = "unknown: the data root holds no training images of raf with digest 12ab"
+    assert compare(known, asked, silent).warnings == (
+        "bad: whether test images of RAF-DB were seen in training is not known (unknown: the data root holds no "
+        "training images of raf with digest 12ab).",
+        "third: whether test images of RAF-DB were seen in training is not known (it was not looked for).",
+    )
+
+
+def test_the_uniform_prior_has_a_row_below_its_set():
+    more = {"raf/uniform_prior/accuracy": 0.5, "raf/uniform_prior/mean_class_accuracy": 0.625}
+    found = compare(*pair(more=more))
+    assert [row.place for row in found.rows] == ["raf", "raf", "raf/uniform_prior", "raf/uniform_prior"]
+    assert [found.rows[2].cells[name].value for name in ("accuracy", "mean_class_accuracy")] == [0.5, 0.625]
+    assert not [test for test in found.tests if "uniform" in test.dataset]
+
+
 def test_better_by_one_measure_only_is_said():
     rare = np.array([0] * 900 + [1] * 4)
     ours, theirs = rare.copy(), rare.copy()

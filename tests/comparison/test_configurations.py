@@ -39,6 +39,13 @@ def test_experiments_say_themselves_which_runs_are_one_configuration():
     assert [group.name for group in found] == ["raf-scratch"]
 
 
+def test_files_of_one_name_with_other_options_are_no_seeds_of_each_other():
+    tags = [{"fer.configuration": f"raf-scratch-{n}", "fer.experiment": "raf-scratch"} for n in range(2)]
+    runs = [one(f"raf-scratch seed {n}", n, tags[n], lr=n) for n in range(2)]
+    found, _ = configurations(runs)
+    assert [group.name for group in found] == [f"raf-scratch ({run.id[:8]})" for run in runs]
+
+
 def test_two_runs_of_one_seed_are_no_repetition():
     groups, (remark,) = grouped(one(seed=0), one(seed=1), one(seed=0, promote=True))
     assert groups == [[0], [1], [0]]

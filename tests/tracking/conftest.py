@@ -1,5 +1,6 @@
 import contextlib
 import shutil
+import sys
 from pathlib import Path
 
 import mlflow
@@ -59,6 +60,7 @@ def stored(template, classifier, tmp_path_factory):
     save_classifier(classifier, folder / "classifier")
     tags = {"validation_digest": "v1", "protocol": "p", "terms": "research only", "score": "0.500000"}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", False)  # as it is for most people
         for _ in _connected(folder, patch):
             with mlflow.start_run() as run:
                 model_id = log_model(run.info.run_id, folder / "classifier", tags)

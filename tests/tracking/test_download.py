@@ -1,19 +1,25 @@
+import json
 import os
+import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import mlflow
+import pandas
 import pytest
+import yaml
 
 from fer.card.figures import SetFigures
 from fer.card.page import Origin, card_files, headline
 from fer.cli import main
-from fer.commands import download
 from fer.errors import ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.files import load_classifier
 from fer.report import report
+from fer.tracking import fetching
 from fer.tracking.cards import log_card
 from fer.tracking.registry import register
 from tests.answers import draw
@@ -92,6 +98,31 @@ def test_an_earlier_download_is_replaced(place):
     assert names(place.here) == {"model"}
 
 
+def test_a_download_that_was_used_is_replaced(place, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as it is for most people
+    assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
+    mlflow.pyfunc.load_model("model")
+    assert list((place.here / "model").rglob("*.pyc"))
+    code, said = place.run("--model", "models:/fer-demo/2", "--output", "model")
+    assert code == 0, said
+    assert "__pycache__" not in names(place.here / "model")
+
+
+def test_a_download_names_no_place_of_the_machine_that_logged_it_and_loads(logged, downloaded, tmp_path):
+    main(["download", "--model", f"runs:/{logged[0]}", "--output", "model"])
+    text = (tmp_path / "model" / "MLmodel").read_text(encoding="utf-8")
+    places = r"(?<![\w.])/[\w.-]+/[^\s'\"]+"  # from the root; not those in a name such as github.com/a/b
+    assert re.findall(places, (downloaded / "MLmodel").read_text(encoding="utf-8"))
+    assert not re.findall(places, text)
+    as_logged, landed = yaml.safe_load((downloaded / "MLmodel").read_text(encoding="utf-8")), yaml.safe_load(text)
+    assert landed["metadata"] == as_logged["metadata"] and landed["signature"] == as_logged["signature"]
+    assert landed["model_id"] == as_logged["model_id"] == logged[1]
+    table = json.loads((tmp_path / "model" / "serving_input_example.json").read_text(encoding="utf-8"))
+    rows = pandas.DataFrame(**table["dataframe_split"])
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
+    assert mlflow.pyfunc.load_model("model").predict(rows, table["params"])["error"].tolist() == [None]
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(place):
     other = place.here / "thesis"
     other.mkdir()
@@ -150,7 +181,7 @@ def half_way(act):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_download_leaves_what_was_there_before(place, monkeypatch, number):
     assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
-    monkeypatch.setattr(download, "fetch_model", half_way(lambda: os.kill(os.getpid(), number)))
+    monkeypatch.setattr(fetching, "fetch_model", half_way(lambda: os.kill(os.getpid(), number)))
     for output in ("model", "fresh"):
         code, _ = place.run("--model", "models:/fer-demo/2", "--output", output)
         assert code == 128 + number
@@ -163,14 +194,12 @@ def test_a_download_that_fails_leaves_nothing(place, monkeypatch):
     def fail() -> None:
         raise ModelError("the server broke off")
 
-    monkeypatch.setattr(download, "fetch_model", half_way(fail))
+    monkeypatch.setattr(fetching, "fetch_model", half_way(fail))
     assert place.run("--model", "models:/fer-demo/1")[0] == 2
     assert names(place.here) == set()
 
 
 def test_what_is_no_classifier_is_refused_by_its_address(client, tmp_path, capsys):
-    import mlflow
-
     with mlflow.start_run() as run:
         mlflow.log_text("x", "encoder/encoder.json")
     with pytest.raises(SystemExit) as stop:

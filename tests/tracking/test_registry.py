@@ -1,5 +1,6 @@
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from fer.errors import ModelError
 from fer.models.files import load_classifier
@@ -32,6 +33,16 @@ def test_a_misspelt_model_is_answered_with_the_nearest_name(logged, tmp_path):
         fetch_model("models:/fer-dmeo@champion", tmp_path)
 
 
+def test_a_store_that_fails_while_a_hint_is_sought_is_one_sentence(logged, tmp_path, monkeypatch):
+    def failing(*args, **options):
+        raise MlflowException("the database is locked")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "search_registered_models", failing)
+    for address in ("models:/fer-dmeo@champion", "runs:/" + "0" * 32):
+        with pytest.raises(ModelError, match=f"there is no model at {address}"):
+            fetch_model(address, tmp_path)
+
+
 def test_the_champion_moves_only_on_a_better_score_measured_alike(logged):
     client = mlflow.MlflowClient()
 
@@ -52,3 +63,16 @@ def test_the_champion_moves_only_on_a_better_score_measured_alike(logged):
     assert champion() == "6"
     assert "promote" in again(0.1, promote=True)
     assert champion() == "7"
+    again(1 / 3)
+    assert "stays" in again(1 / 3), "the score as it is kept is rounded down"
+    assert "stays" in again(float("nan"))
+    assert champion() == "8"
+
+
+def test_a_server_that_fails_is_not_taken_for_an_empty_registry(logged, monkeypatch):
+    def failing(client, name, alias):
+        raise MlflowException("the database is locked")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", failing)
+    with pytest.raises(MlflowException, match="locked"):
+        register("fer-demo", logged[1], 0.5, TAGS, promote=False)
