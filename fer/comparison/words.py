@@ -79,7 +79,11 @@ def refusals(untested: Sequence[Untested], titles: Titles) -> list[str]:
 def warnings(found: Sequence[Configuration], datasets: Sequence[str], titles: Titles) -> list[str]:
     """Return what should make a reader doubt a figure: contaminated test images, and sets prepared differently."""
     lines = [
-        line for dataset in datasets for run in _runs(found) if (line := _contamination(run, dataset, titles[dataset]))
+        line
+        for dataset in datasets
+        for one in found
+        for name, runs in ([] if one.reported else _alike(one, dataset))
+        if (line := _contamination(name, runs, dataset, titles[dataset]))
     ]
     for dataset in datasets:
         key = dataset + DIGEST
@@ -96,29 +100,39 @@ def warnings(found: Sequence[Configuration], datasets: Sequence[str], titles: Ti
     return lines
 
 
-def _runs(found: Sequence[Configuration]) -> list[tuple[str, RunFigures]]:
-    return [(one.name + (f", seed {run.seed}" if len(one.runs) > 1 else ""), run)
-            for one in found if not one.reported for run in one.runs]  # fmt: skip
+def _alike(one: Configuration, dataset: str) -> list[tuple[str, list[RunFigures]]]:
+    """Return a configuration's runs in groups that say the same of a set's images, each with a name."""
+    keys = [f"{dataset}/contaminated/images", f"{dataset}/contaminated/pretraining_images", f"{dataset}/images",
+            f"{dataset}/uncontaminated/images"]  # fmt: skip
+    groups: dict[tuple[object, ...], list[RunFigures]] = {}
+    for run in one.runs:
+        said = run.tags.get(dataset + CONTAMINATION) if keys[0] not in run.metrics else None
+        groups.setdefault((said, *(run.metrics.get(key) for key in keys)), []).append(run)
+    if len(one.runs) == 1:
+        return [(one.name, list(one.runs))]
+    seeds = [", ".join(str(run.seed) for run in runs) for runs in groups.values()]
+    return [(f"{one.name}, seeds {listed}", runs) for listed, runs in zip(seeds, groups.values(), strict=True)]
 
 
-def _contamination(named: tuple[str, RunFigures], dataset: str, title: str) -> str:
-    name, metrics = named[0], named[1].metrics
+def _contamination(name: str, runs: Sequence[RunFigures], dataset: str, title: str) -> str:
+    metrics = runs[0].metrics
     if metric(dataset, ACCURACY) in metrics and f"{dataset}/contaminated/images" not in metrics:
-        said = named[1].tags.get(f"{dataset}{CONTAMINATION}", "it was not looked for")
+        said = runs[0].tags.get(f"{dataset}{CONTAMINATION}", "it was not looked for")
         return f"{name}: whether test images of {title} were seen in training is not known ({said})."
     labelled, plain = (int(metrics.get(f"{dataset}/contaminated/{key}", 0)) for key in ("images", "pretraining_images"))
     if not labelled and not plain:
         return ""
-    clean, left = (metrics.get(f"{dataset}/uncontaminated/{key}") for key in (ACCURACY, "images"))
-    images, whole = metrics.get(f"{dataset}/images"), metrics.get(metric(dataset, ACCURACY))
+    images, left = metrics.get(f"{dataset}/images"), metrics.get(f"{dataset}/uncontaminated/images")
     # An image may have been seen both with its label and without.
     affected = max(labelled, plain) if images is None or left is None else int(images - left)
     of = f" of {int(images):,}" if images is not None else ""
     encoder = f" ({plain:,} by pre-training without labels)" if plain else ""
     line = f"{name}: {affected:,}{of} test images of {title} seen in training{encoder}"
-    if whole is None or clean is None:
+    whole, clean = metric(dataset, ACCURACY), f"{dataset}/uncontaminated/{ACCURACY}"
+    if not all(key in run.metrics for run in runs for key in (whole, clean)):
         return line + "."
-    return f"{line}; accuracy {whole:.1%} with them, {clean:.1%} without."
+    with_them, without = (math.fsum(run.metrics[key] for run in runs) / len(runs) for key in (whole, clean))
+    return f"{line}; accuracy {with_them:.1%} with them, {without:.1%} without."
 
 
 def against_reported(rows: Sequence[Row], titles: Titles) -> list[str]:

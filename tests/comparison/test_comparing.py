@@ -228,6 +228,16 @@ def test_contaminated_test_images_are_warned_of_with_both_figures():
     assert compare(*pair(more={"raf/contaminated/images": 0.0})).warnings == ()
 
 
+def test_seeds_that_saw_the_same_images_are_warned_of_once_with_their_mean():
+    more = {"raf/contaminated/images": 7.0, "raf/uncontaminated/accuracy": 0.5, "raf/uncontaminated/images": 413.0}
+    runs = pair(more=more, seeds=(0, 1, 2))
+    runs[1].metrics["raf/uncontaminated/accuracy"] = 0.8
+    runs[5].metrics["raf/contaminated/images"] = 9.0
+    lines = compare(*runs).warnings
+    assert [line.split(":")[0] for line in lines] == ["good, seeds 0, 1, 2", "bad, seeds 0, 1", "bad, seeds 2"]
+    assert lines[0].endswith("seen in training; accuracy 80.0% with them, 60.0% without.")
+
+
 def test_what_training_has_seen_is_said_to_be_unknown_where_no_run_tells_it():
     known, asked, silent = (*pair(), run("third", {"raf": (TRUTH, answers(TRUTH, 0.7, 5))}))
     for unknown in (asked, silent):
