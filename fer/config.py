@@ -8,6 +8,8 @@ DATA_ROOT = "folder of prepared data; empty: $FER_DATA, else ../datasets if it e
 CONFIG = "YAML file with any of these options; what is given on the command line wins"
 DATASET = "one data set or several joined by '+': raf, kdef, ferplus, wikimedia, drawn (its three sets)"
 INIT = "scratch, a name that `fer weights` lists, a file, runs:/<id> or models:/<name>@<alias>"
+CHAMPION = "models:/fer@champion"
+MODEL = "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder"
 DEVICE = "where to compute"
 PRECISIONS = ("auto", "bf16", "fp32")
 CONTAMINATION = "check: look for the test images among the training images, once for two sets; skip: do not"
@@ -142,7 +144,7 @@ class FinetuneConfig:
 class EvaluateConfig:
     """Test any model on any prepared sets."""
 
-    model: str = option("models:/fer@champion", "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder")
+    model: str = option(CHAMPION, MODEL)
     dataset: str = option("prepared", "prepared (all there are), or " + DATASET)
     data_root: str = option("", DATA_ROOT)
     batch_size: int = option(128, "images per step", low=1)
@@ -183,7 +185,7 @@ class PredictConfig:
     """Recognise the expressions of the faces in a picture or in a folder of pictures."""
 
     image: str = option("", "a picture, or a folder whose pictures are taken at any depth")
-    model: str = option("models:/fer@champion", "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder")
+    model: str = option(CHAMPION, MODEL)
     framing: str = option(
         "auto", "auto: find the faces, as the model's training did; none: a picture is a face", choices=("auto", "none")
     )
@@ -198,7 +200,7 @@ class PredictConfig:
 class DemoConfig:
     """Open a page on this machine where a dropped picture is answered; needs the extra `demo`."""
 
-    model: str = option("models:/fer@champion", "the model chosen first; the page offers all registered ones")
+    model: str = option(CHAMPION, "the model chosen first; the page offers all registered ones")
     host: str = option("127.0.0.1", "address to listen on; the default can be reached from this machine only")
     port: int = option(7860, "port to listen on; 0: a free one", low=0, high=65535)
     max_megabytes: float = option(20.0, "largest upload in MB, of 1,048,576 bytes", low=0.01, high=200)
@@ -210,7 +212,7 @@ class DemoConfig:
 class DownloadConfig:
     """Bring a model into a folder, with its card; say what it is worth and which terms it inherits."""
 
-    model: str = option("models:/fer@champion", "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>")
+    model: str = option(CHAMPION, "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>")
     output: str = option("", "the folder, new, empty or of an earlier download; empty: <name>-<version>")
     config: str = option("", CONFIG)
 
@@ -219,7 +221,7 @@ class DownloadConfig:
 class ExportConfig:
     """Write a model's network as one file for other programs, checked to answer as the model does."""
 
-    model: str = option("models:/fer@champion", "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder")
+    model: str = option(CHAMPION, MODEL)
     format: str = option("onnx", "onnx (needs the extra `export`), or torch: torch.export's", choices=("onnx", "torch"))
     output: str = option("", "the file, .onnx or .pt2; empty: <name>-<version> with that ending")
     config: str = option("", CONFIG)

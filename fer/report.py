@@ -1,6 +1,6 @@
 """One model's figures on one set of images, and the terminal's table of several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -153,11 +153,19 @@ def text_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
         shares = [_percent(entry.recall[name]) for name in names]
         overall = f"{_percent(entry.accuracy)} [{low}, {high}]"
         rows.append([run, dataset, str(entry.count), *shares, overall, _percent(entry.mean_class_accuracy)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # Names are flush left, figures flush right so that their decimal points stand below each other.
+    return lay_out(rows) + prior_note(dataset for _, dataset, _ in entries)
+
+
+def lay_out(table: Sequence[Sequence[str]]) -> str:
+    """Return a table for a terminal under its headings: two columns flush left, the others, figures, flush right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     justify = [str.ljust, str.ljust, *[str.rjust] * (len(widths) - 2)]
-    lines = ["  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)) for row in rows]
-    notes: list[str] = []
-    if any(dataset.endswith(f"/{UNIFORM_PRIOR}") for _, dataset, _ in entries):
-        notes = ["", f"{UNIFORM_PRIOR}: each probability divided by the share that the model gives it on average"]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+    lines = ["  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)) for row in table]
+    return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
+
+
+def prior_note(rows: Iterable[str]) -> str:
+    """Return lines that explain `uniform_prior` where the name of one of a table's rows ends in it; else nothing."""
+    if not any(row.endswith(f"/{UNIFORM_PRIOR}") for row in rows):
+        return ""
+    return f"\n\n{UNIFORM_PRIOR}: each probability divided by the share that the model gives it on average"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fer.expressions import EXPRESSIONS
-from fer.report import UNIFORM_PRIOR
+from fer.report import UNIFORM_PRIOR, lay_out, prior_note
 from fer.reported import Figures
 from fer.statistics import seeds_summary
 
@@ -78,12 +78,7 @@ def spread_table(found: Mapping[str, Spread], seeds: int, reported: Mapping[str,
             told = reported[dataset].scalars()
             cells = [_cell(Spread(told[key], None) if key in told else None) for key in COLUMNS.values()]
             rows.append([dataset, "reported in 2021", *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    justify = [str.ljust, str.ljust, *[str.rjust] * len(COLUMNS)]
-    lines = [
-        "  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)).rstrip() for row in rows
-    ]  # fmt: skip
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return lay_out(rows) + prior_note(sets)
 
 
 def _is_overall(key: str) -> bool:

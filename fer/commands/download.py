@@ -48,7 +48,8 @@ def run(config: DownloadConfig) -> DownloadResult:
     folder = Path(config.output or short_name(address)).expanduser().resolve()
     _refuse_foreign(folder)
     with made_beside(folder) as beside:
-        classifier, brought = fetch_classifier(address, beside / "model")
+        classifier, fetched = fetch_classifier(address, beside / "model")
+        brought = fetched.path
         forget_places(brought)
         _refuse_additions(folder, brought)
         land(brought, folder)

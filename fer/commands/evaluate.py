@@ -12,9 +12,9 @@ from fer.data.places import data_root
 from fer.data.registry import resolve_prepared
 from fer.devices import pick_device
 from fer.errors import DataError
-from fer.models.files import load_classifier
 from fer.report import Report, text_table
-from fer.tracking.registry import FetchedModel, fetch_model
+from fer.tracking.fetching import fetch_classifier
+from fer.tracking.registry import FetchedModel
 from fer.tracking.runs import tracked
 
 
@@ -43,8 +43,8 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     sets = resolve_prepared(config.dataset, root)
     device = pick_device(config.device)
     with tempfile.TemporaryDirectory() as folder:
-        fetched = fetch_model(config.model, Path(folder))
-        classifier = load_classifier(fetched.path).to(device)
+        classifier, fetched = fetch_classifier(config.model, Path(folder))
+    classifier = classifier.to(device)
     bf16 = use_bf16(config.precision, device, classifier)
     extra = {"precision_used": "bf16" if bf16 else "fp32", "arch": classifier.spec.arch, "data_root_used": root}
     with tracked("evaluate", config, f"evaluate {config.model}", extra) as run:

@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from fer.comparison.cells import HEADINGS, counted, members, printable, row_cells
 from fer.comparison.comparing import Comparison
 from fer.comparison.tables import metric
-
-
-def lay_out(table: Sequence[Sequence[str]], flush_left: int) -> str:
-    """Return a table whose first columns are flush left and whose others are flush right, under its headings."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    justify = [str.ljust] * flush_left + [str.rjust] * (len(widths) - flush_left)
-    lines = ["  ".join(put(cell, w) for put, cell, w in zip(justify, row, widths, strict=True)) for row in table]
-    return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
+from fer.report import lay_out
 
 
 def terminal(found: Comparison) -> str:
@@ -23,7 +16,7 @@ def terminal(found: Comparison) -> str:
     table = [["", "data set", "images", *HEADINGS]]
     for row in found.rows:
         table += row_cells(row, row.configuration.letter)
-    parts = ["\n".join(key), lay_out(table, 2)]
+    parts = ["\n".join(key), lay_out(table)]
     if found.verdicts:
         said = [line for lines in found.verdicts.values() for line in lines]
         parts.append("\n".join(f"* {printable(line)}" for line in said))

@@ -5,7 +5,7 @@ from pathlib import Path
 from fer.errors import ModelError
 from fer.models.backbones import Classifier
 from fer.models.files import load_classifier
-from fer.tracking.registry import fetch_model
+from fer.tracking.registry import FetchedModel, fetch_model
 
 from mlflow.models import Model  # isort: skip  # after `registry`, which sets what MLflow reads at import
 
@@ -13,8 +13,8 @@ MLMODEL = "MLmodel"
 """The file by which MLflow knows a model's folder."""
 
 
-def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, Path]:
-    """Bring a classifier to this machine and return it, in evaluation mode, and where it lies.
+def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, FetchedModel]:
+    """Bring a classifier to this machine and return it, in evaluation mode, and where it lies and comes from.
 
     Args:
         address: As of `fetch_model`.
@@ -23,11 +23,11 @@ def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, Path]:
     Raises:
         ModelError: There is no such model, or it is no classifier of this project.
     """
-    path = fetch_model(address, folder).path
+    fetched = fetch_model(address, folder)
     try:
-        return load_classifier(path), path
+        return load_classifier(fetched.path), fetched
     except ModelError as fault:  # names a folder that soon is gone, and that nobody asked for
-        raise ModelError(str(fault).replace(str(path), address)) from None
+        raise ModelError(str(fault).replace(str(fetched.path), address)) from None
 
 
 def forget_places(folder: Path) -> None:

@@ -32,6 +32,6 @@ def test_what_is_no_classifier_is_refused_by_its_address_alone(client, use, weig
 
 
 def test_a_classifier_comes_with_its_place(logged, classifier, tmp_path):
-    found, path = fetch_classifier(f"models:/{logged[1]}", tmp_path / "model")
+    found, fetched = fetch_classifier(f"models:/{logged[1]}", tmp_path / "model")
     assert found.spec == classifier.spec and not found.training
-    assert path.is_relative_to(tmp_path / "model")
+    assert fetched.path.is_relative_to(tmp_path / "model")
