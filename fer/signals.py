@@ -55,14 +55,15 @@ def deferring() -> Iterator[StopRequest]:
     """Note stopping signals instead of acting on them, so that a loop can end at a safe place.
 
     After one has come, further ones are ignored until the enclosing `interrupting` ends: what was trained is being
-    saved then.
+    saved then. Without an enclosing one nothing would hear them again, nor the processes started later, so the
+    handlers are as before.
     """
     request = StopRequest()
     try:
         with _handling(request):
             yield request
     finally:
-        if request.signum:
+        if request.signum and signal.getsignal(signal.SIGTERM) is _interrupt:
             _ignore()
 
 

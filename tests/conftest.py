@@ -1,6 +1,7 @@
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # As many workers as cores run at once: with more threads than cores they would wait for each other at every operation.
@@ -16,6 +17,14 @@ from fer.expressions import EXPRESSIONS
 RAF_COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 3) | {"happiness": 20}, "test": dict.fromkeys(EXPRESSIONS, 2)}
 KDEF_PEOPLE = ("F01", "F06", "M31", "F31")
 """One of each split, and the two with misnamed files."""
+
+
+@pytest.fixture(autouse=True)
+def signals_heard() -> Iterator[None]:
+    """Fail a test that leaves signals ignored: processes that later tests start would inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 @pytest.fixture(scope="session")
