@@ -1,7 +1,8 @@
 """Training throughput against a ceiling measured in the same run.
 
 The ceiling is the same step on one batch that stays on the device, unchanged: whatever the data path costs shows as a
-ratio below 1. Precisions are measured in turns, so that a machine that slows down slows both.
+ratio below 1. What is compared is measured in turns, so that a machine that slows down slows all. On a CPU bf16 is
+measured with torch's own convolutions too, without `fer.models.small_maps`.
 
     python benchmarks/throughput.py --arch resnet18 --image_size 64
 """
@@ -21,6 +22,7 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.devices import make_fabric, pick_device
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
+from fer.models.small_maps import train_small_maps_fast
 from fer.objectives.classification import Classification
 
 STRENGTHS = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
@@ -38,11 +40,13 @@ def noise_batches(arguments: argparse.Namespace, device: torch.device) -> Traini
 
 
 class Trainer:
-    """A network with its optimizer in one precision."""
+    """A network with its optimizer in one precision, as in training or with torch's own convolutions."""
 
-    def __init__(self, arguments: argparse.Namespace, device: torch.device, bf16: bool) -> None:
+    def __init__(self, arguments: argparse.Namespace, device: torch.device, bf16: bool, own: bool = False) -> None:
         spec = ModelSpec(arguments.arch, arguments.image_size, arch_options(arguments.arch, arguments.image_size))
         network = Classifier(spec).to(memory_format=torch.channels_last)
+        if not own:
+            train_small_maps_fast(network)
         self.fabric, self.device = make_fabric(device, bf16), device
         objective: nn.Module = Classification(network)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-4)
@@ -79,6 +83,8 @@ def main() -> None:
     batches = noise_batches(arguments, device)
     fixed = next(iter(batches.epoch(0)))
     trainers = {"fp32": Trainer(arguments, device, False), "bf16": Trainer(arguments, device, True)}
+    if device.type == "cpu":
+        trainers["bf16, torch's"] = Trainer(arguments, device, True, own=True)
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
     for epoch in range(arguments.rounds):
         for name, trainer in trainers.items():
@@ -88,9 +94,10 @@ def main() -> None:
     for name, pairs in measured.items():
         ceiling, real = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(r / c for c, r in pairs)
-        print(f"{name}: ceiling {ceiling:7.0f}  with data path {real:7.0f}  ratio {ratio:.2f}")
-    ratio = statistics.median(b[1] / f[1] for b, f in zip(measured["bf16"], measured["fp32"], strict=True))
-    print(f"bf16 / fp32: {ratio:.2f}")
+        print(f"{name:13} ceiling {ceiling:7.0f}  with data path {real:7.0f}  ratio {ratio:.2f}")
+    for other in measured.keys() - {"bf16"}:
+        ratio = statistics.median(b[1] / o[1] for b, o in zip(measured["bf16"], measured[other], strict=True))
+        print(f"bf16 / {other}: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fer.checkpoints import BEST, LAST, chance, set_chance, write
 from fer.devices import make_fabric, pick_device
 from fer.errors import Interrupted, ModelError
+from fer.models.small_maps import train_small_maps_fast
 from fer.optimization import Settings, make_average, make_optimizer, rate_factor
 from fer.processes import Peers, rank, world_size
 from fer.progress import Progress
@@ -117,6 +118,7 @@ class _Loop:
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
         self.network: nn.Module = objective.network  # type: ignore[assignment]
         self.network.to(memory_format=torch.channels_last)
+        train_small_maps_fast(self.network)
         self.raw = objective.to(device)
         optimizer = make_optimizer(objective, settings)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)

@@ -54,8 +54,9 @@ class Plan:
         """Return which views of each image the method compares."""
         c = self.config
         strengths = Strengths(
-            flip=0.5, crop=c.crop, jitter=c.jitter, jitter_share=0.8, grey=c.grey, blur=c.blur, solarise=c.solarise
-        )
+            flip=0.5, crop=c.crop, jitter=c.jitter, jitter_share=0.8, relight=c.relight, grey=c.grey, blur=c.blur,
+            solarise=c.solarise,
+        )  # fmt: skip
         if self.method.multi_crop:
             return multi_crop(c.image_size, c.small_crops, strengths)
         return two_views(c.image_size, strengths)

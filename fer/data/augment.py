@@ -10,12 +10,19 @@ from torch import Tensor
 COLUMNS = 15
 """Random numbers each image needs in an epoch for fine-tuning's changes."""
 
-VIEW_COLUMNS = COLUMNS + 5
-"""Random numbers of one view, where colours are not always jittered or a view may be grey, blurred or solarised."""
+VIEW_COLUMNS = COLUMNS + 8
+"""Random numbers of one view, where colours are not always jittered or a view may be relit, grey, blurred or solarised.
+"""
 
 GREY = 127.5
 PAPER_SIDE = 224
 """Side of the pictures for which blur was given in pixels."""
+LIGHT = (64.0, 192.0)
+"""Mean luma that a relit view may have; in FER+ nine of ten pictures lie between 83 and 189."""
+CONTRAST = (25.0, 80.0)
+"""Standard deviation of a relit view's luma; in FER+ nine of ten pictures lie between 34 and 76."""
+FLATTEST = 8.0
+"""A picture of less deviation is not stretched as far as the rest: it holds noise only."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -32,6 +39,8 @@ class Strengths:
         erase: Probability of a grey rectangle over 2 to 20 % of the image (Zhong et al., "Random Erasing", 2020).
         crop_high: Largest share of the area that a random crop keeps.
         jitter_share: Probability that colours are jittered at all.
+        relight: Probability that mean and deviation of the luma are drawn anew. Jitter varies them, so that two views
+            of one picture stay more alike than two pictures; this leaves nothing of either.
         grey: Probability of an image without colour.
         blur: Probability of a Gaussian blur of sigma 0.1 to 2 pixels at a side of 224 (Chen et al., "SimCLR", 2020,
             appendix A), in proportion at others: 2 pixels would wipe the expression off a face of 48.
@@ -46,6 +55,7 @@ class Strengths:
     erase: float = 0.0
     crop_high: float = 1.0
     jitter_share: float = 1.0
+    relight: float = 0.0
     grey: float = 0.0
     blur: float = 0.0
     solarise: float = 0.0
@@ -69,7 +79,7 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
     Args:
         images: Float `(B, 3, S, S)`, RGB in [0, 255].
         chance: `(B, COLUMNS)`, uniform in [0, 1), on the images' device; `(B, VIEW_COLUMNS)` where `jitter_share`,
-            `grey`, `blur` or `solarise` is used.
+            `relight`, `grey`, `blur` or `solarise` is used.
         strengths: How far to go.
         size: Side of the result.
 
@@ -83,6 +93,8 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
         recoloured = _recolour(images, chance[:, 6:10], strengths.jitter)
         always = strengths.jitter_share >= 1
         images = recoloured if always else _some(chance[:, 15], strengths.jitter_share, recoloured, images)
+    if strengths.relight:
+        images = _some(chance[:, 20], strengths.relight, _relight(images, chance[:, 21:23]), images)
     if strengths.grey:
         images = _some(chance[:, 16], strengths.grey, _grey(images), images)
     if strengths.blur:
@@ -131,6 +143,16 @@ def _recolour(images: Tensor, chance: Tensor, jitter: float) -> Tensor:
     mean = torch.einsum("bchw,c->b", images, luma) / images[0, 0].numel()
     offset = brightness * (1 - contrast) * mean
     return (torch.einsum("bij,bjhw->bihw", matrix, images) + offset[:, None, None, None]).clamp(0, 255)
+
+
+def _relight(images: Tensor, chance: Tensor) -> Tensor:
+    """Give each image a mean and a standard deviation of its luma that do not depend on what it had."""
+    luma = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA)).flatten(1)
+    light = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * chance[:, 0]
+    contrast = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * chance[:, 1]
+    factor = contrast / luma.std(dim=1, correction=0).clamp(min=FLATTEST)
+    offset = light - factor * luma.mean(dim=1)
+    return (images * factor[:, None, None, None] + offset[:, None, None, None]).clamp(0, 255)
 
 
 def _hue(turn: Tensor) -> Tensor:

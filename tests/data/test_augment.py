@@ -12,9 +12,11 @@ from fer.data import augment as module
 from fer.data.augment import COLUMNS, GREY, VIEW_COLUMNS, Strengths, augment, epoch_generator, resize
 
 STRONG = Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.5)
-VIEW = Strengths(flip=0.5, crop=0.2, crop_high=0.8, jitter=0.4, jitter_share=0.8, grey=0.3, blur=0.5, solarise=0.3)
+VIEW = Strengths(
+    flip=0.5, crop=0.2, crop_high=0.8, jitter=0.4, jitter_share=0.8, relight=0.5, grey=0.3, blur=0.5, solarise=0.3
+)
 AREA, ASPECT, ACROSS, DOWN, FLIP, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(10)
-JITTERED, GREYED, BLURRED, SIGMA, SOLARISED = range(COLUMNS, VIEW_COLUMNS)
+JITTERED, GREYED, BLURRED, SIGMA, SOLARISED, RELIT, LIGHT, DEVIATION = range(COLUMNS, VIEW_COLUMNS)
 MIDDLE = 0.5
 """The chance that leaves a symmetric change at its centre: no rotation, no colour change, a central crop."""
 
@@ -303,7 +305,13 @@ def test_a_crop_keeps_at_most_its_largest_share() -> None:
         assert 0.98 < (start + length).max() < 1 + 1e-3
 
 
-CHANCED = [("jitter_share", "jittered"), ("grey", "greyed"), ("blur", "blurred"), ("solarise", "solarised")]
+CHANCED = [
+    ("jitter_share", "jittered"),
+    ("grey", "greyed"),
+    ("blur", "blurred"),
+    ("solarise", "solarised"),
+    ("relight", "relit"),
+]
 
 
 @pytest.mark.parametrize(("option", "column"), CHANCED)
@@ -329,12 +337,37 @@ def test_the_changes_of_views_strike_independently(monkeypatch: pytest.MonkeyPat
     table = chances(4000, columns=VIEW_COLUMNS)
     images = noise(4000, 4)
     struck = []
-    for option in ("grey", "blur", "solarise", "jitter_share"):
+    for option in ("grey", "blur", "solarise", "jitter_share", "relight"):
         base = Strengths(jitter=0.4, jitter_share=0) if option == "jitter_share" else Strengths()
         changed = augment(images, table, replace(base, **{option: 0.5}), 4)
         struck.append((changed - augment(images, table, base, 4)).flatten(1).abs().amax(dim=1) > 1)
-    correlation = torch.corrcoef(torch.stack(struck).float()) - torch.eye(4)
+    correlation = torch.corrcoef(torch.stack(struck).float()) - torch.eye(len(struck))
     assert correlation.abs().max() < 0.06
+
+
+@pytest.mark.parametrize("luma", [(60, 120), (20, 230), (10, 11)])
+def test_a_relit_view_keeps_nothing_of_the_pictures_light_and_contrast(luma: tuple[int, int]) -> None:
+    low, high = luma
+    images = low + (high - low) * smooth(32) / 255
+    table = still(light=0.25, deviation=0.1).repeat(2, 1)
+    table[1, LIGHT] = 0.75
+    got = augment(images.expand(2, -1, -1, -1), table, Strengths(relight=1), 32)
+    plane = torch.einsum("bchw,c->bhw", got, torch.tensor(module.LUMA)).flatten(1)
+    torch.testing.assert_close(plane.mean(dim=1), torch.tensor([96.0, 160.0]), atol=1, rtol=0)
+    # A nearly flat picture is noise, which is not stretched to a face's contrast.
+    assert (plane.std(dim=1) - 30.5).abs().max() < 1.5 if high - low > 1 else (plane.std(dim=1) < 3).all()
+    # It is one straight line for all pixels and channels: the picture itself stays.
+    assert torch.corrcoef(torch.stack([images.flatten(), got[0].flatten()]))[0, 1] > 0.99
+
+
+def test_light_and_contrast_of_relit_views_fill_their_ranges() -> None:
+    two = torch.tensor([100.0, 110.0]).repeat(8).expand(1, 3, 16, 16)  # half of the pixels each: no tails to cut off
+    relit = augment(two.expand(4000, -1, -1, -1), chances(4000, columns=VIEW_COLUMNS), Strengths(relight=1), 16)
+    mean, half = relit[:, 0].mean(dim=(1, 2)), (relit[:, 0, 0, 1] - relit[:, 0, 0, 0]) / 2
+    assert (mean.min(), mean.max()) == (pytest.approx(64, abs=1), pytest.approx(192, abs=9))
+    wanted = 5 / module.FLATTEST * torch.tensor([25.0, 80.0])
+    assert (half.min(), half.max()) == (pytest.approx(wanted[0], abs=0.5), pytest.approx(wanted[1], abs=0.5))
+    assert abs(torch.corrcoef(torch.stack([mean, half]))[0, 1]) < 0.06
 
 
 def test_grey_is_torchvisions() -> None:
@@ -408,7 +441,9 @@ def test_each_view_depends_on_its_own_row_only(size: int) -> None:
 
 
 def test_views_stay_in_0_to_255_and_leave_the_input_alone() -> None:
-    strengths = Strengths(1, 180, 0.05, 1, 0.5, crop_high=0.5, jitter_share=0.8, grey=0.3, blur=1, solarise=0.5)
+    strengths = Strengths(
+        1, 180, 0.05, 1, 0.5, crop_high=0.5, jitter_share=0.8, relight=0.5, grey=0.3, blur=1, solarise=0.5
+    )
     for images in (noise(64, 16), (noise(64, 16) > 127).float() * 255):
         before = images.clone()
         changed = augment(images, chances(64, columns=VIEW_COLUMNS), strengths, 40)
