@@ -74,9 +74,14 @@ class PretrainConfig:
     queue_from_epoch: int = option(15, "swav: epochs before the queue is used", low=0)
     freeze_prototypes_epochs: int = option(1, "swav: epochs in which the prototypes stay as drawn", low=0)
     small_crops: int = option(6, "swav: small views of each image beside the two large ones", low=0)
+    predictor_lr: float = option(
+        1.0, "simsiam: the predictor's rate as a multiple of lr, without warm-up or decay; 0: as the rest", low=0
+    )
     crop: float = option(0.2, "smallest share of the area kept by a large view", low=0.01, high=1)
     jitter: float = option(0.4, "strength of brightness, contrast, saturation and (a quarter of it) hue", low=0, high=1)
-    relight: float = option(0.0, "probability of a view whose light and contrast are drawn anew", low=0, high=1)
+    relight: float = option(
+        0.0, "probability of a view whose light, shading and contrast are drawn anew", low=0, high=1
+    )
     grey: float = option(0.2, "probability of a view without colour", low=0, high=1)
     blur: float = option(0.5, "probability of a blurred view", low=0, high=1)
     solarise: float = option(0.1, "probability of a solarised view", low=0, high=1)

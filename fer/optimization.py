@@ -3,10 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
+
+SCHEDULED = 2
+"""Parameter groups whose rate follows the schedule, the first ones: with and without decay."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Settings:
         bf16: Whether to compute in bfloat16 where that is safe.
         seed: Of everything random.
         choose: Whether the epoch with the best score is kept; else the latest is.
+        constant: Part of the objective whose rate has neither warm-up nor decay; empty for none.
+        constant_factor: Its rate as a multiple of `lr`.
     """
 
     epochs: int
@@ -42,15 +49,19 @@ class Settings:
     bf16: bool
     seed: int
     choose: bool = True
+    constant: str = ""
+    constant_factor: float = 1.0
 
 
 def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimizer of an objective's parameters; vectors (biases, normalisation) do not decay."""
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Return the optimizer of an objective's parameters; vectors (biases, normalisation) do not decay.
+
+    Its first two groups follow the schedule; two more hold the part whose rate is constant, where there is one.
+    """
+    named = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
+    fixed = [parameter for name, parameter in named if _is_constant(name, settings)]
+    groups = _groups([parameter for name, parameter in named if not _is_constant(name, settings)], settings)
+    groups += [group | {"lr": settings.lr * settings.constant_factor} for group in _groups(fixed, settings) if fixed]
     if settings.optimizer == "lars":
         from fer.models.bolts import lars  # seconds to import, and fine-tuning never needs it
 
@@ -58,6 +69,29 @@ def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Opti
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def _is_constant(name: str, settings: Settings) -> bool:
+    return bool(settings.constant) and name.startswith(f"{settings.constant}.")
+
+
+def _groups(parameters: list[nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LambdaLR:
+    """Return what sets each group's rate before every step: the first two follow `rate_factor`, constant ones do not.
+
+    Args:
+        optimizer: From `make_optimizer` with the same settings.
+        settings: How to optimise.
+        steps: Of an epoch.
+    """
+    scheduled, groups = rate_factor(settings, steps), len(optimizer.param_groups)
+    return LambdaLR(optimizer, [scheduled if group < SCHEDULED else lambda step: 1.0 for group in range(groups)])
 
 
 def rate_factor(settings: Settings, steps: int) -> Callable[[int], float]:

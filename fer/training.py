@@ -9,14 +9,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from fer.checkpoints import BEST, LAST, chance, set_chance, write
 from fer.devices import make_fabric, pick_device
 from fer.errors import Interrupted, ModelError
 from fer.models.small_maps import train_small_maps_fast
-from fer.optimization import Settings, make_average, make_optimizer, rate_factor
+from fer.optimization import Settings, make_average, make_optimizer, make_schedule
 from fer.processes import Peers, rank, world_size
 from fer.progress import Progress
 from fer.signals import StopRequest, deferring
@@ -122,7 +121,7 @@ class _Loop:
         self.raw = objective.to(device)
         optimizer = make_optimizer(objective, settings)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.scheduler = LambdaLR(optimizer, rate_factor(settings, len(batches)))
+        self.scheduler = make_schedule(optimizer, settings, len(batches))
         self.average = make_average(self.network, settings.ema) if settings.ema else None
         self.progress = Progress()
         torch.manual_seed(settings.seed + rank())  # dropout and stochastic depth

@@ -66,6 +66,8 @@ class Plan:
         shared = {item.name for item in fields(Settings)} & {item.name for item in fields(PretrainConfig)}
         given = {key: getattr(self.config, key) for key in shared}
         given |= {"lr": self.method.lr_for(self.config), "optimizer": self.method.optimizer_for(self.config)}
+        if self.method.constant and self.config.predictor_lr:
+            given |= {"constant": self.method.constant, "constant_factor": self.config.predictor_lr}
         return Settings(bf16=bf16, ema=0.0, patience=0, selection="knn_accuracy", choose=False, **given)
 
 

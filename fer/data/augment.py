@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor
 COLUMNS = 15
 """Random numbers each image needs in an epoch for fine-tuning's changes."""
 
-VIEW_COLUMNS = COLUMNS + 8
+VIEW_COLUMNS = COLUMNS + 13
 """Random numbers of one view, where colours are not always jittered or a view may be relit, grey, blurred or solarised.
 """
 
@@ -21,8 +22,11 @@ LIGHT = (64.0, 192.0)
 """Mean luma that a relit view may have; in FER+ nine of ten pictures lie between 83 and 189."""
 CONTRAST = (25.0, 80.0)
 """Standard deviation of a relit view's luma; in FER+ nine of ten pictures lie between 34 and 76."""
-FLATTEST = 8.0
-"""A picture of less deviation is not stretched as far as the rest: it holds noise only."""
+FIELD = (0.75, 0.75, 0.5, 0.9, 0.75)
+"""Largest coefficients of a relit view's shading, in deviations of its details; twice those of FER+ or more.
+"""
+FLATTEST = 5.0
+"""Details that deviate less are not stretched as far as others: they are noise."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -39,8 +43,8 @@ class Strengths:
         erase: Probability of a grey rectangle over 2 to 20 % of the image (Zhong et al., "Random Erasing", 2020).
         crop_high: Largest share of the area that a random crop keeps.
         jitter_share: Probability that colours are jittered at all.
-        relight: Probability that mean and deviation of the luma are drawn anew. Jitter varies them, so that two views
-            of one picture stay more alike than two pictures; this leaves nothing of either.
+        relight: Probability that mean, deviation and smooth shading of the luma are drawn anew. Jitter varies the
+            first two, so that two views of one picture stay more alike than two pictures; this leaves nothing of them.
         grey: Probability of an image without colour.
         blur: Probability of a Gaussian blur of sigma 0.1 to 2 pixels at a side of 224 (Chen et al., "SimCLR", 2020,
             appendix A), in proportion at others: 2 pixels would wipe the expression off a face of 48.
@@ -94,7 +98,7 @@ def augment(images: Tensor, chance: Tensor, strengths: Strengths, size: int) -> 
         always = strengths.jitter_share >= 1
         images = recoloured if always else _some(chance[:, 15], strengths.jitter_share, recoloured, images)
     if strengths.relight:
-        images = _some(chance[:, 20], strengths.relight, _relight(images, chance[:, 21:23]), images)
+        images = _some(chance[:, 20], strengths.relight, _relight(images, chance[:, 21:28]), images)
     if strengths.grey:
         images = _some(chance[:, 16], strengths.grey, _grey(images), images)
     if strengths.blur:
@@ -146,13 +150,36 @@ def _recolour(images: Tensor, chance: Tensor, jitter: float) -> Tensor:
 
 
 def _relight(images: Tensor, chance: Tensor) -> Tensor:
-    """Give each image a mean and a standard deviation of its luma that do not depend on what it had."""
+    """Give each image light and contrast that do not depend on what it had.
+
+    The smooth part of the luma, a polynomial of degree 2 fitted by least squares, is replaced by a random one; Rowley,
+    Baluja & Kanade (1998), Neural Network-Based Face Detection, section 2.1, take a fitted plane away likewise.
+
+    Args:
+        images: `(B, 3, S, S)`.
+        chance: `(B, 7)`: mean, deviation, and one number for each of the field's five coefficients.
+    """
     luma = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA)).flatten(1)
-    light = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * chance[:, 0]
-    contrast = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * chance[:, 1]
-    factor = contrast / luma.std(dim=1, correction=0).clamp(min=FLATTEST)
-    offset = light - factor * luma.mean(dim=1)
-    return (images * factor[:, None, None, None] + offset[:, None, None, None]).clamp(0, 255)
+    basis = _smooth_light(images.shape[-1], images.device)
+    shading = luma.mean(dim=1, keepdim=True) + luma @ basis.T / basis.shape[1] @ basis
+    spread = (luma - shading).std(dim=1, correction=0, keepdim=True).clamp(min=FLATTEST)
+    field = (2 * chance[:, 2:] - 1) * chance.new_tensor(FIELD) @ basis
+    light = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * chance[:, :1]
+    contrast = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * chance[:, 1:2]
+    # It is at least 1 unless the picture is flat, which stays so.
+    factor = contrast / ((luma - shading) / spread + field).std(dim=1, correction=0, keepdim=True).clamp(min=1)
+    offset = (light + factor * (field - shading / spread)).view(-1, 1, *images.shape[-2:])
+    return (images * (factor / spread)[..., None, None] + offset).clamp(0, 255)
+
+
+@lru_cache(maxsize=16)
+def _smooth_light(side: int, device: torch.device) -> Tensor:
+    """Return products of Legendre polynomials of degree 1 and 2 over a square, `(5, side * side)`, mean square 1."""
+    middle = (2 * torch.arange(side, device=device) + 1) / side - 1
+    across, down = middle.expand(side, side), middle[:, None].expand(side, side)
+    one, two = math.sqrt(3), math.sqrt(5) / 2
+    parts = [one * across, one * down, 3 * across * down, two * (3 * across**2 - 1), two * (3 * down**2 - 1)]
+    return torch.stack(parts).flatten(1)
 
 
 def _hue(turn: Tensor) -> Tensor:

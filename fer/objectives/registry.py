@@ -23,6 +23,7 @@ class Method:
         lr: Peak rate for a batch of 256 with that optimizer.
         projection: What `projection=0` means.
         multi_crop: Whether small views join the two large ones.
+        constant: Part of the objective whose rate is not scheduled; empty for none.
     """
 
     make: Callable[[Encoder, PretrainConfig, int, int], nn.Module]
@@ -30,6 +31,7 @@ class Method:
     lr: float
     projection: int
     multi_crop: bool
+    constant: str = ""
 
     def build(self, network: Encoder, config: PretrainConfig, steps_per_epoch: int) -> nn.Module:
         """Return the objective, with `network` and `forward(views) -> (loss, figures by name)`."""
@@ -83,6 +85,6 @@ METHODS: dict[str, Method] = {
     "simclr": Method(_simclr, optimizer="lars", lr=0.3, projection=128, multi_crop=False),
     # Caron et al. (2020), appendix A: what it uses for batches of 256.
     "swav": Method(_swav, optimizer="lars", lr=0.6, projection=128, multi_crop=True),
-    # Chen & He (2021), section 3: plain SGD at 0.05 * batch / 256.
-    "simsiam": Method(_simsiam, optimizer="sgd", lr=0.05, projection=2048, multi_crop=False),
+    # Chen & He (2021), section 3: plain SGD at 0.05 * batch / 256; section 4.2: a predictor whose rate does not decay.
+    "simsiam": Method(_simsiam, optimizer="sgd", lr=0.05, projection=2048, multi_crop=False, constant="predictor"),
 }
