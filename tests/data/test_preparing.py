@@ -17,7 +17,6 @@ from fer.data.kdef import KDEF
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.places import manifest_path, summary_path
 from fer.data.preparing import Prepared, load_prepared, preparation_counts, prepare
-from fer.data.registry import DATASETS
 from fer.data.raf import LABELS, RAF
 from fer.data.sources import Candidate, DataSet, Scan
 from fer.data.wikimedia import WIKIMEDIA
@@ -73,7 +72,7 @@ def test_the_tree_is_split_set_code_file(prepared: Ready, name: str) -> None:
 def test_a_data_root_holds_nothing_else(raw_trees: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"  # other tests train with the shared one, which leaves caches there
     for name in SETS:
-        prepare(DATASETS[name], raw_trees / name, root)
+        prepare(SETS[name], raw_trees / name, root)
     others = {path for path in files(root) if not path.startswith(("train/", "test/", "packed/"))}
     assert others == {f"manifests/{name}.{suffix}" for name in SETS for suffix in ("csv", "json")}
     assert [path for path in hidden(root) if not path.endswith(".lock")] == [".locks"]
