@@ -118,7 +118,7 @@ def test_the_model_predicts_where_only_its_requirements_are_installed(
         "print(json.dumps(answers))"
     )
     done = subprocess.run(
-        [clean_python, "-c", code], cwd=tmp_path / "empty", env=bare(), capture_output=True, text=True, timeout=180
+        [clean_python, "-c", code], cwd=tmp_path / "empty", env=bare(), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
