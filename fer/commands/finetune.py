@@ -27,7 +27,13 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.inference import probabilities
 from fer.models.backbones import Classifier
-from fer.objectives.classification import Classification, balanced_weights, check_every_class, training_prior
+from fer.objectives.classification import (
+    Classification,
+    balanced_weights,
+    check_every_class,
+    scale_weights,
+    training_prior,
+)
 from fer.processes import leave_unless_first, rank, world_size
 from fer.report import Report, report, text_table
 from fer.tracking.runs import TrackedRun, tracked
@@ -132,10 +138,11 @@ class _Finetuning:
         return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, bf16, held_out)
 
     def _class_weights(self) -> Tensor | None:
+        counts = _class_counts(self.pool.labels[self.members])
         if self.config.class_weights:
-            return torch.tensor(self.config.class_weights)
+            return scale_weights(self.config.class_weights, counts)
         if self.config.loss == "balanced":
-            return balanced_weights(_class_counts(self.pool.labels[self.members]))
+            return balanced_weights(counts)
         return None
 
     def _log_inputs(self, bf16: bool) -> None:

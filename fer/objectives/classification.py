@@ -13,9 +13,14 @@ from fer.expressions import EXPRESSIONS
 class Classification(nn.Module):
     """Cross-entropy with optional class weights and label smoothing (Szegedy et al., 2016).
 
+    The loss is the mean over the batch's images of weight times cross-entropy. It is not divided by the weights that
+    happen to be in the batch, as `torch.nn.CrossEntropyLoss` does: a rare class would then count less the smaller the
+    batch, and processes would weigh their parts of a batch differently.
+
     Args:
         network: Maps images `(N, 3, H, W)` to scores `(N, 7)`.
-        class_weights: Weight of each class, `(7,)`, or None for equal weights.
+        class_weights: Weight of each class, `(7,)`, with a mean of 1 over the training images so that the learning
+            rate means the same with them (`scale_weights`); or None for equal weights.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
     """
 
@@ -35,9 +40,11 @@ class Classification(nn.Module):
             labels: `(N,)`, int64 in 0 to 6.
         """
         logits = self.network(images).float()
-        loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.label_smoothing)
+        losses = F.cross_entropy(
+            logits, labels, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
+        )
         correct = (logits.detach().argmax(1) == labels).float().mean()
-        return loss, {"accuracy": correct}
+        return losses.mean(), {"accuracy": correct}
 
 
 def balanced_weights(counts: Sequence[int]) -> Tensor:
@@ -52,6 +59,22 @@ def balanced_weights(counts: Sequence[int]) -> Tensor:
     check_every_class(counts)
     tensor = torch.tensor(counts, dtype=torch.float64)
     return (tensor.sum() / (len(counts) * tensor)).float()
+
+
+def scale_weights(class_weights: Sequence[float], counts: Sequence[int]) -> Tensor:
+    """Scale class weights to a mean of 1 over the training images.
+
+    Args:
+        class_weights: Weight of each class; none negative, one of a class that has images above 0.
+        counts: Training images of each class.
+
+    Returns:
+        float32 `(7,)`.
+    """
+    weights = torch.tensor(class_weights, dtype=torch.float64)
+    images = torch.tensor(counts, dtype=torch.float64)
+    mean = (weights * images).sum() / images.sum()
+    return (weights / mean).float()
 
 
 def training_prior(counts: Sequence[int], class_weights: Tensor | None) -> tuple[float, ...]:

@@ -81,7 +81,7 @@ def _swav(network: Encoder, config: PretrainConfig, projection: int, steps_per_e
 
 
 METHODS: dict[str, Method] = {
-    # Chen et al. (2020), section 2.3: LARS at 0.3 * batch / 256, with weight decay, which is what LARS scales by.
+    # Chen et al. (2020), section 2.3: LARS at 0.3 * batch / 256.
     "simclr": Method(_simclr, optimizer="lars", lr=0.3, projection=128, multi_crop=False),
     # Caron et al. (2020), appendix A: what it uses for batches of 256.
     "swav": Method(_swav, optimizer="lars", lr=0.6, projection=128, multi_crop=True),
