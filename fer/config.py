@@ -12,6 +12,7 @@ CHAMPION = "models:/fer@champion"
 MODEL = "runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder"
 DEVICE = "where to compute"
 PRECISIONS = ("auto", "bf16", "fp32")
+CLIP_GRAD_NORM = "largest norm of the gradient, larger ones are scaled to it; 0: any; -1: 1 for transformers, else any"
 CONTAMINATION = "check: look for the test images among the training images, once for two sets; skip: do not"
 PRECISION = "auto: bf16 where it is faster, else fp32"
 DEVICES = ("auto", "cpu", "cuda")
@@ -61,8 +62,9 @@ class PretrainConfig:
     batch_size: int = option(256, "images per step, over all processes together", low=2)
     lr: float = option(0.0, "peak learning rate; 0: the method's own, times batch_size / 256", low=0)
     optimizer: str = option("auto", "auto: lars, for simsiam sgd", choices=("auto", "lars", "sgd", "adamw"))
-    weight_decay: float = option(1e-4, "decay of the weights; not of biases and normalisation", low=0)
+    weight_decay: float = option(1e-4, "decay of the weights of linear layers, convolutions and attention only", low=0)
     momentum: float = option(0.9, "momentum of SGD and LARS", low=0, high=1)
+    clip_grad_norm: float = option(-1.0, CLIP_GRAD_NORM, low=-1)
     warmup_epochs: float = option(10.0, "epochs of linear warm-up before the cosine", low=0)
     hidden: int = option(2048, "width of the projection head", low=1)
     projection: int = option(0, "dimensions compared by the loss; 0: the method's own (128, for simsiam 2048)", low=0)
@@ -109,14 +111,15 @@ class FinetuneConfig:
     batch_size: int = option(64, "images per step", low=2)
     lr: float = option(3e-4, "peak learning rate", low=0)
     optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
-    weight_decay: float = option(0.05, "decay of the weights; not of biases and normalisation", low=0)
+    weight_decay: float = option(0.05, "decay of the weights of linear layers, convolutions and attention only", low=0)
     momentum: float = option(0.9, "momentum of SGD", low=0, high=1)
+    clip_grad_norm: float = option(-1.0, CLIP_GRAD_NORM, low=-1)
     warmup_epochs: float = option(1.0, "epochs of linear warm-up before the cosine", low=0)
     loss: str = option(
         "cross-entropy", "balanced weights classes by inverse frequency", choices=("cross-entropy", "balanced")
     )
     class_weights: tuple[float, ...] = option(
-        (), "seven weights in the order surprise ... neutral; instead of balanced"
+        (), "seven weights in the order surprise ... neutral; instead of balanced", low=0
     )
     sampling: str = option(
         "natural", "undersample drops images until classes are equal", choices=("natural", "undersample")

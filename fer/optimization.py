@@ -1,7 +1,7 @@
 """How weights are updated: optimizer, learning-rate schedule, moving average."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from fer.lars import LARS
+
+DECAYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
+"""Layers whose weights decay."""
 SCHEDULED = 2
 """Parameter groups whose rate follows the schedule, the first ones: with and without decay."""
 
@@ -22,8 +26,9 @@ class Settings:
         epochs: Passes over the training images.
         lr: Peak learning rate.
         optimizer: `adamw`, `sgd` or `lars`.
-        weight_decay: Decay of weights with two or more dimensions; biases and normalisation have none.
+        weight_decay: Decay of the weights of layers in `DECAYING`; other parameters have none.
         momentum: Of SGD and LARS.
+        clip_grad_norm: Largest norm of the gradient of all parameters together; 0: gradients are not clipped.
         warmup_epochs: Linear warm-up before the cosine.
         ema: Decay of the average of the network's weights; 0 for none.
         patience: Epochs without a better score before stopping; 0 for never.
@@ -48,38 +53,65 @@ class Settings:
     device: str
     bf16: bool
     seed: int
+    clip_grad_norm: float = 0.0
     choose: bool = True
     constant: str = ""
     constant_factor: float = 1.0
 
 
 def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimizer of an objective's parameters; vectors (biases, normalisation) do not decay.
+    """Build the optimizer of an objective's parameters.
 
-    Its first two groups follow the schedule; two more hold the part whose rate is constant, where there is one.
+    Its first two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each
+    two the first holds the weights that decay and the second the rest, which LARS leaves as SGD would have it.
     """
     named = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
-    fixed = [parameter for name, parameter in named if _is_constant(name, settings)]
-    groups = _groups([parameter for name, parameter in named if not _is_constant(name, settings)], settings)
-    groups += [group | {"lr": settings.lr * settings.constant_factor} for group in _groups(fixed, settings) if fixed]
+    decaying = decaying_names(objective)
+    scheduled = [(name, parameter) for name, parameter in named if not _is_constant(name, settings)]
+    constant = [(name, parameter) for name, parameter in named if _is_constant(name, settings)]
+    groups = _groups(scheduled, decaying, settings)
+    if constant:
+        rate = settings.lr * settings.constant_factor
+        groups += [group | {"lr": rate} for group in _groups(constant, decaying, settings)]
     if settings.optimizer == "lars":
-        from fer.models.bolts import lars  # seconds to import, and fine-tuning never needs it
-
-        return lars(groups, settings.lr, settings.momentum)
+        return LARS(groups, lr=settings.lr, momentum=settings.momentum)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def decaying_names(model: nn.Module) -> set[str]:
+    """Find the parameters that decay: the weights of linear layers, convolutions and attention, by full name.
+
+    Biases, the parameters of normalisation, and what a trunk learns beside its layers (layer scales, class tokens,
+    positions, temperatures of attention) are not maps of features: pulled to 0 they only lose what they say. The
+    number of dimensions does not tell them apart, for a class token has three.
+    """
+    decaying = set()
+    for place, module in model.named_modules():
+        if isinstance(module, DECAYING):
+            for name, _ in module.named_parameters(recurse=False):
+                if name.endswith("weight"):
+                    decaying.add(f"{place}.{name}" if place else name)
+    return decaying
 
 
 def _is_constant(name: str, settings: Settings) -> bool:
     return bool(settings.constant) and name.startswith(f"{settings.constant}.")
 
 
-def _groups(parameters: list[nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+def _groups(
+    named: Sequence[tuple[str, nn.Parameter]], decaying: Container[str], settings: Settings
+) -> list[dict[str, Any]]:
+    weights = [parameter for name, parameter in named if name in decaying]
+    others = [parameter for name, parameter in named if name not in decaying]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
+    if settings.optimizer == "lars":
+        groups[0]["adapt"], groups[1]["adapt"] = True, False
+    return groups
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LambdaLR:

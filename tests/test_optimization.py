@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from fer.commands.pretrain_plan import Plan
 from fer.config import PretrainConfig
 from fer.data.sources import DataSet
+from fer.models.backbones import clip_grad_norm
 from fer.objectives.registry import METHODS
-from fer.optimization import Settings, make_optimizer, make_schedule
+from fer.optimization import Settings, decaying_names, make_optimizer, make_schedule
 
 PLAIN = Settings(
     epochs=4, lr=0.1, optimizer="sgd", weight_decay=0.5, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,
@@ -55,9 +57,54 @@ def test_without_a_constant_part_all_rates_follow_the_schedule():
     assert by_group[0] == by_group[1]
 
 
-def test_weights_decay_and_vectors_do_not():
+def test_weights_decay_and_biases_do_not():
     optimizer = make_optimizer(Objective(), replace(PLAIN, constant="predictor"))
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_lars_adapts_weights_whether_they_decay_or_not(decay):
+    settings = replace(PLAIN, optimizer="lars", weight_decay=decay, constant="predictor")
+    groups = make_optimizer(Objective(), settings).param_groups
+    assert [group["adapt"] for group in groups] == [True, False, True, False]
+    assert [group["weight_decay"] for group in groups] == [decay, 0.0, decay, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arch", "spared"),
+    [
+        ("resnet18", ()),
+        ("densenet121", ()),
+        ("convnext_tiny", ("layer_scale",)),
+        ("vit_b_16", ("class_token", "pos_embedding")),
+        ("swin_t", ("relative_position_bias_table",)),
+        ("swin_v2_t", ("logit_scale",)),
+        ("maxvit_t", ("relative_position_bias_table",)),
+        ("efficientnet_b0", ()),
+    ],
+)
+def test_only_the_weights_of_layers_decay(arch, spared):
+    with torch.device("meta"):
+        network = torchvision.models.get_model(arch, weights=None)
+    decaying, norms = decaying_names(network), (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    normalised = {
+        f"{place}.{name}"
+        for place, module in network.named_modules() if isinstance(module, norms)
+        for name, _ in module.named_parameters(recurse=False)
+    }  # fmt: skip
+    for name, parameter in network.named_parameters():
+        left_out = name in normalised or name.endswith("bias") or name.endswith(spared or "\0")
+        assert (name in decaying) != left_out, f"{name} {tuple(parameter.shape)}"
+    for ending in spared:
+        dimensions = {p.ndim for name, p in network.named_parameters() if name.endswith(ending)}
+        assert max(dimensions) > 1, "the number of dimensions would not have told"
+
+
+def test_gradients_of_transformers_are_clipped_unless_asked_otherwise():
+    of_their_own = {arch: clip_grad_norm(-1.0, arch) for arch in ("vit_b_16", "swin_v2_t", "maxvit_t", "resnet50")}
+    assert of_their_own == {"vit_b_16": 1.0, "swin_v2_t": 1.0, "maxvit_t": 1.0, "resnet50": 0.0}
+    assert clip_grad_norm(0.0, "vit_b_16") == 0.0
+    assert clip_grad_norm(2.5, "resnet50") == 2.5
 
 
 @pytest.mark.parametrize(

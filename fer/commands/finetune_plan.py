@@ -16,7 +16,7 @@ from fer.data.sources import DataSet
 from fer.devices import pick_device
 from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import arch_options
+from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.weights import check_init
 from fer.optimization import Settings
 
@@ -48,6 +48,7 @@ class Plan:
             "registered_name_used": self.registered_name or "none",
             "data_root_used": self.root,
             "device_used": self.device.type,
+            "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),
         }
 
     def strengths(self) -> Strengths:
@@ -58,7 +59,9 @@ class Plan:
     def settings(self, bf16: bool) -> Settings:
         """Return how to optimise."""
         shared = {item.name for item in fields(Settings)} & {item.name for item in fields(FinetuneConfig)}
-        return Settings(bf16=bf16, **{key: getattr(self.config, key) for key in shared})
+        given = {key: getattr(self.config, key) for key in shared}
+        given["clip_grad_norm"] = clip_grad_norm(self.config.clip_grad_norm, self.config.arch)
+        return Settings(bf16=bf16, **given)
 
 
 def make_plan(config: FinetuneConfig) -> Plan:
@@ -82,6 +85,8 @@ def make_plan(config: FinetuneConfig) -> Plan:
         raise ConfigError(
             f"class_weights takes {len(EXPRESSIONS)} numbers and replaces loss=balanced: give one of them"
         )
+    if config.class_weights and not any(config.class_weights):
+        raise ConfigError("class_weights are all 0, so nothing would be learnt: give a weight above 0")
     names = {"auto": "fer-demo" if drawn else "fer", "none": ""}
     return Plan(
         config=config,

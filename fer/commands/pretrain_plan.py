@@ -14,7 +14,7 @@ from fer.data.places import data_root
 from fer.data.sources import DataSet
 from fer.data.views import ViewSpec, multi_crop, two_views
 from fer.devices import pick_device
-from fer.models.backbones import arch_options
+from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.weights import check_init
 from fer.objectives.registry import METHODS, Method
 from fer.optimization import Settings
@@ -46,6 +46,7 @@ class Plan:
             "lr_used": self.method.lr_for(self.config),
             "optimizer_used": self.method.optimizer_for(self.config),
             "projection_used": self.config.projection or self.method.projection,
+            "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),
             "data_root_used": self.root,
             "device_used": self.device.type,
         }
@@ -66,6 +67,7 @@ class Plan:
         shared = {item.name for item in fields(Settings)} & {item.name for item in fields(PretrainConfig)}
         given = {key: getattr(self.config, key) for key in shared}
         given |= {"lr": self.method.lr_for(self.config), "optimizer": self.method.optimizer_for(self.config)}
+        given["clip_grad_norm"] = clip_grad_norm(self.config.clip_grad_norm, self.config.arch)
         if self.method.constant and self.config.predictor_lr:
             given |= {"constant": self.method.constant, "constant_factor": self.config.predictor_lr}
         return Settings(bf16=bf16, ema=0.0, patience=0, selection="knn_accuracy", choose=False, **given)

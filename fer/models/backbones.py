@@ -172,6 +172,19 @@ def arch_options(arch: str, image_size: int) -> dict[str, Any]:
     return {}
 
 
+def clip_grad_norm(option: float, arch: str) -> float:
+    """Return the largest gradient norm to train an architecture with; 0: gradients are not clipped.
+
+    Args:
+        option: The norm, 0, or below 0 for the architecture's own: 1 for transformers, as Dosovitskiy et al. (2021), An
+            Image is Worth 16x16 Words, appendix B.1 train them; 0 for others.
+        arch: torchvision's name.
+    """
+    if option >= 0:
+        return option
+    return 1.0 if arch.startswith(("vit_", "swin_", "maxvit_")) else 0.0
+
+
 def build_trunk(spec: ModelSpec) -> nn.Module:
     """Return a trunk with fresh weights and an output per expression."""
     trunk: nn.Module = torchvision.models.get_model(

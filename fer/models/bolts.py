@@ -1,13 +1,12 @@
-"""The only door to lightning-bolts: projection heads and LARS, without its warnings.
+"""The only door to lightning-bolts: projection heads, without its warnings.
 
 Importing this module takes seconds, so whoever needs it does so when it builds something, never at its own import.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 # Bolts and its pytorch-lightning warn of their own age, and change the process's filters so that they are heard: a
@@ -15,7 +14,6 @@ from torch import nn
 with warnings.catch_warnings(record=True):
     from pl_bolts.models.self_supervised.byol.models import MLP
     from pl_bolts.models.self_supervised.simclr.simclr_module import Projection
-    from pl_bolts.optimizers.lars import LARS
 
 
 def simclr_head(features: int, hidden: int, out: int) -> nn.Module:
@@ -51,18 +49,6 @@ def simsiam_projector(features: int, hidden: int, out: int) -> nn.Module:
         nn.Linear(hidden, out, bias=False),
         nn.BatchNorm1d(out, affine=False),
     )
-
-
-def lars(groups: Iterable[dict[str, Any]], lr: float, momentum: float) -> torch.optim.Optimizer:
-    """Return LARS (You et al., 2017) with trust coefficient 0.001.
-
-    Args:
-        groups: Parameter groups. One whose `weight_decay` is 0 is updated as by SGD, without LARS's scaling.
-        lr: Peak learning rate.
-        momentum: As SGD's.
-    """
-    optimizer: torch.optim.Optimizer = _quietly(lambda: LARS(groups, lr=lr, momentum=momentum))
-    return optimizer
 
 
 def _quietly(make: Callable[[], Any]) -> Any:

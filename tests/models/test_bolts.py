@@ -69,7 +69,7 @@ def test_bolts_is_imported_late_and_in_silence():
         "assert not {'pl_bolts', 'sklearn'} & set(sys.modules)\n"
         "filters = list(warnings.filters)\n"
         "import fer.models.bolts as b\n"
-        "head = b.simclr_head(4, 3, 2); b.mlp(4, 3, 2); b.lars([{'params': head.parameters()}], 0.1, 0.9)\n"
+        "head = b.simclr_head(4, 3, 2); b.mlp(4, 3, 2)\n"
         "assert warnings.filters == filters\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -88,24 +88,6 @@ def test_heads_are_the_papers_layers():
     projected = projector(features)
     torch.testing.assert_close(projected.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     assert projected.var(0, correction=0).min() > 0.9
-
-
-def test_lars_scales_decayed_weights_and_leaves_the_others_to_sgd():
-    weight, bias = nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([1.0, 1.0]))
-    groups = [{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}]
-    optimizer = bolts.lars(groups, lr=2.0, momentum=0.9)
-    velocity, by_hand, other = torch.zeros(2), torch.tensor([3.0, 4.0]), torch.tensor([1.0, 1.0])
-    gradient, speed = torch.tensor([6.0, 8.0]), torch.zeros(2)
-    for _ in range(3):
-        weight.grad, bias.grad = gradient.clone(), gradient.clone()
-        optimizer.step()
-        trust = 0.001 * by_hand.norm() / (gradient.norm() + 0.1 * by_hand.norm())
-        velocity = 0.9 * velocity + trust * (gradient + 0.1 * by_hand)
-        by_hand = by_hand - 2 * velocity
-        speed = 0.9 * speed + gradient
-        other = other - 2 * speed
-    torch.testing.assert_close(weight.detach(), by_hand)
-    torch.testing.assert_close(bias.detach(), other)
 
 
 def test_without_a_queue_both_swav_losses_are_equal():
