@@ -1,5 +1,6 @@
 """Checkpoints on disk, and the random state that makes continuing exact."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,31 @@ def write(content: dict[str, Any], path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
     torch.save(content, partial)
     partial.replace(path)
+
+
+def all_finite(content: Any) -> bool:
+    """Check that no floating-point tensor of a nested checkpoint holds an infinity or NaN.
+
+    Args:
+        content: Tensors in dicts, lists and tuples; other values are passed over.
+    """
+    flags = [tensor.isfinite().all() for tensor in _tensors(content) if tensor.is_floating_point()]
+    # One answer for each device, so that a GPU is waited for once and not for every tensor.
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for flag in flags:
+        by_device.setdefault(flag.device, []).append(flag)
+    return all(bool(torch.stack(some).all()) for some in by_device.values())
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from _tensors(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _tensors(value)
 
 
 def chance() -> list[Tensor]:

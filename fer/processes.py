@@ -59,6 +59,10 @@ class Peers:
         dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._group)
         return int(value)
 
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process."""
+        return any(self.gather(flag))
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Return the mean of each value over the processes; all must hold the same keys."""
         everyone = self.gather(values)

@@ -1,6 +1,5 @@
 """The training loop: precision and device by Lightning Fabric, exact resume, checkpoints, signals, progress."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fer.checkpoints import BEST, LAST, chance, set_chance, write
+from fer.checkpoints import BEST, LAST, all_finite, chance, set_chance, write
 from fer.devices import make_fabric, pick_device
 from fer.errors import Interrupted, ModelError
 from fer.models.small_maps import train_small_maps_fast
@@ -19,6 +18,9 @@ from fer.optimization import Settings, make_average, make_optimizer, make_schedu
 from fer.processes import Peers, rank, world_size
 from fer.progress import Progress
 from fer.signals import StopRequest, deferring
+
+LOOK_EVERY = 50
+"""Steps after which the loss is looked at, to stop a training that diverged: looking makes a GPU wait."""
 
 
 class Recorder(Protocol):
@@ -78,8 +80,9 @@ def train(
         Where training ended; `best.ckpt` holds the network of `best_epoch`.
 
     Raises:
-        Interrupted: A signal came; `last.ckpt` holds the state after the last whole step.
-        ModelError: The loss is no longer a number, or the checkpoint does not fit.
+        Interrupted: A signal came; `last.ckpt` holds the state after the last whole step, or an earlier one if that
+            step left something that is not finite.
+        ModelError: Loss or weights are no longer finite, or the checkpoint does not fit.
     """
     loop = _Loop(objective, batches, settings, folder, carried)
     if resume:
@@ -95,7 +98,7 @@ def train(
                     tqdm.write(loop.progress.line(settings.epochs, settings.selection))
                 signum = loop.agreed(request)
             if signum:
-                loop.save(LAST)
+                loop.save_stopped()
                 raise Interrupted(signum)
     if request.signum:
         raise Interrupted(request.signum)  # it came after the last question; the last epoch is saved
@@ -168,6 +171,11 @@ class _Loop:
         for batch in self.batches.epoch(at.epoch, start=at.step):
             loss, logs = self.objective(*batch.inputs)
             self.fabric.backward(loss)
+            if self.settings.clip_grad_norm:
+                # What is not finite is found below; asking here would make a GPU wait at every step.
+                self.fabric.clip_gradients(
+                    self.objective, self.optimizer, max_norm=self.settings.clip_grad_norm, error_if_nonfinite=False
+                )
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.scheduler.step()
@@ -179,6 +187,8 @@ class _Loop:
             images += len(batch) * world_size()
             at.step += 1
             bar.update()
+            if at.step % LOOK_EVERY == 0:
+                self._refuse_divergence({"loss": sums["loss"]})
             signum = self.agreed(request)
             if signum:
                 break
@@ -194,10 +204,8 @@ class _Loop:
         at, sums = self.progress, dict(self.progress.sums)
         seconds, images = sums.pop("seconds"), sums.pop("images")
         means = {f"train/{key}": total / at.step for key, total in sums.items()}
-        if not math.isfinite(means["train/loss"]):
-            raise ModelError(
-                f"the loss of epoch {at.epoch + 1} is {means['train/loss']}: try a smaller lr or precision=fp32"
-            )
+        # Not only the loss: the last step may have spoilt the weights after it was computed.
+        self._refuse_divergence(self._whole_state())
         checked = self.peers.by_first(lambda: self._validated(validate))
         figures = {
             **means,
@@ -225,21 +233,52 @@ class _Loop:
         """Return the network that is validated and stored: the average where there is one."""
         return self.average.module if self.average is not None else self.network
 
+    def _refuse_divergence(self, state: Any) -> None:
+        """Stop where the loss or the weights are no longer finite.
+
+        Raises:
+            ModelError: As said.
+        """
+        if self._diverged(state):
+            raise ModelError(
+                f"training diverged: loss or weights are not finite at step {self.progress.step} of epoch "
+                f"{self.progress.epoch + 1}; try a smaller lr, clip_grad_norm=1 or precision=fp32"
+            )
+
+    def _diverged(self, state: Any) -> bool:
+        """Return whether a state is no longer finite in any process; all get the same answer."""
+        return self.peers.any(not all_finite(state))
+
+    def save_stopped(self) -> None:
+        """Write the state at a signal; if it is no longer finite, the checkpoint before it stays."""
+        if not self._diverged(self._whole_state()):
+            self.save(LAST)
+        elif rank() == 0:
+            tqdm.write(f"loss or weights are not finite, so {LAST} was not written again")
+
+    def _whole_state(self) -> dict[str, Any]:
+        """Return all that must be finite for training to go on: what `LAST` holds, and the loss so far."""
+        return {"loss": torch.tensor(self.progress.sums.get("loss", 0.0)), **self._state(LAST)}
+
     def save(self, name: str) -> None:
-        """Write a checkpoint; of several processes the first does."""
+        """Write a checkpoint; of several processes the first does. The caller has found its state finite."""
         states = self.peers.gather(chance()) if name == LAST else []
         if rank() > 0:
             return
-        content: dict[str, Any] = {**self.carried, "progress": vars(self.progress), "model": self.kept().state_dict()}
+        content = {**self.carried, "progress": vars(self.progress), **self._state(name)}
+        write(content | ({"chance": states} if name == LAST else {}), self.folder / name)
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """Return what a checkpoint holds of network and optimizer."""
+        state: dict[str, Any] = {"model": self.kept().state_dict()}
         if name == LAST:
-            content |= {
+            state |= {
                 "objective": self.raw.state_dict(),
                 "average": self.average.state_dict() if self.average is not None else None,
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
-                "chance": states,
             }
-        write(content, self.folder / name)
+        return state
 
     def load(self, path: Path) -> None:
         """Take over the state of a `last.ckpt`."""

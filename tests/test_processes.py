@@ -94,6 +94,7 @@ def test_a_process_alone_talks_to_itself():
     peers = Peers()
     assert peers.highest(15) == 15
     assert peers.gather("a") == ["a"]
+    assert peers.any(True) and not peers.any(False)
     assert peers.mean({"loss": 2.0}) == {"loss": 2.0}
     assert peers.by_first(lambda: 3) == 3
     leave_unless_first()

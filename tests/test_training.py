@@ -200,6 +200,83 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_cure(batches, tmp_path):
         train(broken, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
 
 
+class PoisonedBatches:
+    """Batches of which one ends in a loss that is not a number, and after which a signal may arrive."""
+
+    def __init__(self, inner: TrainingBatches, epoch: int, step: int, signal_step: int | None = None) -> None:
+        self.inner, self.at, self.signal_step = inner, (epoch, step), signal_step
+        self.drawn = 0
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(self.inner.epoch(epoch, start), start=start):
+            self.drawn += 1
+            if (epoch, step) == self.at:
+                batch.images[0, 0, 0, 0] = math.nan
+            if (epoch, step) == (self.at[0], self.signal_step):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+
+def finite(path: os.PathLike[str]) -> bool:
+    content = torch.load(path, weights_only=True)
+    return all(bool(tensor.isfinite().all()) for tensor in content["objective"].values())
+
+
+@pytest.mark.parametrize("signal_step", [2, 3], ids=["in the same step", "a step later"])
+def test_a_signal_after_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    batches, tmp_path, signal_step, capsys
+):
+    train(objective(), batches, validate, settings(epochs=1), Recorded(), tmp_path / "one", CARRIED)
+    poisoned = PoisonedBatches(batches, epoch=1, step=2, signal_step=signal_step)
+    with pytest.raises(Interrupted):
+        train(objective(), poisoned, validate, settings(warmup_epochs=0), Recorded(), tmp_path, CARRIED)
+    assert finite(tmp_path / LAST)
+    assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
+    assert f"{LAST} was not written again" in capsys.readouterr().out
+
+
+def test_weights_spoilt_by_an_epochs_last_step_are_not_saved(batches, tmp_path):
+    # The loss of that step was computed before, and is finite.
+    made = objective()
+    steps = iter(range(10 * len(batches)))
+
+    def spoil(module: nn.Module, inputs: object, output: object) -> None:
+        if module.training and next(steps) == 2 * len(batches) - 1:
+            module.network.head[1].bias.register_hook(lambda gradient: gradient * math.nan)
+
+    made.register_forward_hook(spoil)
+    with pytest.raises(ModelError, match="not finite at step 5 of epoch 2"):
+        train(made, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert finite(tmp_path / LAST)
+    assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
+
+
+def test_a_long_epoch_is_not_computed_for_nothing(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer.training.LOOK_EVERY", 4)
+    many = TrainingBatches(pool, pool.indices("train").repeat(10), 16, 8, seed=3, strengths=Strengths())
+    poisoned = PoisonedBatches(many, epoch=0, step=5)
+    with pytest.raises(ModelError, match="not finite at step 8 of epoch 1"):
+        train(objective(), poisoned, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert poisoned.drawn == 8 < len(many)
+    assert not (tmp_path / LAST).exists()
+
+
+@pytest.mark.parametrize("largest", [0.0, 0.1])
+def test_gradients_are_clipped_to_the_largest_norm(pool, tmp_path, largest):
+    # One step of plain SGD at a rate of 1 moves the weights by the gradient.
+    batches = TrainingBatches(pool, pool.indices("train")[:8], 16, 8, seed=3, strengths=Strengths())
+    once = settings(epochs=1, lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup_epochs=0.0)
+    made = objective()
+    before = [parameter.detach().clone() for parameter in made.parameters()]
+    train(made, batches, validate, replace(once, clip_grad_norm=largest), Recorded(), tmp_path, CARRIED)
+    steps = [(old - new.detach()).flatten() for old, new in zip(before, made.parameters(), strict=True)]
+    moved = float(torch.cat(steps).norm())
+    assert moved == pytest.approx(largest, rel=1e-3) if largest else moved > 0.2
+
+
 def test_the_average_differs_from_the_weights_and_is_what_is_kept(batches, tmp_path):
     made = objective()
     train(made, batches, validate, settings(ema=0.99), Recorded(), tmp_path, CARRIED)
