@@ -14,7 +14,7 @@ DEVICE = "where to compute"
 PRECISIONS = ("auto", "bf16", "fp32")
 CLIP_GRAD_NORM = "largest norm of the gradient, larger ones are scaled to it; 0: any; -1: 1 for transformers, else any"
 CONTAMINATION = "check: look for the test images among the training images, once for two sets; skip: do not"
-PRECISION = "auto: bf16 where it is faster, else fp32"
+PRECISION = "of training; auto: bf16 where it is faster, else fp32. What is chosen and tested is computed in fp32"
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -158,7 +158,6 @@ class EvaluateConfig:
     data_root: str = option("", DATA_ROOT)
     batch_size: int = option(128, "images per step", low=1)
     device: str = option("auto", DEVICE, choices=DEVICES)
-    precision: str = option("auto", PRECISION, choices=PRECISIONS)
     contamination: str = option("check", CONTAMINATION, choices=("check", "skip"))
     config: str = option("", CONFIG)
 

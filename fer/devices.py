@@ -1,6 +1,8 @@
 """Where and in which precision to compute."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def _native_bf16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def full_fp32() -> Iterator[None]:
+    """Compute convolutions in fp32 on GPUs too, which by default round their inputs to TF32's ten bits.
+
+    What is chosen, tested and served is computed so, that a figure is the same on every machine.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def make_fabric(device: torch.device, bf16: bool) -> Fabric:

@@ -1,7 +1,8 @@
 """A classifier's network as one file for other programs, ONNX or torch.export's, checked to answer as the network does.
 
-Input `images`: float32 `(batch, 3, S, S)`, RGB in [0, 255], `S` the network's own size. Output `probabilities`: float32
-`(batch, 7)`. The normalisation of pixels and the temperature are inside; finding and cutting out faces is not.
+Input `images`: float32 `(batch, 3, S, S)`, RGB in [0, 255], `S` the side at which the model cuts faces out. Output
+`probabilities`: float32 `(batch, 7)`. Enlarging to the network's own size, the normalisation of pixels and the
+temperature are inside; finding and cutting out faces is not.
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer.data.augment import resize
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.models.backbones import Classifier, ModelSpec
 
@@ -36,16 +38,17 @@ Answers = Callable[[Tensor], Tensor]
 
 
 class Probabilities(nn.Module):
-    """A classifier followed by temperature and softmax."""
+    """A classifier from cut faces to probabilities: enlarging before it, temperature and softmax behind."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = classifier.spec.temperature
+        self.image_size = classifier.spec.image_size
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities `(N, 7)` of images `(N, 3, S, S)`, RGB in [0, 255]."""
-        scores: Tensor = self.classifier(images) / self.temperature
+        scores: Tensor = self.classifier(resize(images, self.image_size)) / self.temperature
         return scores.softmax(1)
 
 
@@ -92,7 +95,7 @@ def export(classifier: Classifier, form: str, path: Path, address: str) -> Expor
         ModelError: The network cannot be written in this format, or the file answers otherwise.
     """
     check_packages(form)
-    network, side = Probabilities(classifier).eval(), classifier.spec.image_size
+    network, side = Probabilities(classifier).eval(), classifier.spec.crop_size
     metadata = described(classifier.spec) | {"source": address}
     write = {"onnx": _write_onnx, "torch": _write_torch}[form]
     try:
@@ -126,8 +129,9 @@ def described(spec: ModelSpec) -> dict[str, Any]:
     """Return what a file says of itself."""
     return {
         "expressions": list(spec.expressions),
+        "crop_size": spec.crop_size,
         "image_size": spec.image_size,
-        "input": f"{INPUT}: float32 ({BATCH}, 3, {spec.image_size}, {spec.image_size}), RGB in [0, 255]",
+        "input": f"{INPUT}: float32 ({BATCH}, 3, {spec.crop_size}, {spec.crop_size}), RGB in [0, 255]",
         "output": f"{OUTPUT}: float32 ({BATCH}, {len(spec.expressions)}), in the order of expressions",
         "framing": spec.framing,
         "arch": spec.arch,

@@ -1,4 +1,8 @@
-"""Probabilities of a network over a pool of images."""
+"""Probabilities of a network over a pool of images.
+
+Whatever precision a network was trained in, it is validated, calibrated and tested in fp32, in which the registered
+model answers too: a figure that was logged is the model's own.
+"""
 
 import numpy as np
 import torch
@@ -7,11 +11,12 @@ from torch import Tensor, nn
 
 from fer.calibration import softened
 from fer.data.batches import ImagePool, plain_batches
+from fer.devices import full_fp32
 from fer.models.backbones import Classifier
 
 
 def probabilities(
-    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
+    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int
 ) -> NDArray[np.float64]:
     """Return the probabilities of some images in their order, at the network's temperature where it has one.
 
@@ -21,23 +26,19 @@ def probabilities(
         members: Which of them, int64 `(N,)`.
         image_size: Side of the network's input.
         batch_size: Images per step.
-        bf16: Whether to compute in bfloat16.
 
     Returns:
         float64 `(N, 7)`; rows sum to 1.
     """
     temperature = network.spec.temperature if isinstance(network, Classifier) else 1.0
-    return softened(outputs(network, pool, members, image_size, batch_size, bf16).numpy(), temperature)
+    return softened(outputs(network, pool, members, image_size, batch_size).numpy(), temperature)
 
 
 @torch.inference_mode()
-def outputs(
-    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int, bf16: bool
-) -> Tensor:
+def outputs(network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int) -> Tensor:
     """Return what a network makes of some images in their order, float32 `(N, ...)` on the CPU; arguments as above."""
     rows = []
-    for batch in plain_batches(pool, members, image_size, batch_size):
-        with torch.autocast(pool.device.type, torch.bfloat16, enabled=bf16):
-            found = network(batch.images)
-        rows.append(found.float().cpu())
+    with full_fp32():
+        for batch in plain_batches(pool, members, image_size, batch_size):
+            rows.append(network(batch.images).cpu())
     return torch.cat(rows)

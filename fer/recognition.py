@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer.data.detection import center_face
-from fer.devices import pick_device
+from fer.devices import full_fp32, pick_device
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier
@@ -84,7 +84,8 @@ class Recogniser(nn.Module):
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the probabilities of each expression, `(N, 7)`; arguments as of `forward`."""
-        scores: Tensor = (self(images).float() / self.spec.temperature).softmax(1)
+        with full_fp32():
+            scores: Tensor = (self(images).float() / self.spec.temperature).softmax(1)
         return scores
 
     def faces(self, picture: Picture, framing: str = "auto") -> list[RecognisedFace]:
@@ -102,7 +103,7 @@ class Recogniser(nn.Module):
         if framing not in FRAMINGS:
             raise ConfigError(unknown_name("framing", framing, FRAMINGS))
         detector = _detector() if framing == "auto" and self.spec.framing == "detect" else None
-        found = framed_faces(_upright(picture), self.spec.image_size, detector)
+        found = framed_faces(_upright(picture), self.spec.crop_size, detector)
         recognised = []
         for start in range(0, len(found), BATCH):
             some = found[start : start + BATCH]

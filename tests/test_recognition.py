@@ -49,9 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_faces_as_evaluated(model: Recogniser, download: Path, root: Path, detector: object) -> None:
     """Compare the faces found in files with the evaluation of the same files as a prepared set."""
     manifest = prepare(WIKIMEDIA, download, root, detector).manifest
-    pool = ImagePool([(manifest, pack(manifest, root, model.spec.image_size))], torch.device("cpu"))
+    pool = ImagePool([(manifest, pack(manifest, root, model.spec.crop_size))], torch.device("cpu"))
     members = torch.arange(len(manifest.images))
-    wanted = probabilities(model.network, pool, members, model.spec.image_size, 32, bf16=False)
+    wanted = probabilities(model.network, pool, members, model.spec.image_size, 32)
     compared = 0
     for row, scores in zip(manifest.images, wanted, strict=True):
         found = model.faces(root / row.path)

@@ -125,13 +125,18 @@ def licence(spec: ModelSpec) -> str:
     )
 
 
+def _size(spec: ModelSpec) -> str:
+    cut, seen = f"{spec.crop_size} x {spec.crop_size}", f"{spec.image_size} x {spec.image_size}"
+    return f"{cut} pixels" if cut == seen else f"cut out at {cut} pixels and enlarged to {seen}"
+
+
 def _made(origin: Origin) -> str:
     spec = origin.spec
     softened = ", fitted on validation images" if spec.temperature != 1 else ", not fitted"
     facts = {
         "expressions": ", ".join(spec.expressions),
         "network": f"torchvision's {_code(spec.arch)}, {origin.weights:,} weights",
-        "sees": f"{INPUT[spec.framing]}, {spec.image_size} x {spec.image_size} pixels",
+        "sees": f"{INPUT[spec.framing]}, {_size(spec)}",
         "starting weights": _code(origin.init),
         "trained on": ", ".join(map(title, spec.trained_on)) or "unknown",
         "training images": _counts(spec),

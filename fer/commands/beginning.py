@@ -9,6 +9,7 @@ import torch
 from fer.commands.contamination import past_of, remember
 from fer.commands.starting import starting_point
 from fer.config import FinetuneConfig, PretrainConfig
+from fer.data.packing import packed_side
 from fer.data.places import data_root
 from fer.data.preparing import prepared_framing
 from fer.data.sources import DataSet
@@ -45,6 +46,7 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
         trained_on=tuple(dict.fromkeys([*start.trained_on, *(dataset.name for dataset in sets)])),
         terms=tuple(dict.fromkeys(filter(None, terms))),
         framing=expected_framing(sets, root),
+        crop_size=max(packed_side(dataset.native_side, config.image_size) for dataset in sets),
         training_images=past.training, pretraining_images=past.pretraining,
     )  # fmt: skip
     torch.manual_seed(config.seed)

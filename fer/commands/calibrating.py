@@ -13,9 +13,7 @@ from fer.report import report
 from fer.tracking.runs import TrackedRun
 
 
-def calibrate(
-    run: TrackedRun, classifier: Classifier, pool: ImagePool, members: Tensor, batch_size: int, bf16: bool
-) -> None:
+def calibrate(run: TrackedRun, classifier: Classifier, pool: ImagePool, members: Tensor, batch_size: int) -> None:
     """Put temperature and prior that suit the validation images into a classifier's specification.
 
     Args:
@@ -24,9 +22,8 @@ def calibrate(
         pool: The images.
         members: The validation images among them, int64 `(N,)`.
         batch_size: Images per step.
-        bf16: Whether to compute in bfloat16.
     """
-    scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size, bf16).numpy()
+    scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size).numpy()
     labels = pool.labels[members].numpy()
     temperature = fit_temperature(scores, labels)
     shares = softened(scores, temperature)

@@ -55,7 +55,6 @@ def conclude(
     folder: Path,
     progress: Progress,
     manifests: Sequence[Manifest],
-    bf16: bool,
     held_out: tuple[ImagePool, Tensor],
 ) -> FinetuneResult:
     """Calibrate, log, test and register the network of the best epoch.
@@ -66,18 +65,17 @@ def conclude(
         folder: Holds `best.ckpt`.
         progress: How training went.
         manifests: Of the training sets.
-        bf16: Whether to compute in bfloat16.
         held_out: The images, and the places of the validation images among them, int64 `(N,)`.
     """
     config, root, device = plan.config, plan.root, plan.device
     _log_choice(run, progress)
     classifier = load_classifier(folder / BEST).to(device)
-    calibrate(run, classifier, *held_out, EVALUATION_BATCH, bf16)
+    calibrate(run, classifier, *held_out, EVALUATION_BATCH)
     save_classifier(classifier, folder / "classifier")
     tags = _version_tags(classifier.spec, manifests, config.selection)
     model_id = log_model(run.id, folder / "classifier", {**tags, "score": f"{progress.best_score:.6f}"})
     sets = resolve_prepared(config.evaluate_on, root)
-    found = evaluate_sets(classifier, sets, root, device, EVALUATION_BATCH, bf16)
+    found = evaluate_sets(classifier, sets, root, device, EVALUATION_BATCH)
     log_evaluations(run, found, root, model_id)
     log_contamination(run, found, past_of(classifier.spec), root, config.contamination)
     add_card(plan, run, classifier, progress, found, model_id)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fer.commands.contamination import log_contamination, past_of
 from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
-from fer.commands.precision import use_bf16
 from fer.config import EvaluateConfig
 from fer.data.places import data_root
 from fer.data.registry import resolve_prepared
@@ -45,11 +44,10 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     with tempfile.TemporaryDirectory() as folder:
         classifier, fetched = fetch_classifier(config.model, Path(folder))
     classifier = classifier.to(device)
-    bf16 = use_bf16(config.precision, device, classifier)
-    extra = {"precision_used": "bf16" if bf16 else "fp32", "arch": classifier.spec.arch, "data_root_used": root}
+    extra = {"arch": classifier.spec.arch, "data_root_used": root}
     with tracked("evaluate", config, f"evaluate {config.model}", extra) as run:
         run.tags(_origin(fetched, classifier.spec.trained_on))
-        found = evaluate_sets(classifier, sets, root, device, config.batch_size, bf16)
+        found = evaluate_sets(classifier, sets, root, device, config.batch_size)
         if not found:
             raise DataError(f"none of {', '.join(dataset.name for dataset in sets)} has test images")
         log_evaluations(run, found, root, fetched.model_id)

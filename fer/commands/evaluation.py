@@ -73,7 +73,7 @@ def testable(dataset: DataSet, manifest: Manifest, trained_on: Sequence[str]) ->
 
 
 def evaluate_sets(
-    classifier: Classifier, sets: Sequence[DataSet], root: Path, device: torch.device, batch_size: int, bf16: bool
+    classifier: Classifier, sets: Sequence[DataSet], root: Path, device: torch.device, batch_size: int
 ) -> dict[str, Evaluation]:
     """Test a classifier on every one of these sets that has test images.
 
@@ -83,7 +83,6 @@ def evaluate_sets(
         root: The data root.
         device: Where to compute.
         batch_size: Images per step.
-        bf16: Whether to compute in bfloat16.
 
     Returns:
         Evaluations by the sets' names.
@@ -94,9 +93,10 @@ def evaluate_sets(
         part, tested = testable(dataset, whole, classifier.spec.trained_on)
         if not tested.images:
             continue
-        pool = open_pool([(dataset, whole)], root, classifier.spec.image_size, device)
+        # As sharp as the training faces and as the registered model cuts them, whatever this set's own size.
+        pool = ImagePool([(whole, pack(whole, root, classifier.spec.crop_size))], device)
         members = pool.indices("test") if part == "test" else torch.arange(len(pool.rows))
-        scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size, bf16).numpy()
+        scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size).numpy()
         found[dataset.name] = judged(dataset, part, tested, scores, classifier.spec)
     return found
 
@@ -144,7 +144,7 @@ def table_reports(found: Mapping[str, Evaluation]) -> dict[str, Report]:
 
 
 def open_pool(sets: Sequence[tuple[DataSet, Manifest]], root: Path, image_size: int, device: torch.device) -> ImagePool:
-    """Return the images of whole sets, packed at the size that suits the network."""
+    """Return the images of whole sets to train on, packed at the size that suits the network."""
     packed = [
         (manifest, pack(manifest, root, packed_side(dataset.native_side, image_size))) for dataset, manifest in sets
     ]

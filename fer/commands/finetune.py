@@ -131,11 +131,11 @@ class _Finetuning:
         carried = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
         settings = self.plan.settings(bf16)
         progress = train(
-            objective, batches, self._validation(bf16), settings, self.tracked_run, self.folder, carried, checkpoint
+            objective, batches, self._validation(), settings, self.tracked_run, self.folder, carried, checkpoint
         )
         leave_unless_first()
         held_out = (self.pool, self.validation)
-        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, bf16, held_out)
+        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, held_out)
 
     def _class_weights(self) -> Tensor | None:
         counts = _class_counts(self.pool.labels[self.members])
@@ -157,12 +157,12 @@ class _Finetuning:
         if self.config.resume:
             run.tags({"fer.resumed_from": self.config.resume})
 
-    def _validation(self, bf16: bool) -> Validate:
+    def _validation(self) -> Validate:
         """Return what measures the network after an epoch: on validation, and for `test_best` on test beside it."""
         config, pool = self.config, self.pool
 
         def scored(network: nn.Module, members: Tensor) -> Report:
-            scores = probabilities(network, pool, members, config.image_size, EVALUATION_BATCH, bf16)
+            scores = probabilities(network, pool, members, config.image_size, EVALUATION_BATCH)
             return report(pool.labels[members].numpy(), scores)
 
         def validate(network: nn.Module, epoch: int) -> dict[str, float]:

@@ -114,7 +114,7 @@ class _Pretraining:
         objective = self.plan.method.build(encoder, config, len(batches))
         self._log_inputs(bf16)
         carried = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
-        probes = self.probe.validation(bf16)
+        probes = self.probe.validation()
         if rank() == 0:
             # What random or starting weights are good for: the line all later epochs are measured against.
             self.tracked_run.metrics(probes(encoder.to(self.plan.device).eval(), 0), 0)
@@ -123,7 +123,7 @@ class _Pretraining:
             carried, checkpoint,
         )  # fmt: skip
         leave_unless_first()
-        return self._conclude(progress, encoder.spec, bf16)
+        return self._conclude(progress, encoder.spec)
 
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
@@ -134,14 +134,14 @@ class _Pretraining:
         if self.config.resume:
             run.tags({"fer.resumed_from": self.config.resume})
 
-    def _conclude(self, progress: Progress, spec: ModelSpec, bf16: bool) -> dict[str, float]:
+    def _conclude(self, progress: Progress, spec: ModelSpec) -> dict[str, float]:
         encoder = Encoder(spec)
         encoder.load_state_dict(read_file(self.folder / BEST)["model"])
         save_encoder(encoder, self.folder / "encoder", self.config.method)
         for path in sorted((self.folder / "encoder").iterdir()):
             self.tracked_run.file(path, "encoder")
         title = f"{self.config.method}: features after {progress.epoch} epochs"
-        points, labels = self.probe.mapped(encoder.to(self.plan.device).eval(), bf16)
+        points, labels = self.probe.mapped(encoder.to(self.plan.device).eval())
         self.tracked_run.figure(feature_map_figure(points, labels, title), "feature_map.png")
         self.tracked_run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
         return {key: value for key, value in progress.history[-1].items() if key.startswith("validation/")}
@@ -157,11 +157,11 @@ class _Probe:
         if not len(self.test) or not len(self.train):
             raise DataError("the probes need a set with training and validation images: choose it with probe_on")
 
-    def validation(self, bf16: bool) -> Callable[[nn.Module, int], dict[str, float]]:
+    def validation(self) -> Callable[[nn.Module, int], dict[str, float]]:
         """Return what measures the encoder after an epoch: neighbours, a linear classifier, and the collapse gauge."""
 
         def validate(network: nn.Module, epoch: int) -> dict[str, float]:
-            known, asked = self._features(network, self.train, bf16), self._features(network, self.test, bf16)
+            known, asked = self._features(network, self.train), self._features(network, self.test)
             of_known, of_asked = self.pool.labels[self.train], self.pool.labels[self.test]
             return {
                 "validation/knn_accuracy": knn_accuracy(known, of_known, asked, of_asked),
@@ -171,14 +171,14 @@ class _Probe:
 
         return validate
 
-    def mapped(self, network: nn.Module, bf16: bool) -> tuple[NDArray[np.float64], list[str]]:
+    def mapped(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:
         """Return the validation features in two dimensions and their expressions."""
-        features = self._features(network, self.test, bf16)
+        features = self._features(network, self.test)
         names = [EXPRESSIONS[label] for label in self.pool.labels[self.test].tolist()]
         return feature_map(features, self.plan.config.seed), names
 
-    def _features(self, network: nn.Module, members: Tensor, bf16: bool) -> Tensor:
-        return outputs(network, self.pool, members, self.plan.config.image_size, PROBE_BATCH, bf16)
+    def _features(self, network: nn.Module, members: Tensor) -> Tensor:
+        return outputs(network, self.pool, members, self.plan.config.image_size, PROBE_BATCH)
 
 
 def _opened(plan: Plan, sets: list[DataSet]) -> tuple[ImagePool, list[Manifest]]:

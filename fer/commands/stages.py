@@ -88,7 +88,7 @@ class Stages:
         sets = resolve_prepared(config.evaluate_on, self.root)
         if changed := [dataset for dataset in sets if self._untested(dataset, known)]:
             names = "+".join(dataset.name for dataset in changed)
-            shared = {key: getattr(config, key) for key in ("data_root", "device", "precision", "contamination")}
+            shared = {key: getattr(config, key) for key in ("data_root", "device", "contamination")}
             figures |= self._evaluate(EvaluateConfig(dataset=names, **shared), run_id)
         return figures | (self._evaluate(asked, run_id) if asked else {})
 
@@ -154,7 +154,7 @@ def configuration(experiment: Experiment, finetune: FinetuneConfig) -> str:
 def _settings(config: Any, derived: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that change what comes out, with what `auto` and 0 stand for here.
 
-    The device is among them: `precision=auto` is bf16 on one and fp32 on another.
+    The device is among them: `precision=auto` trains in bf16 on one and in fp32 on another.
     """
     resolved = {key.removesuffix("_used"): value for key, value in derived.items()}
     return {key: value for key, value in {**asdict(config), **resolved}.items() if key not in IMMATERIAL}

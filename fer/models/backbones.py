@@ -22,7 +22,7 @@ class ModelSpec:
 
     Attributes:
         arch: torchvision's name of the trunk.
-        image_size: Side of the input in pixels.
+        image_size: Side of the network's input in pixels.
         arch_options: Further arguments of torchvision's builder.
         mean: Pixel mean per channel, for pixels in [0, 1].
         std: Pixel standard deviation per channel.
@@ -34,6 +34,8 @@ class ModelSpec:
             weights; once calibrated, the share the model itself gives them on average; empty: not known.
         temperature: What the outputs are divided by before the softmax; 1 for a model that was not calibrated.
         framing: What it expects of a picture: `detect`, a framed face, or `none`, the whole picture as a square.
+        crop_size: Side in pixels at which faces are cut out of their pictures, to be enlarged to `image_size`: that of
+            the training faces, whose sharpness it gives to all others. 0 stands for `image_size`.
         training_images: `<set>/<digest>` of the training splits whose images were seen with their labels.
         pretraining_images: Likewise of those whose images were seen without labels.
     """
@@ -50,8 +52,13 @@ class ModelSpec:
     training_prior: tuple[float, ...] = ()
     temperature: float = 1.0
     framing: str = "detect"
+    crop_size: int = 0
     training_images: tuple[str, ...] = ()
     pretraining_images: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.crop_size:
+            object.__setattr__(self, "crop_size", self.image_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as JSON-able values."""
@@ -88,6 +95,11 @@ class ModelSpec:
             )
         if spec.framing not in FRAMINGS:
             raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {spec.framing!r}")
+        if not 0 < spec.crop_size <= spec.image_size:
+            raise ModelError(
+                f"{where} is damaged: crop_size must lie between 1 and image_size ({spec.image_size}), "
+                f"not {spec.crop_size}"
+            )
         return spec
 
 

@@ -74,7 +74,7 @@ class Answering:
             large = "too large" if str(fault).startswith("huge") else "not readable"
             raise UnusableRow(f"the picture is {large}: send a JPEG or PNG of at most {MAX_PIXELS} pixels") from None
         looked = framing == "auto" and self._classifier.framing == "detect"
-        faces = framed_faces(picture, self._classifier.image_size, self._detector if looked else None)
+        faces = framed_faces(picture, self._classifier.crop_size, self._detector if looked else None)
         if not faces:
             raise UnusableRow(NO_FACE)
         return faces

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 WEIGHTS, SPEC = "model.safetensors", "model.json"
 BATCH = 32
@@ -24,14 +25,15 @@ class PortableClassifier:
 
     Attributes:
         expressions: Names of the outputs, in order.
-        image_size: Side of the crops in pixels.
+        crop_size: Side of the crops in pixels.
         framing: `detect`, framed faces, or `none`, whole pictures as squares.
     """
 
     def __init__(self, folder: Path) -> None:
         spec: dict[str, Any] = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         self.expressions: list[str] = spec["expressions"]
-        self.image_size: int = spec["image_size"]
+        self.crop_size: int = spec["crop_size"]
+        self._image_size: int = spec["image_size"]
         self.framing: str = spec["framing"]
         self._temperature: float = spec.get("temperature", 1.0)
         self._mean, self._std = (255 * torch.tensor(spec[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -48,6 +50,10 @@ class PortableClassifier:
         rows = [np.empty((0, len(self.expressions)))]
         for start in range(0, len(crops), BATCH):
             pixels = torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2).float()
+            if self.crop_size != self._image_size:
+                # Cut as small as the training faces and then enlarged as they were: no sharper than the model knows.
+                size = (self._image_size, self._image_size)
+                pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
             scores = self._trunk((pixels - self._mean) / self._std).double() / self._temperature
             rows.append(scores.softmax(1).numpy())
         return np.concatenate(rows)

@@ -29,7 +29,7 @@ from mlflow.models import ModelSignature  # isort: skip
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
-SAID = ("arch", "image_size", "framing", "expressions", "trained_on", "terms")
+SAID = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
 """What the file MLmodel repeats of the specification."""
 CREDIT = "CenterFace (Xu, Yan, Yang, Sun & Ye, 2019; MIT, github.com/Star-Clouds/CenterFace)"
 

@@ -50,16 +50,16 @@ def classifier() -> Classifier:
 def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(pool, classifier, tmp_path):
     members, run = pool.indices("validation"), Recorded()
     labels = pool.labels.numpy()
-    before = probabilities(classifier, pool, members, 32, 16, False)
+    before = probabilities(classifier, pool, members, 32, 16)
     classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
-    calibrate(run, classifier, pool, members, 16, False)
+    calibrate(run, classifier, pool, members, 16)
     temperature = classifier.spec.temperature
     assert temperature > 1.5
     save_classifier(classifier, tmp_path)
     read = load_classifier(tmp_path)
     assert read.spec.temperature == temperature
-    after = probabilities(read, pool, members, 32, 16, False)
-    scores = outputs(read, pool, members, 32, 16, False).double()
+    after = probabilities(read, pool, members, 32, 16)
+    scores = outputs(read, pool, members, 32, 16).double()
     np.testing.assert_allclose(after, (scores / temperature).softmax(1).numpy())
     assert (after.argmax(1) == before.argmax(1)).all()
     np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
@@ -72,7 +72,7 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
 
 
 def test_one_validation_image_is_enough_to_go_on(pool, classifier):
-    calibrate(Recorded(), classifier, pool, pool.indices("validation")[:1], 16, False)
+    calibrate(Recorded(), classifier, pool, pool.indices("validation")[:1], 16)
     assert 0.05 <= classifier.spec.temperature <= 20
 
 
@@ -80,5 +80,5 @@ def test_networks_that_are_no_classifier_have_no_temperature(pool, classifier):
     warm = Classifier(replace(classifier.spec, temperature=5.0)).eval()
     warm.load_state_dict(classifier.state_dict())
     members = pool.indices("validation")
-    plain = probabilities(torch.nn.Sequential(warm), pool, members, 32, 16, False)
-    np.testing.assert_allclose(plain, probabilities(classifier, pool, members, 32, 16, False))
+    plain = probabilities(torch.nn.Sequential(warm), pool, members, 32, 16)
+    np.testing.assert_allclose(plain, probabilities(classifier, pool, members, 32, 16))

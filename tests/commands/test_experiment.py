@@ -251,7 +251,7 @@ def test_a_later_test_is_done_as_the_training_was_told_to(done, place, monkeypat
     )  # fmt: skip
     with pytest.raises(Trains, match="tested"):
         stages.Stages(place / "data", COMMIT, True).figures(done.stages[0].run_id, None, config)
-    assert (told[0].dataset, told[0].device, told[0].precision, told[0].contamination) == ("raf", "cpu", "fp32", "skip")
+    assert (told[0].dataset, told[0].device, told[0].contamination) == ("raf", "cpu", "skip")
 
 
 def test_a_changed_file_of_a_rows_name_is_another_configuration_and_reproduces_nothing(done, run, tmp_path):

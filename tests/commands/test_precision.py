@@ -16,7 +16,6 @@ def network():
 
 def test_what_is_asked_for_is_given(network):
     assert use_bf16("bf16", CPU, network, 32)
-    assert use_bf16("bf16", CPU, network), "nothing is trained, so no gradient can be wrong"
     assert not use_bf16("fp32", CPU, network, 16)
 
 
