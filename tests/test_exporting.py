@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from fer import exporting
 from fer.errors import ConfigError, Interrupted, ModelError
@@ -35,6 +36,10 @@ print(json.dumps({"answers": found, "onnx": session.get_modelmeta().custom_metad
 """
 
 
+KEYS = ("expressions", "crop_size", "image_size", "temperature", "terms")
+"""Metadata that are no text, and stand in an ONNX file as JSON."""
+
+
 def classifier_of(arch: str, side: int = 32, **changes: object) -> Classifier:
     torch.manual_seed(0)
     return Classifier(ModelSpec(arch, side, arch_options(arch, side), **changes)).eval()
@@ -45,8 +50,8 @@ def written(tmp_path_factory) -> SimpleNamespace:
     """A classifier with unusual normalisation and temperature, in both formats, as a program without `fer` sees it."""
     folder = tmp_path_factory.mktemp("exported")
     classifier = classifier_of(
-        "squeezenet1_1", mean=(0.2, 0.5, 0.9), std=(0.1, 0.2, 0.3), temperature=0.4, terms=("nur für Forschung",),
-        trained_on=("raf",), framing="none",
+        "squeezenet1_1", 40, crop_size=32, mean=(0.2, 0.5, 0.9), std=(0.1, 0.2, 0.3), temperature=0.4,
+        terms=("nur für Forschung",), trained_on=("raf",), framing="none",
     )  # fmt: skip
     exported = {form: export(classifier, form, folder / name, "models:/fer/3") for form, name in ENDINGS.items()}
     images = 255 * np.random.default_rng(0).random((5, 3, 32, 32), dtype=np.float32)
@@ -61,7 +66,8 @@ def written(tmp_path_factory) -> SimpleNamespace:
 @pytest.mark.parametrize("form", ENDINGS)
 def test_a_program_without_this_project_gets_the_models_probabilities(written, form):
     with torch.inference_mode():
-        scores = written.classifier(torch.from_numpy(written.images)) / 0.4
+        enlarged = F.interpolate(torch.from_numpy(written.images), (40, 40), mode="bilinear")
+        scores = written.classifier(enlarged) / 0.4
     expected = scores.softmax(1).numpy()
     one, all_five = written.alone["answers"][form]
     np.testing.assert_allclose(all_five, expected, atol=TOLERANCE)
@@ -73,12 +79,12 @@ def test_a_program_without_this_project_gets_the_models_probabilities(written, f
 def test_a_file_says_what_it_is(written, form):
     said = written.alone[form]
     if form == "onnx":  # its metadata are text
-        said = said | {key: json.loads(said[key]) for key in ("expressions", "image_size", "temperature", "terms")}
+        said = said | {key: json.loads(said[key]) for key in KEYS}
     assert said["expressions"] == list(EXPRESSIONS)
-    assert (said["image_size"], said["temperature"], said["framing"]) == (32, 0.4, "none")
+    assert (said["crop_size"], said["image_size"], said["temperature"], said["framing"]) == (32, 40, 0.4, "none")
+    assert "(batch, 3, 32, 32), RGB in [0, 255]" in said["input"]
     assert said["terms"] == ["nur für Forschung"]
     assert said["source"] == "models:/fer/3"
-    assert "RGB in [0, 255]" in said["input"]
 
 
 def test_the_onnx_file_is_valid_in_itself_and_leaves_the_batch_open(written):

@@ -14,8 +14,8 @@ LAYERS = [
     {"options"},
     {"config"},
     {"experiments"},
-    {"data", "models", "metrics", "report", "reported", "statistics", "resampling", "calibration"},
-    {"objectives", "figures", "inference", "devices", "optimization", "checkpoints", "progress"}
+    {"data", "models", "metrics", "report", "reported", "statistics", "resampling", "calibration", "devices", "lars"},
+    {"objectives", "figures", "inference", "optimization", "checkpoints", "progress"}
     | {"attribution", "credited_sheets", "card", "exporting", "spread"},
     {"comparison"},
     {"annotating", "answer_page", "explaining", "predictions"},

@@ -28,9 +28,11 @@ TOLERANCE = 1e-5
 """Between probabilities of whole batches, channels last, and of single faces."""
 
 
-def recogniser(framing: str = "detect", image_size: int = 32) -> Recogniser:
+def recogniser(framing: str = "detect", image_size: int = 32, crop_size: int = 0) -> Recogniser:
     torch.manual_seed(0)
-    spec = ModelSpec("squeezenet1_1", image_size, terms=("research only",), temperature=1.5, framing=framing)
+    spec = ModelSpec(
+        "squeezenet1_1", image_size, terms=("research only",), temperature=1.5, framing=framing, crop_size=crop_size
+    )
     return Recogniser(Classifier(spec))
 
 
@@ -63,10 +65,13 @@ def assert_faces_as_evaluated(model: Recogniser, download: Path, root: Path, det
     assert compared
 
 
-def test_a_file_gives_the_probabilities_of_evaluation_on_the_prepared_set(stand_in: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("crop_size", [32, 20])
+def test_a_file_gives_the_probabilities_of_evaluation_on_the_prepared_set(
+    stand_in: None, tmp_path: Path, crop_size: int
+) -> None:
     for number, (x, y, lean) in enumerate([(30, 40, 0), (50, 44, 20), (38, 61, 200), (0, 0, 0)]):
         paint(tmp_path / f"download/{number + 1}/a.png", x, y, lean)
-    assert_faces_as_evaluated(recogniser(), tmp_path / "download", tmp_path / "data", StandIn)
+    assert_faces_as_evaluated(recogniser(crop_size=crop_size), tmp_path / "download", tmp_path / "data", StandIn)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")

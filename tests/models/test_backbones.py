@@ -121,6 +121,14 @@ def test_an_unknown_framing_is_refused():
         ModelSpec.from_dict(ModelSpec("resnet18", 64, framing="auto").to_dict(), "here")
 
 
+@pytest.mark.parametrize("crop_size", [-1, 65])
+def test_faces_are_never_cut_larger_than_the_network_takes_them(crop_size):
+    assert ModelSpec("resnet18", 64).crop_size == 64
+    assert ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=48).to_dict(), "here").crop_size == 48
+    with pytest.raises(ModelError, match="crop_size must lie between 1 and image_size"):
+        ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=crop_size).to_dict(), "here")
+
+
 @pytest.mark.parametrize(
     ("arch", "side", "seen"), [("resnet18", 16, True), ("resnet18", 21, False), ("vit_b_16", 16, False)]
 )
