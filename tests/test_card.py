@@ -169,6 +169,10 @@ def test_how_it_was_made_is_told(tests):
     for fact in ("resnet18", "64 x 64", "swav-imagenet", "RAF-DB", "FER+", "epoch 3 of 5", "ab12", "e6a5b69", "1.370",
                  "11,180,103", "721: 100 surprise", "cut out upright"):  # fmt: skip
         assert fact in made, fact
+    small = section(
+        model_card(replace(ORIGIN, spec=replace(SPEC, crop_size=48)), tests, []), "What it is and how it was made"
+    )
+    assert "cut out at 48 x 48 pixels and enlarged to 64 x 64" in small
     hostile = model_card(replace(ORIGIN, init="a|b`c\n## d"), tests, [])
     assert cells(section(hostile, "What it is and how it was made"))[5] == ["starting weights", "`a/bc ## d`"]
 
