@@ -83,7 +83,7 @@ def test_a_saved_encoder_is_torchvisions_without_its_head(tmp_path):
     assert described["method"] == "simsiam"
     assert {*described} == {
         "arch", "image_size", "arch_options", "mean", "std", "trained_on", "terms", "method", "framing",
-        "training_images", "pretraining_images",
+        "crop_size", "training_images", "pretraining_images",
     }  # fmt: skip
     spec, state = read_folder(tmp_path)
     assert spec == encoder.spec
