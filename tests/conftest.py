@@ -8,11 +8,13 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from filelock import FileLock
 
 from fer.data.drawn import write_kdef, write_raf, write_wikimedia
 from fer.data.preparing import Prepared, prepare
 from fer.data.registry import DATASETS
 from fer.expressions import EXPRESSIONS
+from tests import stores
 
 RAF_COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 3) | {"happiness": 20}, "test": dict.fromkeys(EXPRESSIONS, 2)}
 KDEF_PEOPLE = ("F01", "F06", "M31", "F31")
@@ -25,6 +27,19 @@ def signals_heard() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The file of an empty MLflow store, made once for all workers; `tests.stores.copy` gives each test its own."""
+    base = tmp_path_factory.getbasetemp()
+    # Workers' folders lie side by side in the folder of the whole run.
+    folder = (base if worker_id == "master" else base.parent) / "empty-store"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            stores.create(folder)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

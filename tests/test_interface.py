@@ -23,6 +23,7 @@ from fer.commands import import_reported
 from fer.config import ImportReportedConfig
 from fer.expressions import EXPRESSIONS
 from fer.reported import reported
+from tests import stores
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WITHIN = 90_000
@@ -60,9 +61,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+def interface(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     folder = tmp_path_factory.mktemp("interface")
-    store, port = f"sqlite:///{folder}/mlflow.db", free_port()
+    store, port = stores.copy(empty_store, folder), free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", store)

@@ -14,6 +14,7 @@ from fer.data import drawn
 from fer.data.batches import share
 from fer.expressions import EXPRESSIONS
 from fer.processes import Peers, leave_unless_first, local_rank, local_world_size, rank, world_size
+from tests import stores
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -67,9 +68,9 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(place) -> dict[str, str]:
+def environment(place, empty_store) -> dict[str, str]:
     made = {
-        **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db", "FER_DATA": str(place / "data"),
+        **os.environ, "MLFLOW_TRACKING_URI": stores.copy(empty_store, place), "FER_DATA": str(place / "data"),
         "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):

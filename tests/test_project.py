@@ -19,6 +19,7 @@ from sklearn import metrics as sk
 
 from fer.data import drawn
 from fer.expressions import EXPRESSIONS
+from tests import stores
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.project
@@ -29,10 +30,10 @@ SPLIT = {"train": 5, "test": 3}
 class Place:
     """A folder with a store, data and raw trees of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, empty_store: Path) -> None:
         self.folder, self.data, self.output = folder, folder / "data", folder / "outputs"
         self.environment = {
-            **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "FER_DATA": str(self.data),
+            **os.environ, "MLFLOW_TRACKING_URI": stores.copy(empty_store, folder), "FER_DATA": str(self.data),
             "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }  # fmt: skip
         for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
@@ -64,9 +65,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Place:
+def place(empty_store, tmp_path_factory) -> Place:
     """RAF, KDEF and Wikimedia in their raw layouts, at their default places where they have one."""
-    made = Place(tmp_path_factory.mktemp("project"))
+    made = Place(tmp_path_factory.mktemp("project"), empty_store)
     counts = {split: dict.fromkeys(EXPRESSIONS, 4 * number) for split, number in SPLIT.items()}
     drawn.write_raf(made.data / "raf_basic" / "basic", counts, seed=1)
     drawn.write_kdef(made.data / "KDEF_and_AKDEF", ["F01", "F06", "F03", "M31"], seed=1, size=(56, 76))

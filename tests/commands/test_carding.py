@@ -9,10 +9,11 @@ from fer.card.page import headline
 from fer.cli import main
 from fer.commands.carding import code_in_words
 from fer.tracking.environment import CodeVersion
+from tests import stores
 
 
 @pytest.fixture(scope="module")
-def trained(prepared, tmp_path_factory) -> SimpleNamespace:
+def trained(prepared, empty_store, tmp_path_factory) -> SimpleNamespace:
     """A short training on drawn faces that stand for RAF-DB, its run, and the champion as MLflow downloads it."""
     root, _ = prepared
     folder = tmp_path_factory.mktemp("trained")
@@ -20,7 +21,7 @@ def trained(prepared, tmp_path_factory) -> SimpleNamespace:
         "dataset": "raf", "data_root": root, "arch": "squeezenet1_1", "init": "scratch", "image_size": 32, "epochs": 1,
         "batch_size": 16, "output": folder / "outputs", "registered_name": "fer-test",
     }  # fmt: skip
-    address = f"sqlite:///{folder}/mlflow.db"
+    address = stores.copy(empty_store, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", address)

@@ -28,6 +28,7 @@ from fer.report import report
 from fer.tracking import store
 from fer.tracking.runs import tracked
 from fer.tracking.training_images import images_of_run
+from tests import stores
 from tests.data.copies import texture
 
 TINY = FinetuneConfig(
@@ -56,7 +57,7 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, raw_trees):
+def place(empty_store, tmp_path_factory, raw_trees):
     """(data root, RAF's training split) with a free set of textures, one of which shows a training picture of RAF.
 
     A store is connected; the current folder is where it lies.
@@ -72,7 +73,7 @@ def place(tmp_path_factory, raw_trees):
     prepare(WIKIMEDIA, folder / "free", folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", stores.copy(empty_store, folder))
         for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
             patch.delenv(name, raising=False)
         mlflow.set_tracking_uri(None)

@@ -1,5 +1,3 @@
-import shutil
-
 import mlflow
 import pytest
 
@@ -10,21 +8,13 @@ from fer.config import ImportReportedConfig
 from fer.expressions import EXPRESSIONS
 from fer.reported import reported
 from fer.tracking import store
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """An empty store; creating one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+from tests import stores
 
 
 @pytest.fixture
-def client(empty, tmp_path, monkeypatch):
-    shutil.copyfile(empty, tmp_path / "mlflow.db")
+def client(empty_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", stores.copy(empty_store, tmp_path))
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     mlflow.set_tracking_uri(None)

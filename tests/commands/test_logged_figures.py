@@ -15,17 +15,18 @@ from fer.config import FinetuneConfig, PrepareConfig
 from fer.data.manifest import read_manifest
 from fer.data.places import manifest_path
 from fer.expressions import EXPRESSIONS
+from tests import stores
 
 SETS = ("drawn-raf", "drawn-kdef", "drawn-wikimedia")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(empty_store, tmp_path_factory):
     """(result of a training in bf16, its data root), at 112 pixels, to which RAF's faces of 100 are enlarged."""
     folder = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", stores.copy(empty_store, folder))
         for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
             patch.delenv(name, raising=False)
         mlflow.set_tracking_uri(None)

@@ -20,6 +20,7 @@ from fer.commands.picture_files import stem_of
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from tests import stores
 from tests.data.test_framing import StandIn, paint
 
 REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
@@ -34,20 +35,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def fer(
     empty_store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Fer]:
     """`predict` in a folder and with a store of its own."""
-    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    address = f"sqlite:///{tmp_path}/mlflow.db"
+    address = stores.copy(empty_store, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):

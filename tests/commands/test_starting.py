@@ -14,12 +14,13 @@ from fer.models.weights import load_into
 from fer.tracking import store
 from fer.tracking.logged_model import log_model
 from fer.tracking.registry import register
+from tests import stores
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(empty_store, tmp_path_factory):
     """A run as `pretrain` leaves it, one as `finetune` does (registered as fer-demo), and one that logged nothing."""
     folder = tmp_path_factory.mktemp("runs")
     torch.manual_seed(0)
@@ -30,7 +31,7 @@ def runs(tmp_path_factory):
     torch.save({"spec": classifier.spec.to_dict(), "model": classifier.state_dict()}, folder / "best.ckpt")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", stores.copy(empty_store, folder))
         for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
             patch.delenv(name, raising=False)
         mlflow.set_tracking_uri(None)
