@@ -19,7 +19,7 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.detection import Detector
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
 MANIFEST = "manifest.csv"
 SUMMARY = "summary.json"

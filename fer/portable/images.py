@@ -2,23 +2,21 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 """Larger pictures are left out: no face set holds one, and decoding a bomb would exhaust the memory."""
 MAX_BYTES = 200_000_000
 """Larger files are left out before they are copied: a picture within the limit above takes less, even uncompressed."""
-
-
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read of bytes that anybody may have sent: decoding other formats, such as EPS, may start programs."""
-
-
+"""What is read: decoding other formats, such as EPS, may start programs."""
 BITS_PER_SAMPLE = 258
 """A TIFF tag."""
 
@@ -37,40 +35,65 @@ def read_rgb(path: Path) -> Image.Image:
 
 
 def decode_rgb(content: bytes) -> Image.Image:
-    """Return a picture sent as bytes, of one of `FORMATS`, as displayed.
+    """Return a picture sent as bytes as displayed.
 
     Raises:
-        UnusableImage: The bytes are empty, truncated, huge or no such picture.
+        UnusableImage: The bytes are empty, truncated, huge or no picture.
     """
-    if len(content) > MAX_BYTES:
-        raise UnusableImage(f"huge file of {len(content)} bytes")
-    return read_noted(content, FORMATS)[0]
+    return read_noted(content)[0]
 
 
-def read_noted(source: Path | bytes, formats: tuple[str, ...] | None = None) -> tuple[Image.Image, list[str]]:
+def read_noted(source: Path | bytes) -> tuple[Image.Image, list[str]]:
     """Return a picture as displayed, and what had to be converted.
 
     Args:
         source: A file or its content.
-        formats: The formats to read; None: all that Pillow knows.
 
     Raises:
         UnusableImage: It is empty, truncated, huge or no picture.
     """
-    try:
-        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
-            raise UnusableImage("empty file")
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures before our own limit judges them.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
-        if image.width * image.height > MAX_PIXELS:
-            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+    with open_picture(source) as image, _faults_told():
         image.load()
         notes = [] if image.mode == "RGB" else [image.mode]
         if image.getexif().get(0x0112, 1) != 1:
             notes.append("rotated by EXIF")
         return upright_rgb(image), notes
+
+
+def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
+    """Open a picture of one of `FORMATS`, and read of it what tells its size; no other code opens pictures of users.
+
+    Args:
+        source: A file or its content.
+
+    Raises:
+        UnusableImage: It is empty, huge or no picture.
+    """
+    with _faults_told():
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size == 0:
+            raise UnusableImage("empty file")
+        if size > MAX_BYTES:
+            raise UnusableImage(f"huge file of {size} bytes")
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures before our own limit judges them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            image.close()
+            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+        return image
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Turn whatever Pillow raises into a few words.
+
+    Raises:
+        UnusableImage: Something was raised.
+    """
+    try:
+        yield
     except UnusableImage:
         raise
     except FileNotFoundError:

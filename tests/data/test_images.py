@@ -1,15 +1,21 @@
 import hashlib
+import os
 import struct
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import EpsImagePlugin, Image, ImageDraw
 
+from fer.commands.picture_files import read_picture
+from fer.data.embedded import read_embedded
 from fer.data.images import inspect
+from fer.data.preparing import prepare
+from fer.data.wikimedia import WIKIMEDIA
 from fer.portable import images
 from fer.portable.images import UnusableImage, decode_rgb, read_rgb
 
@@ -265,13 +271,48 @@ def test_bytes_are_read_as_their_file_is(tmp_path: Path, format: str) -> None:
     assert np.array_equal(np.asarray(decode_rgb(content)), np.asarray(read_rgb(tmp_path / "a")))
 
 
-def test_of_bytes_only_common_formats_are_read_and_none_that_start_programs(tmp_path: Path) -> None:
-    for format in ("EPS", "TGA", "ICO"):
-        content = picture(tmp_path / "a", format)
+@pytest.mark.parametrize("format", ["EPS", "TGA", "ICO"])
+def test_only_common_formats_are_read(tmp_path: Path, format: str) -> None:
+    content = picture(tmp_path / "a", format)
+    for read, source in ((decode_rgb, content), (read_rgb, tmp_path / "a"), (inspect, tmp_path / "a")):
         with pytest.raises(UnusableImage, match="of no known format"):
-            decode_rgb(content)
-    with pytest.raises(UnusableImage, match="empty file"):
-        decode_rgb(b"")
+            read(source)
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mark that a stand-in for Ghostscript leaves when it is started."""
+    mark, program = tmp_path / "started", tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    return mark
+
+
+def test_no_reader_starts_a_program(tmp_path: Path, ghostscript: Path, own_copy: Callable[[str], Path]) -> None:
+    source = own_copy("wikimedia")
+    place = source / "3/postscript.jpg"
+    content = picture(place, "EPS")
+    readers = {read_rgb: place, inspect: place, read_embedded: place, read_picture: place, decode_rgb: content}
+    for read, given in readers.items():
+        with suppress(UnusableImage):
+            read(given)
+    assert ("3/postscript.jpg", "no readable picture (of no known format)") in prepare(
+        WIKIMEDIA, source, tmp_path / "data"
+    ).left_out
+    assert not ghostscript.exists()
+    with pytest.raises(OSError), Image.open(place) as opened:  # whatever Pillow makes of its failure
+        opened.load()
+    assert ghostscript.exists(), "the stand-in would have been started"
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    package = Path(images.__file__).parents[1]
+    opening = [path for path in package.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")]
+    assert opening == [Path(images.__file__)]
+    assert opening[0].read_text(encoding="utf-8").count("Image.open(") == 1
 
 
 def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
