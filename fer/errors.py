@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_QUOTE = 100
+LONGEST_PATH = 300
+"""Characters of a user's value and of a path that a message quotes at most."""
+
 
 class FerError(Exception):
     """A fault in what the user gave: options, files or models.
@@ -47,6 +51,17 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
-        return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"unknown {kind} {name!r}: choose from {shown}"
+        return f"unknown {kind} {quoted(name)}: did you mean {quoted(near[0])}?"
+    shown = ", ".join(shortened(one) for one in names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"unknown {kind} {quoted(name)}: choose from {shown}"
+
+
+def quoted(value: object, most: int = LONGEST_QUOTE) -> str:
+    """Return a user's value as a message quotes it: its `repr`, which is one line, of at most `most` characters."""
+    return shortened(repr(value), most)
+
+
+def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
+    """Return a text in one line of at most `most` characters; what is cut off leaves an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
