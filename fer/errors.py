@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 LONGEST_QUOTE = 100
 LONGEST_PATH = 300
@@ -56,9 +57,14 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     return f"unknown {kind} {quoted(name)}: choose from {shown}"
 
 
-def quoted(value: object, most: int = LONGEST_QUOTE) -> str:
-    """Return a user's value as a message quotes it: its `repr`, which is one line, of at most `most` characters."""
-    return shortened(repr(value), most)
+def quoted(value: object) -> str:
+    """Return a user's value as a message quotes it: its `repr`, of at most `LONGEST_QUOTE` characters."""
+    return shortened(repr(value))
+
+
+def quoted_path(path: Path | str) -> str:
+    """Return a path as a message quotes it, of at most `LONGEST_PATH` characters."""
+    return shortened(repr(str(path)), LONGEST_PATH)
 
 
 def shortened(text: str, most: int = LONGEST_QUOTE) -> str:

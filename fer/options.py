@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, TypeVar
 
-from fer.errors import LONGEST_PATH, ConfigError, quoted, shortened, unknown_name
+from fer.errors import LONGEST_PATH, ConfigError, quoted, quoted_path, shortened, unknown_name
 from fer.yaml_files import read_yaml
 
 C = TypeVar("C")
@@ -67,11 +67,11 @@ def _options_in(file: str, section: str) -> dict[str, Any]:
     if section:
         options = {} if content[section] is None else content[section]
         if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
-            raise ConfigError(f"{section} in {quoted(file, LONGEST_PATH)} must hold lines such as 'epochs: 30'")
+            raise ConfigError(f"{section} in {quoted_path(file)} must hold lines such as 'epochs: 30'")
         return options
     if stages := [key for key, value in content.items() if isinstance(value, dict)]:
         raise ConfigError(
-            f"config {quoted(file, LONGEST_PATH)} describes stages ({shortened(', '.join(stages))}): "
+            f"config {quoted_path(file)} describes stages ({shortened(', '.join(stages))}): "
             f"run it as an experiment, name={shortened(file, LONGEST_PATH)}"
         )
     return content

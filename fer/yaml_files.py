@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from fer.errors import LONGEST_PATH, ConfigError, quoted, shortened
+from fer.errors import ConfigError, quoted, quoted_path, shortened
 
 MAX_BYTES = 50_000
 MAX_DEPTH = 10
@@ -30,11 +30,11 @@ def read_yaml(file: str) -> dict[str, Any]:
     try:
         content = _parsed(_text_of(file))
     except _Fault as fault:
-        raise ConfigError(f"config {quoted(file, LONGEST_PATH)}{fault}") from None
+        raise ConfigError(f"config {quoted_path(file)}{fault}") from None
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"config {quoted(file, LONGEST_PATH)} must hold lines such as 'epochs: 30'")
+        raise ConfigError(f"config {quoted_path(file)} must hold lines such as 'epochs: 30'")
     return content
 
 
