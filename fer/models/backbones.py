@@ -1,7 +1,6 @@
 """Classifiers of the seven expressions on torchvision trunks."""
 
 import dataclasses
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,28 +77,38 @@ class ModelSpec:
         }
         try:
             check_kinds(fields, {item.name: item.type for item in dataclasses.fields(ModelSpec)})
+            check_order(fields.get("expressions", EXPRESSIONS), where)
             spec = ModelSpec(**fields)
-            check_order(spec.expressions, where)
-            sound = 0 < spec.temperature < math.inf and all(0 <= share <= 1 for share in spec.training_prior)
             options = arch_options(spec.arch, spec.image_size)
         except (ConfigError, TypeError, ValueError) as error:
             why = shortened(str(error), 2 * LONGEST_QUOTE)
             raise ModelError(f"{where} does not describe a model of this project: {why}") from None
-        if spec.arch_options != options or not 0 < spec.image_size <= LARGEST_IMAGE:
-            raise ModelError(
-                f"{where} is damaged: image_size must lie between 1 and {LARGEST_IMAGE} and arch_options be {options}, "
-                f"not {spec.image_size} and {quoted(spec.arch_options)}"
-            )
-        if not len(spec.mean) == len(spec.std) == 3 or min(spec.std) <= 0:
-            raise ModelError(f"{where} is damaged: mean and std must hold 3 numbers, those of std above 0")
-        if not sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)):
-            raise ModelError(
-                f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
-                f"not {spec.temperature} and {quoted(list(spec.training_prior))}"
-            )
-        if spec.framing not in FRAMINGS:
-            raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}")
+        if spec.arch_options != options:
+            raise ModelError(f"{where} is damaged: arch_options must be {options}, not {quoted(spec.arch_options)}")
+        _check_ranges(spec, where)
         return spec
+
+
+def _check_ranges(spec: ModelSpec, where: str) -> None:
+    """Refuse a specification whose values, each of its kind, make no model.
+
+    Raises:
+        ModelError: As said.
+    """
+    if not 0 < spec.image_size <= LARGEST_IMAGE:
+        raise ModelError(
+            f"{where} is damaged: image_size must lie between 1 and {LARGEST_IMAGE}, not {spec.image_size}"
+        )
+    if not len(spec.mean) == len(spec.std) == 3 or min(spec.std) <= 0:
+        raise ModelError(f"{where} is damaged: mean and std must hold 3 numbers, those of std above 0")
+    prior_is_sound = all(0 <= share <= 1 for share in spec.training_prior)
+    if not prior_is_sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)) or spec.temperature <= 0:
+        raise ModelError(
+            f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
+            f"not {spec.temperature} and {quoted(list(spec.training_prior))}"
+        )
+    if spec.framing not in FRAMINGS:
+        raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}")
 
 
 class _Normalised(nn.Module):

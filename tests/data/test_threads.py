@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer.commands.prepare import _small
 from fer.data import checking, framing, packing, threads, thumbprints
 from fer.data.framing import Framing, frame_all
 from fer.data.manifest import Manifest
@@ -178,6 +179,13 @@ def test_what_needs_more_than_there_is_runs_alone_and_a_fault_gives_its_room_bac
 
 def test_there_is_room_for_the_largest_picture_that_is_taken() -> None:
     assert BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES == DECODING.size == 2_200_000_000
+
+
+def test_a_contact_sheet_holds_small_pictures_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "download/1").mkdir(parents=True)
+    Image.new("RGB", (2000, 1000), (90, 80, 70)).save(tmp_path / "download/1/a.png")
+    (row,) = prepare(WIKIMEDIA, tmp_path / "download", tmp_path / "data").manifest.images
+    assert _small(row, tmp_path / "data").size == (256, 128)
 
 
 def test_a_file_that_is_no_picture_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
