@@ -10,7 +10,7 @@ from fer.data.credits import Credit, credits_path, load_credits, save_credits
 from fer.data.lookup import look_up
 from fer.data.places import data_root, locked
 from fer.data.wikimedia_files import listed_files
-from fer.errors import ConfigError, FerError, quoted
+from fer.errors import ConfigError, FerError
 
 
 def run(config: AttributionConfig) -> dict[str, Credit]:
@@ -75,5 +75,5 @@ def _contact(option: str) -> str:
             "or set FER_CONTACT"
         )
     if not (contact.isascii() and contact.isprintable() and not set(contact) & set("()")):
-        raise ConfigError(f"contact {quoted(contact)} must be a page or an e-mail address, in plain letters")
+        raise ConfigError(f"contact {contact!r} must be a page or an e-mail address, in plain letters")
     return contact

@@ -9,7 +9,6 @@ from typing import Any
 
 from fer.data.places import disk_faults_said
 from fer.errors import DataError
-from fer.portable.json_files import read_json
 
 SHIPPED = Path(__file__).with_name("wikimedia_credits.json")
 EMBEDDED = "embedded metadata"
@@ -112,7 +111,7 @@ def as_json(credits: Mapping[str, Credit]) -> str:
 
 def _read(path: Path) -> dict[str, Credit]:
     try:
-        found = [_credit(entry) for entry in read_json(path)]
+        found = [_credit(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no record of credits ({error}): delete it and refresh the attribution") from None
     return {credit.file: credit for credit in found}
