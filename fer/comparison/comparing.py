@@ -118,7 +118,6 @@ def _baseline(found: Sequence[Configuration], word: str) -> Configuration:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise ConfigError(
-                f"baseline {quoted(word)} may be any of {', '.join(one.name for one in matches)}: give an id"
-            )
+            names = ", ".join(one.name for one in matches)
+            raise ConfigError(f"baseline {quoted(word)} may be any of {names}: give an id")
     raise ConfigError(unknown_name("baseline", word, [one.name for one in found]))
