@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fer.config import COMMANDS, LISTINGS, TRAINING
-from fer.errors import ConfigError, FerError, Interrupted, unknown_name
+from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
 from fer.options import build, default_of
 from fer.processes import rank, world_size
 
@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _unknown_option(name: str, command: str | None) -> ConfigError:
     if command not in ALL:
-        return ConfigError(f"option {name!r} must follow a command: {', '.join(ALL)}")
+        return ConfigError(f"option {quoted(name)} must follow a command: {', '.join(ALL)}")
     names = [item.name for item in fields(ALL[command])]
     if not names:
-        return ConfigError(f"{command} takes no options: leave out {name!r}")
+        return ConfigError(f"{command} takes no options: leave out {quoted(name)}")
     return ConfigError(unknown_name("option", name, names))
 
 

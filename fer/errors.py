@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+LONGEST_QUOTE = 100
+LONGEST_PATH = 300
+"""Characters of a user's value and of a path that a message quotes at most."""
 
 
 class FerError(Exception):
@@ -47,6 +52,22 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
-        return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"unknown {kind} {name!r}: choose from {shown}"
+        return f"unknown {kind} {quoted(name)}: did you mean {quoted(near[0])}?"
+    shown = ", ".join(shortened(one) for one in names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"unknown {kind} {quoted(name)}: choose from {shown}"
+
+
+def quoted(value: object) -> str:
+    """Return a user's value as a message quotes it: its `repr`, of at most `LONGEST_QUOTE` characters."""
+    return shortened(repr(value))
+
+
+def quoted_path(path: Path | str) -> str:
+    """Return a path as a message quotes it, of at most `LONGEST_PATH` characters."""
+    return shortened(repr(str(path)), LONGEST_PATH)
+
+
+def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
+    """Return a text in one line of at most `most` characters; what is cut off leaves an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -6,7 +6,8 @@ from typing import Any
 
 from fer.config import EvaluateConfig, FinetuneConfig, PretrainConfig
 from fer.errors import ConfigError, unknown_name
-from fer.options import build, read_yaml
+from fer.options import build
+from fer.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 REPORTED = "reported"

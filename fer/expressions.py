@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fer.errors import ModelError
+from fer.errors import ModelError, shortened
 
 EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 """Stored order of every array, table, checkpoint and model; index = code - 1."""
@@ -32,6 +32,6 @@ def check_order(stored: Sequence[str], where: str) -> None:
     """
     if tuple(stored) != EXPRESSIONS:
         raise ModelError(
-            f"{where} orders its expressions as {', '.join(stored) or 'nothing'}, not as {', '.join(EXPRESSIONS)}: "
-            "it cannot be compared or continued here"
+            f"{where} orders its expressions as {shortened(', '.join(stored)) or 'nothing'}, "
+            f"not as {', '.join(EXPRESSIONS)}: it cannot be compared or continued here"
         )

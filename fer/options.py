@@ -3,12 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from fer.errors import ConfigError, unknown_name
+from fer.errors import LONGEST_PATH, ConfigError, quoted, quoted_path, shortened, unknown_name
+from fer.yaml_files import read_yaml
 
 C = TypeVar("C")
 
@@ -51,7 +49,10 @@ def build(
         ConfigError: An unknown key, a wrong type, a value out of range, or a file that is missing or no mapping.
     """
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    values = {key: _value(known, key, raw, f"in {file}") for key, raw in _options_in(file, section).items()}
+    values = {
+        key: _value(known, key, raw, f"in {shortened(file, LONGEST_PATH)}")
+        for key, raw in _options_in(file, section).items()
+    }
     for key, raw in given.items():
         value = _value(known, key, raw, "")
         if not (yields_default and key in values and value == default_of(known[key])):
@@ -64,35 +65,15 @@ def build(
 def _options_in(file: str, section: str) -> dict[str, Any]:
     content = read_yaml(file) if file else {}
     if section:
-        content = content[section] or {}
-        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-            raise ConfigError(f"{section} in {file!r} must hold lines such as 'epochs: 30'")
-    elif stages := [key for key, value in content.items() if isinstance(value, dict)]:
+        options = {} if content[section] is None else content[section]
+        if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+            raise ConfigError(f"{section} in {quoted_path(file)} must hold lines such as 'epochs: 30'")
+        return options
+    if stages := [key for key, value in content.items() if isinstance(value, dict)]:
         raise ConfigError(
-            f"config {file!r} describes stages ({', '.join(stages)}): run it as an experiment, name={file}"
+            f"config {quoted_path(file)} describes stages ({shortened(', '.join(stages))}): "
+            f"run it as an experiment, name={shortened(file, LONGEST_PATH)}"
         )
-    return content
-
-
-def read_yaml(file: str) -> dict[str, Any]:
-    """Return the content of a YAML file of named values; that of an empty file is empty.
-
-    Raises:
-        ConfigError: It is missing, unreadable or no mapping.
-    """
-    path = Path(file).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"config {file!r}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config {file!r} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config {file!r} is not YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"config {file!r} must hold lines such as 'epochs: 30'")
     return content
 
 
@@ -107,7 +88,7 @@ def _value(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> An
         value = _PARSERS[item.type](raw)
     except (TypeError, ValueError, OverflowError):
         expected = _NAMES[item.type]
-        raise ConfigError(f"{key} {where}".rstrip() + f" must be {expected}, not {raw!r}") from None
+        raise ConfigError(f"{key} {where}".rstrip() + f" must be {expected}, not {quoted(raw)}") from None
     choices = item.metadata["choices"]
     if choices and value not in choices:
         raise ConfigError(unknown_name(f"{key} {where}".rstrip(), value, choices))
@@ -115,7 +96,7 @@ def _value(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> An
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, int | float) and not low <= number <= high:
             limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise ConfigError(f"{key} {where}".rstrip() + f" must be {limits}, not {raw}")
+            raise ConfigError(f"{key} {where}".rstrip() + f" must be {limits}, not {shortened(str(raw))}")
     return value
 
 
@@ -127,7 +108,10 @@ def _text(raw: Any) -> str:
 
 def _integer(raw: Any) -> int:
     if isinstance(raw, str) or (isinstance(raw, int) and not isinstance(raw, bool)):
-        return int(raw)
+        number = int(raw)
+        if abs(number) >= 2**63:
+            raise OverflowError
+        return number
     raise TypeError
 
 

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from fer.errors import ConfigError
+from fer.errors import ConfigError, shortened
 from fer.experiments import FOLDER, REPORTED
 from fer.expressions import EXPRESSIONS
-from fer.options import read_yaml
+from fer.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ def reported() -> dict[str, Row]:
     content = read_yaml(str(path))
     try:
         rows = [_row(entry, content["protocol"], content["images"]) for entry in content["runs"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path} is damaged ({type(error).__name__}: {error}): restore it from the repository"
+            f"{path} is damaged ({type(error).__name__}: {shortened(str(error))}): restore it from the repository"
         ) from None
     return {row.name: row for row in rows}
 
 
 def _row(entry: dict[str, Any], protocol: dict[str, Any], images: dict[str, int]) -> Row:
     figures = {dataset: _figures(values, images[dataset]) for dataset, values in entry["figures"].items()}
-    return Row(entry["name"], entry["note"], {**protocol, **entry["settings"]}, figures)
+    return Row(str(entry["name"]), str(entry["note"]), {**protocol, **entry["settings"]}, figures)
 
 
 def _figures(values: dict[str, Any], images: int) -> Figures:
-    known = {key: value for key, value in values.items() if key != "per_class"}
-    shares = values.get("per_class")
-    return Figures(images=images, per_class=dict(zip(EXPRESSIONS, shares, strict=True)) if shares else {}, **known)
+    known = {key: float(value) for key, value in values.items() if key != "per_class"}
+    shares = [float(value) for value in values.get("per_class", ())]
+    return Figures(images=int(images), per_class=dict(zip(EXPRESSIONS, shares, strict=True)) if shares else {}, **known)

@@ -648,3 +648,15 @@ def test_a_manifest_edited_by_hand_is_refused(fer, own_data, tmp_path, command, 
         save_classifier(Classifier(ModelSpec("squeezenet1_1", 32)), tmp_path / "model")
         command += ("--model", str(tmp_path / "model"))
     fer(*command).refused(str(path), "run prepare again for 'raf'")
+
+
+# YAML files, more of them in tests/test_yaml_files.py
+
+
+@pytest.mark.parametrize("option", [("finetune", "--config"), ("experiment", "--name")], ids=lambda words: words[0])
+@pytest.mark.parametrize("content", ["a: &a [1, 1]\nb: *a", "epochs: !!int foo", "epochs: " + "[" * 500 + "]" * 500])
+def test_a_file_of_more_than_plain_yaml_is_refused_before_any_run(fer, tmp_path, option, content):
+    (tmp_path / "some.yaml").write_text(content)
+    ended = fer(*option, tmp_path / "some.yaml")
+    ended.refused(f"config '{tmp_path}/some.yaml' line 1 is not plain YAML: ")
+    assert ended.runs == []

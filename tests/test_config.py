@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fer.config import COMMANDS, EvaluateConfig, FinetuneConfig, PrepareConfig
-from fer.errors import ConfigError
+from fer.errors import ConfigError, quoted
 from fer.options import build, default_of, option
 
 EVERY_COMMAND = pytest.mark.parametrize("cls", COMMANDS.values(), ids=COMMANDS)
@@ -127,7 +127,7 @@ def test_numbers_in_a_tuple_are_floats() -> None:
     ],
 )
 def test_a_wrong_type_names_key_value_and_expectation(key: str, raw: Any, expected: str) -> None:
-    assert refusal(FinetuneConfig, {key: raw}) == f"{key} must be {expected}, not {raw!r}"
+    assert refusal(FinetuneConfig, {key: raw}) == f"{key} must be {expected}, not {quoted(raw)}"
 
 
 @pytest.mark.parametrize(

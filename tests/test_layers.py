@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "portable"},
-    {"expressions", "signals", "processes", "downloading"},
+    {"expressions", "signals", "processes", "downloading", "yaml_files"},
     {"options"},
     {"config"},
     {"experiments"},
@@ -35,7 +35,7 @@ ALONE = {"serving"}
 DOORS = {
     "mlflow": ("fer/tracking/", "fer/serving.py"),
     "click": ("fer/cli.py",),
-    "yaml": ("fer/options.py",),
+    "yaml": ("fer/yaml_files.py",),
     "pl_bolts": ("fer/models/bolts.py",),
     "captum": ("fer/explaining.py",),
     "gradio": ("fer/commands/demo.py",),

@@ -12,7 +12,7 @@ from fer.comparison.page import page
 from fer.comparison.text import table_csv, terminal, verdicts_csv
 from fer.config import CompareConfig
 from fer.data.registry import DATASETS, resolve
-from fer.errors import ConfigError, DataError
+from fer.errors import ConfigError, DataError, quoted_path
 from fer.reported import reported
 from fer.tracking.reading import Runs, Tested
 from fer.tracking.runs import tracked
@@ -111,5 +111,5 @@ def _folder(output: str) -> Path:
     try:
         (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"output {output!r} cannot be written: {error.strerror or error}") from None
+        raise ConfigError(f"output {quoted_path(output)} cannot be written: {error.strerror or error}") from None
     return folder

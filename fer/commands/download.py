@@ -6,7 +6,7 @@ from pathlib import Path
 from fer.card.page import ATTRIBUTION, LICENCE, README, headline, terms
 from fer.commands.landing import land, made_beside, megabytes, short_name
 from fer.config import DownloadConfig
-from fer.errors import ConfigError
+from fer.errors import ConfigError, quoted, quoted_path
 from fer.models.backbones import ModelSpec
 from fer.models.files import SPEC
 from fer.models.weights import ADDRESSES
@@ -42,7 +42,7 @@ def run(config: DownloadConfig) -> DownloadResult:
     """
     if not config.model.startswith(ADDRESSES):
         raise ConfigError(
-            f"model must be models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>, not {config.model!r}"
+            f"model must be models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>, not {quoted(config.model)}"
         )
     address = pinned(config.model)
     folder = Path(config.output or short_name(address)).expanduser().resolve()
@@ -64,9 +64,11 @@ def _refuse_foreign(folder: Path) -> None:
         ConfigError: As said.
     """
     if folder.is_file():
-        raise ConfigError(f"output {str(folder)!r} is a file: name a folder")
+        raise ConfigError(f"output {quoted_path(folder)} is a file: name a folder")
     if _names(folder) and not ((folder / MLMODEL).is_file() and any(folder.rglob(SPEC))):
-        raise ConfigError(f"output {str(folder)!r} holds something else than a model: name a new or an empty folder")
+        raise ConfigError(
+            f"output {quoted_path(folder)} holds something else than a model: name a new or an empty folder"
+        )
 
 
 def _refuse_additions(folder: Path, brought: Path) -> None:
@@ -77,7 +79,8 @@ def _refuse_additions(folder: Path, brought: Path) -> None:
     """
     if added := sorted(_names(folder) - _names(brought) - PASSING):
         raise ConfigError(
-            f"output {str(folder)!r} holds {added[0]!r} beside the model: move it away, or name another folder"
+            f"output {quoted_path(folder)} holds {quoted(added[0])} beside the model: "
+            "move it away, or name another folder"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer.card.page import INPUT, terms
 from fer.commands.landing import land, made_beside, megabytes, short_name
 from fer.config import ExportConfig
-from fer.errors import ConfigError
+from fer.errors import ConfigError, quoted, quoted_path
 from fer.exporting import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
 from fer.models.backbones import ModelSpec
 from fer.tracking.cards import pinned
@@ -57,9 +57,9 @@ def _place(config: ExportConfig, address: str) -> Path:
     ending = ENDINGS[config.format]
     file = Path(config.output or short_name(address) + ending).expanduser().resolve()
     if file.suffix != ending:
-        raise ConfigError(f"output must end in {ending} for format={config.format}, not {file.name!r}")
+        raise ConfigError(f"output must end in {ending} for format={config.format}, not {quoted(file.name)}")
     if file.is_dir():
-        raise ConfigError(f"output {str(file)!r} is a folder: name a file")
+        raise ConfigError(f"output {quoted_path(file)} is a folder: name a file")
     return file
 
 

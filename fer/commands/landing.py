@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fer.errors import ConfigError
+from fer.errors import ConfigError, quoted_path
 from fer.signals import deferring, interrupting
 
 
@@ -22,7 +22,7 @@ def made_beside(place: Path) -> Iterator[Path]:
             place.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-")
         except OSError as error:
-            raise ConfigError(f"output {str(place)!r} cannot be written: {error.strerror}") from None
+            raise ConfigError(f"output {quoted_path(place)} cannot be written: {error.strerror}") from None
         with folder as name:
             yield Path(name)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fer.data.images import refuse_large_file
 from fer.data.places import printable
-from fer.errors import ConfigError, DataError
+from fer.errors import ConfigError, DataError, quoted_path
 from fer.portable.images import UnusableImage, decode_rgb
 
 LONGEST_NAME = 200
@@ -32,7 +32,7 @@ def asked_place(option: str) -> Path:
     except (OSError, ValueError):  # a name too long, or with a zero byte
         present = False
     if not present:
-        raise ConfigError(f"image {option!r}: there is no such file or folder")
+        raise ConfigError(f"image {quoted_path(option)}: there is no such file or folder")
     return place
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from fer.commands.attribution import credits_told
 from fer.commands.crediting import CURE, credits_of, log_input
 from fer.config import PrepareConfig
@@ -24,6 +26,8 @@ from fer.tracking.runs import TrackedRun, tracked
 
 SHOWN = 12
 """Pictures of each expression on a contact sheet."""
+LARGEST_SHOWN = 256
+"""Longest side in pixels of the pictures a contact sheet is made of."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
     """Log a contact sheet of a set, with credits where its licences ask for them, or return why there is none."""
     shown, place = _spread(manifest), f"contact_sheets/{dataset.name}.png"
     if dataset.showable:
-        pictures = {expression: [as_seen(row, root) for row in rows] for expression, rows in shown.items()}
+        pictures = {expression: [_small(row, root) for row in rows] for expression, rows in shown.items()}
         run.figure(contact_sheet(pictures, dataset.title), place)
         return ""
     if dataset is not WIKIMEDIA:
@@ -150,11 +154,18 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
     if unresolved and not allow_unattributed:
         return f"{unresolved} of its {len(paths)} pictures are unresolved: {CURE}, or give allow_unattributed=true"
     credited = {
-        expression: [Credited(as_seen(row, root), credits[row.path]) for row in rows]
+        expression: [Credited(_small(row, root), credits[row.path]) for row in rows]
         for expression, rows in shown.items()
     }
     run.figure(credited_sheet(credited, dataset.title), place)
     return ""
+
+
+def _small(row: ImageRow, root: Path) -> Image.Image:
+    """Return a picture for a contact sheet, for which the pictures of a whole sheet are in memory at once."""
+    picture = as_seen(row, root)
+    picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
+    return picture
 
 
 def _spread(manifest: Manifest) -> dict[str, list[ImageRow]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from fer.commands.prepare import ensure_prepared, unprepared
 from fer.data.registry import resolve
 from fer.data.sources import DataSet
-from fer.errors import ConfigError
+from fer.errors import ConfigError, quoted
 from fer.processes import local_rank, world_size
 
 
@@ -18,7 +18,7 @@ def training_sets(option: str) -> list[DataSet]:
             raise ConfigError(f"{dataset.title} is a test set: it has no training images")
     chosen = [dataset for dataset in sets if dataset.has_train]
     if not chosen:
-        raise ConfigError(f"dataset {option!r} has no training images")
+        raise ConfigError(f"dataset {quoted(option)} has no training images")
     return chosen
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer.errors import DataError
+from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS
 from fer.metrics import Ints
 
@@ -68,15 +68,23 @@ def read_answers(text: str, where: str) -> Answers:
         where: Names it in errors.
 
     Raises:
-        DataError: A column is missing, an expression unknown, an image doubled, or there is none.
+        DataError: It is no table, a column is missing, an expression unknown, an image doubled, or there is none.
     """
-    table = csv.DictReader(io.StringIO(text))
-    if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
-        raise DataError(f"{where} has no column {missing[0]!r}: evaluate the model again")
-    rows = list(table)
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+            raise DataError(f"{where} has no column {missing[0]!r}: evaluate the model again")
+        rows = list(table)
+    except csv.Error as error:
+        raise DataError(f"{where} is no table ({error}): evaluate the model again") from None
+    # Python fills short rows with None, and keeps what long ones have too many under None.
+    if any(None in row or None in row.values() for row in rows):
+        raise DataError(f"{where} has a row that is not as long as its head: evaluate the model again")
     unknown = {str(row[key]) for row in rows for key in ("true", "predicted")} - set(EXPRESSIONS)
     if unknown:
-        raise DataError(f"{where} holds the expression {min(unknown)!r}, which is none of {', '.join(EXPRESSIONS)}")
+        raise DataError(
+            f"{where} holds the expression {quoted(min(unknown))}, which is none of {', '.join(EXPRESSIONS)}"
+        )
     keys = tuple((row["path"], row["sha256"], row["true"]) for row in rows)
     if not keys or len({path for path, _, _ in keys}) < len(keys):
         raise DataError(f"{where} {'names an image twice' if keys else 'holds no image'}: evaluate the model again")

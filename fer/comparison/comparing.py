@@ -8,7 +8,7 @@ from fer.comparison import words
 from fer.comparison.configurations import Configuration, RunFigures, configurations
 from fer.comparison.tables import ACCURACY, Reported, Row, metric, rows
 from fer.comparison.testing import PairedTest, paired_tests
-from fer.errors import ConfigError, DataError, unknown_name
+from fer.errors import ConfigError, DataError, quoted, unknown_name
 from fer.report import UNIFORM_PRIOR
 
 MOST = 10
@@ -118,5 +118,6 @@ def _baseline(found: Sequence[Configuration], word: str) -> Configuration:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise ConfigError(f"baseline {word!r} may be any of {', '.join(one.name for one in matches)}: give an id")
+            names = ", ".join(one.name for one in matches)
+            raise ConfigError(f"baseline {quoted(word)} may be any of {names}: give an id")
     raise ConfigError(unknown_name("baseline", word, [one.name for one in found]))

@@ -9,7 +9,7 @@ from fer.data.images import ImageFacts, inspect, refuse_large_file
 from fer.data.manifest import ImageRow, folder_of
 from fer.data.places import printable
 from fer.data.sources import Candidate, DataSet, Scan
-from fer.data.threads import all_cores
+from fer.data.threads import all_cores, within_memory
 from fer.expressions import code_of
 from fer.portable.images import UnusableImage
 
@@ -67,7 +67,7 @@ def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
         elif candidate.path.is_file():
             refuse_large_file(candidate.path)
             shutil.copyfile(candidate.path, target)
-        facts = inspect(target)
+        facts = within_memory(target, lambda: inspect(target))
     except UnusableImage as fault:
         return str(fault)
     return "entirely black" if facts.black else facts

@@ -6,10 +6,7 @@ https://www.mediawiki.org/wiki/API:Etiquette and https://foundation.wikimedia.or
 import gzip
 import json
 import platform
-import re
-import sys
 import time
-import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +18,10 @@ from http.client import HTTPException
 from threading import Lock
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 from urllib.request import Request, urlopen
 
-from fer.data.plain_text import web_address
-from fer.errors import ConfigError, DataError
+from fer.errors import DataError
 
 ADDRESS = "https://commons.wikimedia.org/w/api.php"
 CLIENT = "fer-experiments/0.1.0"
@@ -40,20 +36,14 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further attempt, where the server does not say."""
 LONGEST_WAIT = 120.0
 """Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
-REPORTS_EVERY = 10.0
-"""Seconds between two lines on one wait."""
-TEMPORARY = (408, 429, *range(500, 600))
-"""HTTP statuses that pass."""
-BUSY = ("maxlag", "ratelimited", "readonly", "internal_api_error_")
-"""Beginnings of the codes of API errors that pass."""
-NO_TITLE = re.compile("[#<>\\[\\]|{}\x00-\x1f\x7f\ufffd]")
-"""Characters of no title. In a request `|` would end the title, `#` lead to another page, a control code warn."""
+TEMPORARY = (408, 429, 500, 502, 503, 504)
+BUSY = ("maxlag", "ratelimited", "readonly")
+"""API errors that pass."""
 IMAGE = {
     "prop": "imageinfo",
     "iiprop": "url|user|sha1|size|mime|timestamp|extmetadata|canonicaltitle",
     # Only these: a picture's page also holds positions, which nobody needs for a credit.
-    "iiextmetadatafilter": "Artist|Attribution|AuthorCount|Credit|DeletionReason|LicenseShortName|LicenseUrl|NonFree"
-    "|Restrictions|UsageTerms",
+    "iiextmetadatafilter": "Artist|Attribution|Credit|LicenseShortName|LicenseUrl|UsageTerms|Restrictions",
     "redirects": "1",
 }
 
@@ -90,22 +80,17 @@ class Commons:
     timeout: float = 30.0
     _one: Lock = field(default_factory=Lock, repr=False)
 
-    def __post_init__(self) -> None:
-        if not (self.address.isascii() and web_address(self.address)):
-            raise ConfigError(f"api {self.address!r} must be the web address of an api.php, such as {ADDRESS}")
-
     def files(self, titles: Sequence[str]) -> dict[str, Found]:
         """Return what Commons has under each title.
 
         Args:
-            titles: As `file_title` returns them; answers are joined to them by name, never by order.
+            titles: Such as "File:Sword of Anger.jpg"; answers are joined to them by name, never by order.
 
         Raises:
             DataError: The API cannot be reached, or answers with what is none of its answers.
         """
-        unique = [title for title in dict.fromkeys(titles) if not NO_TITLE.search(title)]
-        refused = "the title holds a character that no title on Commons may"
-        found = {title: Found(title, {}, fault=refused) for title in titles if NO_TITLE.search(title)}
+        found: dict[str, Found] = {}
+        unique = list(dict.fromkeys(titles))
         with self._understood():
             for start in range(0, len(unique), TITLES):
                 found |= self._batch(unique[start : start + TITLES])
@@ -148,7 +133,7 @@ class Commons:
         more: dict[str, str] = {}
         for _ in range(ANSWERS):
             answer = self._ask(fixed | more)
-            yield answer["query"]
+            yield answer.get("query", {})
             if "continue" not in answer:
                 return
             more = {key: str(value) for key, value in answer["continue"].items()}
@@ -156,44 +141,30 @@ class Commons:
 
     def _ask(self, parameters: dict[str, str]) -> dict[str, Any]:
         """Return one answer, after waiting and asking again where that may help."""
+        why, wait = "", 0.0
         for pause in (*PAUSES, None):
             try:
                 with self._one:
                     headers, answer = self._receive(parameters)
                 error = answer.get("error", {})
                 if not error:
-                    return self._complete(answer)
-                why, wait = f"it is busy: {error.get('info', error.get('code'))}", _seconds(headers)
-                if not str(error.get("code")).startswith(BUSY):
+                    return answer
+                if error.get("code") not in BUSY:
                     raise DataError(f"{self.address} refuses the request: {error.get('info', error.get('code'))}")
+                why, wait = f"it is busy: {error.get('info', error['code'])}", _seconds(headers)
             except HTTPError as error:
                 why, wait = str(error), _seconds(error.headers)
                 error.close()
                 if error.code not in TEMPORARY:
-                    raise DataError(f"{self.address} refuses the request ({why}): check api and contact") from None
+                    break
             except (OSError, HTTPException, EOFError, zlib.error, ValueError) as error:
                 # A broken connection, or an answer that breaks off: gzip, JSON or its length say so.
                 why, wait = str(error) or type(error).__name__, 0.0
             if pause is None or wait > LONGEST_WAIT:
                 break
-            _wait(max(wait, pause), why)
+            time.sleep(max(wait, pause))
         later = f" and asks to wait {wait:.0f} seconds" if wait > LONGEST_WAIT else ""
         raise DataError(f"{self.address} gave no usable answer ({why}){later}: try again later, with a network")
-
-    def _complete(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer unless the API warns: then it left out something, which must not count as not being there.
-
-        Raises:
-            DataError: It warns of more than of parts that will go in a later version.
-        """
-        for module, warning in answer.get("warnings", {}).items():
-            for text in warning["warnings"].splitlines():
-                if "deprecat" not in text:
-                    raise DataError(
-                        f"{self.address} warns that it did not do all it was asked ({module}: {text}): check that api "
-                        "is that of Wikimedia Commons; no credit was changed"
-                    )
-        return answer
 
     def _receive(self, parameters: dict[str, str]) -> tuple[Message, dict[str, Any]]:
         encoded = urlencode(parameters)
@@ -224,20 +195,6 @@ class Commons:
         return f"{CLIENT} ({self.contact}) Python-urllib/{platform.python_version()}"
 
 
-def file_title(text: str) -> str:
-    """Return a file's title as Commons writes it, from what a person typed or the address of its page.
-
-    Args:
-        text: Such as "Sword_of_Anger.jpg", or "https://commons.wikimedia.org/wiki/File:Sword_of_Anger.jpg"; both become
-            "File:Sword of Anger.jpg".
-    """
-    if "/wiki/" in text:
-        text = unquote(urlsplit(text).path.partition("/wiki/")[2])
-    name = re.sub(r"^\s*(file|image)\s*:", "", text.replace("_", " "), flags=re.IGNORECASE)
-    # The API warns of letters whose accents stand apart, as some systems write them in names of files.
-    return f"File:{unicodedata.normalize('NFC', ' '.join(name.split()))}"
-
-
 def _found(title: str, leads: dict[str, str], renamed: set[str], pages: dict[str, dict[str, Any]]) -> Found:
     """Follow a title through normalisation and redirects to its page."""
     target, redirected, seen = title, False, {title}
@@ -245,25 +202,14 @@ def _found(title: str, leads: dict[str, str], renamed: set[str], pages: dict[str
         redirected |= target in renamed
         target = leads[target]
         seen.add(target)
-    page = pages.get(target)
-    if page is None:
-        fault = "its redirects lead in a circle" if target in leads else "the answer leaves the title out"
-        return Found(target, {}, redirected, fault)
+    page = pages.get(target, {})
     info = page.get("imageinfo") or [{}]
     if info[0]:
         return Found(target, info[0], redirected)
     if page.get("invalid"):
         return Found(target, {}, redirected, "the title cannot be one of Commons")
-    return Found(target, {}, redirected, "Commons has no such page" if page.get("missing") else "the page holds no file")
-
-
-def _wait(seconds: float, why: str) -> None:
-    """Wait, and tell on stderr why and how long still, so that nobody takes the program for dead."""
-    while seconds > 0:
-        print(f"Commons: {why}; asking again in {seconds:.0f} s", file=sys.stderr, flush=True)
-        step = min(seconds, REPORTS_EVERY)
-        time.sleep(step)
-        seconds -= step
+    gone = page.get("missing") or not page
+    return Found(target, {}, redirected, "Commons has no such page" if gone else "the page holds no file")
 
 
 def _seconds(headers: Message) -> float:

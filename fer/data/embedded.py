@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from PIL import Image, ImageFile, IptcImagePlugin
+from PIL import ImageFile, IptcImagePlugin
 
 from fer.data.plain_text import one_line, without_private
+from fer.portable.images import open_picture
 
 ARTIST, COPYRIGHT = 0x013B, 0x8298
 """EXIF tags."""
@@ -53,7 +54,7 @@ def read_embedded(path: Path) -> Embedded:
         path: A picture file; one without metadata, or with damaged metadata, has nothing to say.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), open_picture(path) as image:
             warnings.simplefilter("ignore")
             exif, iptc, xmp = image.getexif(), _iptc(image), _xmp(image.info)
     except Exception:  # on damaged files Pillow raises nearly anything

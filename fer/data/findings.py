@@ -9,6 +9,7 @@ from fer.data.manifest import Manifest
 from fer.data.places import disk_faults_said, locked
 from fer.data.registry import DATASETS
 from fer.data.thumbprints import Thumbprints, thumbprints
+from fer.portable.json_files import read_object
 
 SEARCH = 1
 """Raised whenever another search would find other pairs, so that older findings are made again."""
@@ -70,7 +71,7 @@ def _has_near_copies(test: Thumbprints, training: Thumbprints) -> bool:
 def _read(path: Path) -> list[Match] | None:
     """Return what a file holds; None where it is missing, damaged or of another search."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         return [Match(*values) for values in content["matches"]] if content["search"] == SEARCH else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fer.data.manifest import ImageRow
-from fer.data.threads import all_cores
+from fer.data.threads import all_cores, within_memory
 from fer.portable.detection import Detector, Face
 from fer.portable.frames import Frame
 from fer.portable.framing import frame_of, main_face
@@ -55,7 +55,8 @@ def frame_all(
     def look(row: ImageRow, place: Path) -> Face | None:
         if row.angle in framing.fixed:
             return None
-        return main_face(detector.faces(np.asarray(read_rgb(place))), row.width, row.height)
+        faces = within_memory(place, lambda: detector.faces(np.asarray(read_rgb(place))))
+        return main_face(faces, row.width, row.height)
 
     with all_cores() as pool:
         found = list(tqdm(pool.map(look, rows, places), f"frame {title}", len(rows), unit="image"))

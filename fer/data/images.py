@@ -50,14 +50,22 @@ def inspect(path: Path) -> ImageFacts:
         UnusableImage: As `read_rgb`.
     """
     upright, notes = read_noted(path)
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8
-    digest = hashlib.sha256(content).hexdigest()
     return ImageFacts(
-        digest, len(content), upright.width, upright.height, ", ".join(notes), black, pixel_hash(upright)
-    )  # fmt: skip
+        sha256=digest,
+        bytes=path.stat().st_size,
+        width=upright.width,
+        height=upright.height,
+        notes=", ".join(notes),
+        black=black,
+        pixels=pixel_hash(upright),
+    )
 
 
 def pixel_hash(picture: Image.Image) -> str:
     """Return the hash of an RGB picture's size and pixels, the same for every encoding of it."""
-    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{picture.size}".encode())
+    digest.update(picture.tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.places import disk_faults_said, locked
-from fer.data.threads import all_cores
+from fer.data.threads import all_cores, within_memory
 from fer.errors import DataError
 from fer.portable.frames import cut
 from fer.portable.images import UnusableImage, read_rgb
@@ -74,10 +74,9 @@ def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int]
         row = manifest.images[index]
         place = root / row.path
         try:
-            picture = read_rgb(place)
+            array[index] = within_memory(place, lambda: np.asarray(cut(read_rgb(place), row.square(), shape[1])))
         except UnusableImage as fault:
             raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
-        array[index] = np.asarray(cut(picture, row.square(), shape[1]))
 
     try:
         with all_cores() as pool:

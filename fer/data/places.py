@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from fer.errors import ConfigError, DataError
+from fer.errors import ConfigError, DataError, quoted_path
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -31,11 +31,11 @@ def data_root(option: str = "") -> Path:
         present = next(place for place in (root, *root.parents) if place.exists())
         is_folder = present.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"data_root {chosen!r} cannot be a folder: {error}") from None
+        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be a folder: {error}") from None
     if not is_folder:
-        raise ConfigError(f"data_root {chosen!r} cannot be a folder: {present} is a file")
+        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be a folder: {present} is a file")
     if printable(str(root)) != str(root):
-        raise ConfigError(f"data_root {chosen!r} cannot be recorded: its path is no UTF-8 text in one line")
+        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be recorded: its path is no UTF-8 text in one line")
     return root
 
 

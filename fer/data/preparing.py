@@ -18,8 +18,9 @@ from fer.data.sources import Candidate, DataSet, Scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.detection import Detector
+from fer.portable.json_files import read_object
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
 MANIFEST = "manifest.csv"
 SUMMARY = "summary.json"
@@ -102,7 +103,7 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: 
         framing: `auto` or `none`, as it must have been prepared; empty accepts both.
     """
     try:
-        stored = json.loads(summary_path(root, dataset.name).read_text(encoding="utf-8"))
+        stored = read_object(summary_path(root, dataset.name))
         if stored["version"] != VERSION or fingerprint not in ("", stored["fingerprint"]):
             return None
         if framing not in ("", stored["framing"]):
@@ -129,7 +130,7 @@ def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
     """
     path = summary_path(root, dataset)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_object(path)
         counts = {"left_out": len(stored["left_out"]), "repaired": sum(stored["repaired_or_converted"].values())}
         if framed := stored["framed"]:
             counts["not_found"] = sum(count for how, count in framed.items() if how.startswith(NOT_FOUND))
@@ -146,7 +147,7 @@ def prepared_framing(root: Path, dataset: str) -> str:
     """
     path = summary_path(root, dataset)
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["framing"])
+        return str(read_object(path)["framing"])
     except (OSError, KeyError, TypeError, ValueError):
         raise DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}") from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from fer.data.archives import NotHere
 from fer.data.manifest import validation_names
 from fer.data.sources import Candidate, DataSet, Scan, tree_of_2021
-from fer.errors import DataError
+from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS, name_of
 
 LABELS = Path("EmoLabel/list_patition_label.txt")  # the misspelling is the data set's own
@@ -72,11 +72,11 @@ def _read_labels(path: Path) -> dict[str, str]:
         where = f"{path} line {number}"
         parts = line.split()
         if len(parts) != 2 or not parts[0].startswith(("train_", "test_")):
-            raise DataError(f"{where}: {line.strip()[:60]!r} is not of the form 'train_00001.jpg 5'")
+            raise DataError(f"{where}: {quoted(line.strip())} is not of the form 'train_00001.jpg 5'")
         try:
             expression = name_of(int(parts[1]))
         except ValueError:
-            raise DataError(f"{where}: {parts[1][:60]!r} is no expression code from 1 to 7") from None
+            raise DataError(f"{where}: {quoted(parts[1])} is no expression code from 1 to 7") from None
         if labels.setdefault(parts[0], expression) != expression:
             raise DataError(f"{where}: {parts[0]} has two labels, {labels[parts[0]]} and {expression}")
     if not labels:

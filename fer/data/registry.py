@@ -10,7 +10,7 @@ from fer.data.places import manifest_path, prepared_names, printable
 from fer.data.raf import RAF
 from fer.data.sources import DataSet
 from fer.data.wikimedia import WIKIMEDIA
-from fer.errors import ConfigError, DataError, unknown_name
+from fer.errors import ConfigError, DataError, quoted_path, unknown_name
 
 DRAWN_FOLDER = "drawn"
 """Folder under the data root where the drawn set's raw trees are written."""
@@ -94,13 +94,13 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
         source = Path(option).expanduser().resolve()
         exists, fits = source.exists(), source.is_dir() or is_archive(source)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"source {option!r} cannot be read: {error}") from None
+        raise DataError(f"source {quoted_path(option)} cannot be read: {error}") from None
     if printable(str(source)) != str(source):
-        raise DataError(f"source {option!r} cannot be recorded: its path is no UTF-8 text in one line")
+        raise DataError(f"source {quoted_path(option)} cannot be recorded: its path is no UTF-8 text in one line")
     if not exists:
-        raise DataError(f"source {option!r}: there is no {source}")
+        raise DataError(f"source {quoted_path(option)}: there is no {source}")
     if not fits:
-        raise DataError(f"source {option!r} is neither a folder nor a zip or tar archive")
+        raise DataError(f"source {quoted_path(option)} is neither a folder nor a zip or tar archive")
     return source
 
 

@@ -1,9 +1,20 @@
 """Work on all cores in threads: Pillow and hashing release the GIL."""
 
+import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from threading import Condition, Lock
+from typing import TypeVar
+
+from fer.portable.images import MAX_BYTES, MAX_PIXELS, UnusableImage, open_picture
+
+T = TypeVar("T")
+
+BYTES_PER_PIXEL = 40
+"""Memory that a picture takes while it is read, cut and hashed; the most measured is 33, of WebP with transparency."""
 
 
 @contextmanager
@@ -14,3 +25,68 @@ def all_cores() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class SharedMemory:
+    """An amount of memory that threads share.
+
+    Args:
+        size: Bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._free = size
+        self._changed = Condition()
+
+    @contextmanager
+    def holding(self, needed: int) -> Iterator[None]:
+        """Wait until so many bytes are free, and hold them; whoever needs more than there are holds all."""
+        needed = min(needed, self.size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= needed)
+            self._free -= needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += needed
+                self._changed.notify_all()
+
+
+DECODING = SharedMemory(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
+"""What all pictures decoded at once may take: 2.2 GB, room for one of the largest or for dozens of usual ones."""
+LARGE = 40_000_000
+"""Bytes of a picture after which freed memory is given back; what smaller ones leave to each thread is less."""
+_LOOK = Lock()
+
+
+def within_memory(picture: Path, work: Callable[[], T]) -> T:
+    """Return the result of a thread's work on a picture, waiting until there is memory for it among all threads.
+
+    Args:
+        picture: A file; one that is no usable picture takes none.
+        work: Reads the picture and keeps nothing of its size.
+    """
+    # One at a time, because Pillow reads some formats whole for their size.
+    with _LOOK:
+        needed = _memory_of(picture)
+    with DECODING.holding(needed):
+        result = work()
+        if needed > LARGE:
+            _give_back()
+        return result
+
+
+def _memory_of(picture: Path) -> int:
+    try:
+        with open_picture(picture) as image:
+            return BYTES_PER_PIXEL * image.width * image.height + picture.stat().st_size
+    except UnusableImage:
+        return 0
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system: GNU's C library would keep for every thread the most it ever had."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

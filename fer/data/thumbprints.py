@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fer.data.images import pixel_hash
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.data.places import disk_faults_said, locked, manifest_path
-from fer.data.threads import all_cores
+from fer.data.threads import all_cores, within_memory
 from fer.errors import DataError
 from fer.portable.frames import cut
 from fer.portable.images import UnusableImage, read_rgb
@@ -157,8 +157,12 @@ def _make(manifest: Manifest, root: Path) -> Thumbprints:
         small[index] = np.asarray(seen.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
         return pixel_hash(picture)
 
+    def look_within_memory(index: int) -> str:
+        return within_memory(root / rows[index].path, lambda: look(index))
+
     with all_cores() as pool:
-        told = tqdm(pool.map(look, range(count)), f"remember {manifest.dataset}", count, unit="image", disable=None)
+        found = pool.map(look_within_memory, range(count))
+        told = tqdm(found, f"remember {manifest.dataset}", count, unit="image", disable=None)
         pixels = list(told)
     return Thumbprints(
         manifest.dataset, manifest.digest, np.array([row.path for row in rows], np.str_),

@@ -1,6 +1,6 @@
 """Classifiers of the seven expressions on torchvision trunks."""
 
-import math
+import dataclasses
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -8,8 +8,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from fer.errors import ConfigError, ModelError, unknown_name
+from fer.errors import LONGEST_QUOTE, ConfigError, ModelError, quoted, shortened, unknown_name
 from fer.expressions import EXPRESSIONS, check_order
+from fer.portable.classifier import LARGEST_IMAGE
+from fer.portable.json_files import check_kinds
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -73,39 +75,51 @@ class ModelSpec:
             where: The file, for messages.
 
         Raises:
-            ModelError: Keys are missing or unknown, its expressions differ in name or order, or its temperature,
-                prior or framing is none.
+            ModelError: Keys are missing, unknown or of another kind, its expressions differ in name or order, or a
+                value is out of range.
         """
         # JSON knows lists only.
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
-        if "framing" not in fields and _all_drawn(fields.get("trained_on", ())):
-            fields["framing"] = "none"  # before models said so, drawn faces came whole too
         try:
+            check_kinds(fields, {item.name: item.type for item in dataclasses.fields(ModelSpec)})
+            check_order(fields.get("expressions", EXPRESSIONS), where)
             spec = ModelSpec(**fields)
-            check_order(spec.expressions, where)
-            sound = 0 < spec.temperature < math.inf and all(0 <= share <= 1 for share in spec.training_prior)
-        except TypeError as error:
-            raise ModelError(f"{where} does not describe a model of this project: {error}") from None
-        if not sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)):
-            raise ModelError(
-                f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
-                f"not {spec.temperature} and {list(spec.training_prior)}"
-            )
-        if spec.framing not in FRAMINGS:
-            raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {spec.framing!r}")
-        if not 0 < spec.crop_size <= spec.image_size:
-            raise ModelError(
-                f"{where} is damaged: crop_size must lie between 1 and image_size ({spec.image_size}), "
-                f"not {spec.crop_size}"
-            )
+            options = arch_options(spec.arch, spec.image_size)
+        except (ConfigError, TypeError, ValueError) as error:
+            why = shortened(str(error), 2 * LONGEST_QUOTE)
+            raise ModelError(f"{where} does not describe a model of this project: {why}") from None
+        if spec.arch_options != options:
+            raise ModelError(f"{where} is damaged: arch_options must be {options}, not {quoted(spec.arch_options)}")
+        _check_ranges(spec, where)
         return spec
 
 
-def _all_drawn(trained_on: tuple[str, ...]) -> bool:
-    """Return whether a model saw nothing but drawn faces."""
-    return bool(trained_on) and all(name.startswith("drawn-") for name in trained_on)
+def _check_ranges(spec: ModelSpec, where: str) -> None:
+    """Refuse a specification whose values, each of its kind, make no model.
+
+    Raises:
+        ModelError: As said.
+    """
+    if not 0 < spec.image_size <= LARGEST_IMAGE:
+        raise ModelError(
+            f"{where} is damaged: image_size must lie between 1 and {LARGEST_IMAGE}, not {spec.image_size}"
+        )
+    if not 0 < spec.crop_size <= spec.image_size:
+        raise ModelError(
+            f"{where} is damaged: crop_size must lie between 1 and image_size ({spec.image_size}), not {spec.crop_size}"
+        )
+    if not len(spec.mean) == len(spec.std) == 3 or min(spec.std) <= 0:
+        raise ModelError(f"{where} is damaged: mean and std must hold 3 numbers, those of std above 0")
+    prior_is_sound = all(0 <= share <= 1 for share in spec.training_prior)
+    if not prior_is_sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)) or spec.temperature <= 0:
+        raise ModelError(
+            f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
+            f"not {spec.temperature} and {quoted(list(spec.training_prior))}"
+        )
+    if spec.framing not in FRAMINGS:
+        raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}")
 
 
 class _Normalised(nn.Module):

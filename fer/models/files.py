@@ -11,6 +11,7 @@ from torch import Tensor
 from fer.errors import ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.foreign import read_file
+from fer.portable.json_files import read_object
 
 WEIGHTS = "model.safetensors"
 SPEC = "model.json"
@@ -104,10 +105,8 @@ def _read_pair(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     described = weights.with_name(PAIRS[weights.name])
     state = read_file(weights)
     try:
-        values = json.loads(described.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = read_object(described)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{described} is damaged: {error}") from None
-    if not isinstance(values, dict):
-        raise ModelError(f"{described} is damaged: it holds {type(values).__name__}, not names and values")
     values.pop("method", None)  # for people; an encoder is used the same way however it was trained
     return ModelSpec.from_dict(values, str(described)), state

@@ -9,7 +9,6 @@ import torchvision
 from torch import Tensor
 
 from fer.errors import ConfigError, ModelError, unknown_name
-from fer.expressions import check_order
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec, head_names
 from fer.models.catalogue import CATALOGUE, Entry
 from fer.models.downloading import cache, download
@@ -197,7 +196,6 @@ def _of_file(path: Path) -> Start:
     state, spec = tensors_of(content, path), content.get("spec")
     if not isinstance(spec, dict) or "expressions" not in spec:
         return Start(str(path), state, origin=str(path))
-    check_order(spec["expressions"], str(path))
     return _described(str(path), state, ModelSpec.from_dict(spec, str(path)))
 
 

@@ -1,6 +1,5 @@
 """The classifier as a logged model keeps it: safetensors and a JSON specification, rebuilt on a torchvision trunk."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,30 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from .json_files import check_kinds, read_object
+
 WEIGHTS, SPEC = "model.safetensors", "model.json"
+KINDS: dict[str, Any] = {
+    "arch": str,
+    "arch_options": dict[str, Any],
+    "crop_size": int,
+    "expressions": tuple[str, ...],
+    "framing": str,
+    "image_size": int,
+    "mean": tuple[float, ...],
+    "std": tuple[float, ...],
+    "temperature": float,
+}
+"""What is read of the specification."""
+FRAMINGS = ("detect", "none")
+LARGEST_IMAGE = 1024
+"""Side of the input, in pixels, that no model exceeds."""
 BATCH = 32
 """Faces that are classified at once."""
+
+
+class UnusableModel(Exception):
+    """A folder that holds no model that can be rebuilt; the message is a sentence that names it."""
 
 
 class PortableClassifier:
@@ -27,21 +47,27 @@ class PortableClassifier:
         expressions: Names of the outputs, in order.
         crop_size: Side of the crops in pixels.
         framing: `detect`, framed faces, or `none`, whole pictures as squares.
+
+    Raises:
+        UnusableModel: The files are missing or damaged, or do not fit each other.
     """
 
     def __init__(self, folder: Path) -> None:
-        spec: dict[str, Any] = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        spec = _read_spec(folder / SPEC)
         self.expressions: list[str] = spec["expressions"]
         self.crop_size: int = spec["crop_size"]
         self._image_size: int = spec["image_size"]
         self.framing: str = spec["framing"]
-        self._temperature: float = spec.get("temperature", 1.0)
+        self._temperature: float = spec["temperature"]
         self._mean, self._std = (255 * torch.tensor(spec[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-        self._trunk = torchvision.models.get_model(
-            spec["arch"], weights=None, num_classes=len(self.expressions), **spec["arch_options"]
-        )
-        state = load_file(folder / WEIGHTS)
-        self._trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in state.items()})
+        try:
+            self._trunk = torchvision.models.get_model(
+                spec["arch"], weights=None, num_classes=len(self.expressions), **spec["arch_options"]
+            )
+            state = load_file(folder / WEIGHTS)
+            self._trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in state.items()})
+        except Exception as error:  # torchvision, torch and safetensors raise many kinds for what does not fit
+            raise UnusableModel(f"{folder} holds no model: {' '.join(str(error).split())[:160]}") from None
         self._trunk.eval()
 
     @torch.inference_mode()
@@ -57,3 +83,27 @@ class PortableClassifier:
             scores = self._trunk((pixels - self._mean) / self._std).double() / self._temperature
             rows.append(scores.softmax(1).numpy())
         return np.concatenate(rows)
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    """Return a model's specification.
+
+    Raises:
+        UnusableModel: It is missing or damaged.
+    """
+    try:
+        spec = read_object(path)
+        if missing := KINDS.keys() - spec.keys():
+            raise ValueError(f"it has no {min(missing)}")
+        check_kinds(spec, KINDS)
+        if spec["framing"] not in FRAMINGS:
+            raise ValueError(f"framing must be {' or '.join(FRAMINGS)}")
+        if not 0 < spec["image_size"] <= LARGEST_IMAGE:
+            raise ValueError(f"image_size must lie between 1 and {LARGEST_IMAGE}")
+        if not 0 < spec["crop_size"] <= spec["image_size"]:
+            raise ValueError("crop_size must lie between 1 and image_size")
+        if not len(spec["mean"]) == len(spec["std"]) == 3 or min(*spec["std"], spec["temperature"]) <= 0:
+            raise ValueError("mean and std must hold 3 numbers, those of std and the temperature be above 0")
+    except (OSError, ValueError) as error:
+        raise UnusableModel(f"{path} is damaged ({error}): log or download the model again") from None
+    return spec

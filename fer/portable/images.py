@@ -2,19 +2,23 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 """Larger pictures are left out: no face set holds one, and decoding a bomb would exhaust the memory."""
 MAX_BYTES = 200_000_000
 """Larger files are left out before they are copied: a picture within the limit above takes less, even uncompressed."""
-
-
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read of bytes that anybody may have sent: decoding other formats, such as EPS, may start programs."""
+"""What is read: decoding other formats, such as EPS, may start programs."""
+BITS_PER_SAMPLE = 258
+"""A TIFF tag."""
 
 
 class UnusableImage(Exception):
@@ -31,40 +35,65 @@ def read_rgb(path: Path) -> Image.Image:
 
 
 def decode_rgb(content: bytes) -> Image.Image:
-    """Return a picture sent as bytes, of one of `FORMATS`, as displayed.
+    """Return a picture sent as bytes as displayed.
 
     Raises:
-        UnusableImage: The bytes are empty, truncated, huge or no such picture.
+        UnusableImage: The bytes are empty, truncated, huge or no picture.
     """
-    if len(content) > MAX_BYTES:
-        raise UnusableImage(f"huge file of {len(content)} bytes")
-    return read_noted(content, FORMATS)[0]
+    return read_noted(content)[0]
 
 
-def read_noted(source: Path | bytes, formats: tuple[str, ...] | None = None) -> tuple[Image.Image, list[str]]:
+def read_noted(source: Path | bytes) -> tuple[Image.Image, list[str]]:
     """Return a picture as displayed, and what had to be converted.
 
     Args:
         source: A file or its content.
-        formats: The formats to read; None: all that Pillow knows.
 
     Raises:
         UnusableImage: It is empty, truncated, huge or no picture.
     """
-    try:
-        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
-            raise UnusableImage("empty file")
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures before our own limit judges them.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
-        if image.width * image.height > MAX_PIXELS:
-            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+    with open_picture(source) as image, _faults_told():
         image.load()
         notes = [] if image.mode == "RGB" else [image.mode]
         if image.getexif().get(0x0112, 1) != 1:
             notes.append("rotated by EXIF")
         return upright_rgb(image), notes
+
+
+def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
+    """Open a picture of one of `FORMATS`, and read of it what tells its size; no other code opens pictures of users.
+
+    Args:
+        source: A file or its content.
+
+    Raises:
+        UnusableImage: It is empty, huge or no picture.
+    """
+    with _faults_told():
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size == 0:
+            raise UnusableImage("empty file")
+        if size > MAX_BYTES:
+            raise UnusableImage(f"huge file of {size} bytes")
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures before our own limit judges them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            image.close()
+            raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
+        return image
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Turn whatever Pillow raises into a few words.
+
+    Raises:
+        UnusableImage: Something was raised.
+    """
+    try:
+        yield
     except UnusableImage:
         raise
     except FileNotFoundError:
@@ -79,13 +108,45 @@ def read_noted(source: Path | bytes, formats: tuple[str, ...] | None = None) -> 
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Return a decoded picture as displayed: upright, RGB, transparency over mid-grey."""
+    """Return a decoded picture as displayed: upright, RGB, transparency over mid-grey.
+
+    Raises:
+        UnusableImage: It is grey of 32 bits and not of 8-bit values.
+    """
+    bits = _grey_bits(image)  # asked first, because a turned picture no longer tells its format
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-        return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if bits > 8:
+        # Pillow's own conversion would clip at 255 instead of scaling.
+        return _grey_of_8_bits(np.asarray(image), bits).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey_bits(image: Image.Image) -> int:
+    """Return of how many bits a grey picture's values are: 12, 16 or 32; 8 for all others."""
+    if image.mode.startswith("I;16"):
+        # Pillow keeps the values of TIFFs of 12 bits as they are.
+        return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])
+    if image.mode == "I" and image.format == "PPM":
+        return 16  # Pillow scales any PGM beyond 8 bits to 16
+    return 32 if image.mode in ("I", "F") else 8
+
+
+def _grey_of_8_bits(values: NDArray[Any], bits: int) -> Image.Image:
+    """Return grey values of 12, 16 or 32 bits as a picture of 8 bits.
+
+    Values of 12 and 16 bits are scaled. Those of 32 bits, whole or not, have no agreed range: from 0 to 255 they are
+    taken as they are, unless none is above 1, where 1 may stand for white.
+
+    Raises:
+        UnusableImage: Values of 32 bits are others.
+    """
+    if bits == 32:
+        low, high = values.min(), values.max()
+        if not (low >= 0 and 1 < high <= 255):
+            raise UnusableImage(f"32-bit grey values from {low:g} to {high:g}: save it with 8 or 16 bits")
+        return Image.fromarray(values.astype(np.uint8))
+    return Image.fromarray((values.astype(np.int32) >> (bits - 8)).astype(np.uint8))

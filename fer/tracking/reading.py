@@ -1,6 +1,5 @@
 """Finding runs of the past, and reading what a comparison needs of them."""
 
-import json
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,8 @@ from typing import Any
 from fer.comparison.answers import read_answers
 from fer.comparison.configurations import LOSS, REPORTED, SCORE, RunFigures
 from fer.comparison.tables import ACCURACY, CONTAMINATION, DIGEST, metric
-from fer.errors import ConfigError, unknown_name
+from fer.errors import ConfigError, DataError, quoted, unknown_name
+from fer.portable.json_files import parse_json
 from fer.tracking import store
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
@@ -50,13 +50,13 @@ class Runs:
         if not runs:
             recent = self._search("", most=LISTED)
             if not recent:
-                raise ConfigError(f"unknown run {word!r}: the store {self.address} holds no run")
+                raise ConfigError(f"unknown run {quoted(word)}: the store {self.address} holds no run")
             known = {run.info.run_name for run in recent if self._tested(run) or _command(run) == "experiment"}
             raise ConfigError(unknown_name("run", word, known or {run.info.run_name for run in recent}))
         found = [tested for run in reversed(runs) for tested in self._expanded(run)]
         if not found:
             states = ", ".join(dict.fromkeys(run.info.status for run in runs))
-            raise ConfigError(f"run {word!r} has no test figures ({states}): name a run of finetune or evaluate")
+            raise ConfigError(f"run {quoted(word)} has no test figures ({states}): name a run of finetune or evaluate")
         return found
 
     def of_experiment(self, word: str) -> list[Tested]:
@@ -78,7 +78,7 @@ class Runs:
         else:
             found = self._expanded(parents[0])
         if not found:
-            raise ConfigError(f"experiment {word!r} has no run with test figures")
+            raise ConfigError(f"experiment {quoted(word)} has no run with test figures")
         return found
 
     def matching(self, wanted: str) -> list[Tested]:
@@ -91,9 +91,9 @@ class Runs:
             found = self._those_tested(self._search(wanted))
         except MlflowException as error:
             reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"filter {wanted!r} is no MLflow search filter: {reason}") from None
+            raise ConfigError(f"filter {quoted(wanted)} is no MLflow search filter: {reason}") from None
         if not found:
-            raise ConfigError(f"filter {wanted!r} selects no run with test figures")
+            raise ConfigError(f"filter {quoted(wanted)} selects no run with test figures")
         return found
 
     def read(self, tested: Tested) -> RunFigures:
@@ -123,7 +123,7 @@ class Runs:
             found = self._search(f"attributes.run_id LIKE '{word}%'")
             if len(found) > 1:
                 ids = ", ".join(run.info.run_id[: len(word) + 4] for run in found[:6])
-                raise ConfigError(f"run {word!r} is the beginning of {len(found)} ids ({ids}): write more of it")
+                raise ConfigError(f"run {quoted(word)} is the beginning of {len(found)} ids ({ids}): write more of it")
             if found:
                 return found
         quote = '"' if "'" in word else "'"
@@ -155,12 +155,12 @@ class Runs:
         """Return a run, or the trainings of a run of `experiment`, each with the tests made after it."""
         if _command(run) != "experiment":
             return [(run,)] if self._tested(run) else []
-        stages = json.loads(self._artifact(run, "stages.json") or "null")
+        stages = self._stages(run)
         if stages is None:
             # A run of all experiments has a run of each below it; a stopped one its trainings.
             below = self._search(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")[::-1]
             return [tested for child in below for tested in self._expanded(child)]
-        done = [self._client.get_run(stage["run_id"]) for stage in stages]
+        done = [self._client.get_run(run_id) for run_id in stages]
         trained = [one for one in done if _command(one) == "finetune"]
         tests = [one for one in done if _command(one) == "evaluate"]
         groups = [
@@ -181,9 +181,29 @@ class Runs:
                 return Path(place).read_text(encoding="utf-8")
         except (MlflowException, OSError):
             return None  # a run that never got so far, or one whose files were removed
+        except UnicodeDecodeError:
+            raise _damaged(run, path, "it is no UTF-8 text") from None
 
     def _config(self, run: Run) -> dict[str, Any]:
-        return dict(json.loads(self._artifact(run, "config.json") or "{}"))
+        content = self._json(run, "config.json")
+        if not isinstance(content, dict | None):
+            raise _damaged(run, "config.json", f"it holds {type(content).__name__}")
+        return content or {}
+
+    def _stages(self, run: Run) -> list[str] | None:
+        """Return the ids of an experiment's stages; None where it never got so far as to note them."""
+        stages = self._json(run, "stages.json")
+        try:
+            return None if stages is None else [str(stage["run_id"]) for stage in stages]
+        except (KeyError, TypeError):
+            raise _damaged(run, "stages.json", "it is no list of runs") from None
+
+    def _json(self, run: Run, path: str) -> Any:
+        text = self._artifact(run, path)
+        try:
+            return None if text is None else parse_json(text)
+        except ValueError as error:
+            raise _damaged(run, path, str(error)) from None
 
     def _answers(self, run: Run) -> dict[str, Any]:
         found = {}
@@ -197,6 +217,10 @@ class Runs:
     def _curve(self, run_id: str, key: str) -> tuple[tuple[int, float], ...]:
         points = {point.step: point.value for point in self._client.get_metric_history(run_id, key)}
         return tuple(sorted(points.items()))
+
+
+def _damaged(run: Run, path: str, why: str) -> DataError:
+    return DataError(f"{path} of run {run.info.run_id} is damaged: {why}")
 
 
 def _command(run: Run) -> str:

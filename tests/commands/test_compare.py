@@ -207,3 +207,33 @@ def test_the_beginning_of_several_ids_is_refused(filled, command):
     code, _, err = command(runs=f"{twin[:20]},bad")
     assert code == 2
     assert f"run '{twin[:20]}' is the beginning of 2 ids" in err
+
+
+@pytest.mark.parametrize(
+    ("damaged", "file", "content"),
+    [
+        ("good0", "evaluation/raf/predictions.csv", b"path,\xff\xfe\n"),
+        ("good0", "evaluation/raf/predictions.csv", b"path,sha256,person,true,predicted\n" + b"x" * 200_000),
+        ("good0", "config.json", b"\xff{}"),
+        ("good0", "config.json", b"[" * 100_000),
+        ("good0", "config.json", b"[1]"),
+        ("good0", "config.json", b'{"lr": NaN}'),
+        ("parent", "stages.json", b"{"),
+        ("parent", "stages.json", b"3"),
+        ("parent", "stages.json", b'[{"command": "finetune"}]'),
+    ],
+)
+def test_a_damaged_artifact_of_a_run_is_named_in_one_sentence(damaged, file, content, filled, command):
+    here, ids = filled
+    place = here.folder / "artifacts" / ids[damaged] / "artifacts" / file
+    whole = place.read_bytes()
+    place.write_bytes(content)
+    try:
+        code, _, printed = command(runs=f"{ids[damaged]},{ids['bad0']}")
+    finally:
+        place.write_bytes(whole)
+    assert code == 2
+    (sentence,) = [line for line in printed.splitlines() if line.startswith("fer: ")]
+    assert f"{file} of run {ids[damaged]}" in sentence
+    assert len(sentence) < 500
+    assert "Traceback" not in printed

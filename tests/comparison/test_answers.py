@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 
@@ -62,9 +64,33 @@ def test_persons_are_known_only_where_every_image_tells_them():
         (lambda text: text.splitlines()[0] + "\n", "holds no image"),
         (lambda text: text + text.splitlines()[1] + "\n", "names an image twice"),
         (lambda text: "", "no column 'path'"),
+        (lambda text: text.replace("test/raf/1/0.png", "x" * 200_000), r"is no table \(field larger than field limit"),
+        (lambda text: text.replace("test/raf/1/0.png", '"test/raf/1/0.png'), "is no table"),
+        (lambda text: text.replace("test/raf/1/0.png", "test/raf\r/1/0.png"), "a row that is not as long"),
+        (lambda text: text + "test/raf/1/9.png,ab\n", "a row that is not as long as its head"),
+        (lambda text: text.replace("\n", ",1,2\n").replace(",1,2", "", 1), "a row that is not as long as its head"),
+        (lambda text: text.replace("surprise,surprise", f"{'x' * 5000},surprise"), f"the expression '{'x' * 90}"),
+        (lambda text: text.replace("surprise,surprise", "\0,surprise"), "the expression"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_fault(change, sentence):
     text = change(predictions(TRUTH, TRUTH))
-    with pytest.raises(DataError, match=f"^predictions.csv .*{sentence}"):
+    with pytest.raises(DataError, match=f"^predictions.csv .*{sentence}") as caught:
         read(text)
+    assert len(str(caught.value)) < 500
+
+
+def test_whatever_a_file_holds_it_is_read_or_refused_in_one_short_sentence():
+    rng, whole, refused = random.Random(0), predictions(TRUTH, TRUTH, persons=["a", 'b"', "c,d", *"efghi"]), 0
+    for _ in range(2000):
+        text = whole
+        for _ in range(rng.randint(1, 4)):
+            place, other = sorted(rng.randrange(len(text)) for _ in range(2))
+            sign = rng.choice([*'\0\r\n,"\ufeffé\ud800 ', text[place : place + 40], "", "x" * 140_000])
+            text = text[:place] + sign + text[place if rng.random() < 0.7 else other :]
+        try:
+            read(text)
+        except DataError as error:
+            refused += 1
+            assert len(str(error)) < 500
+    assert refused > 500

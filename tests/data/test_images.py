@@ -1,13 +1,21 @@
 import hashlib
+import os
+import struct
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
+from PIL import EpsImagePlugin, Image, ImageDraw
 
+from fer.commands.picture_files import read_picture
+from fer.data.embedded import read_embedded
 from fer.data.images import inspect
+from fer.data.preparing import prepare
+from fer.data.wikimedia import WIKIMEDIA
 from fer.portable import images
 from fer.portable.images import UnusableImage, decode_rgb, read_rgb
 
@@ -84,12 +92,70 @@ def test_cmyk_shows_the_same_colours(tmp_path: Path, suffix: str) -> None:
     assert inspect(path).notes == "CMYK"
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     ramp = np.tile(np.array([0, 0x3FFF, 0x8000, 0xFFFF], np.uint16), (4, 1))
     Image.fromarray(ramp).save(tmp_path / f"a.{suffix}")
-    got = np.asarray(read_rgb(tmp_path / f"a.{suffix}"))
-    assert np.array_equal(got, np.repeat([[[0], [63], [128], [255]]], 4, axis=0).repeat(3, axis=2))
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / f"a.{suffix}")), in_rgb([0, 63, 128, 255]))
+
+
+def test_16_bit_grey_of_the_other_byte_order_is_scaled_too(tmp_path: Path) -> None:
+    Image.new("I;16B", (4, 4), 0x8000).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as stored:
+        assert stored.mode == "I;16B"
+    assert pixel(tmp_path / "a.tif", (1, 1)) == (128, 128, 128)
+
+
+def test_16_bit_grey_is_scaled_when_turned_by_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    ramp = np.tile(np.array([0, 0x3FFF, 0x8000, 0xFFFF], np.uint16), (4, 1))
+    Image.fromarray(ramp).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), in_rgb([255, 128, 63, 0]))
+
+
+def test_12_bit_grey_is_scaled_by_its_own_range(tmp_path: Path) -> None:
+    rows = [(0x000, 0x7FF), (0x800, 0xFFF)]
+    packed = b"".join((first << 12 | second).to_bytes(3, "big") for first, second in rows)
+    # Width, height, bits, compression (none), black is zero, offset, rows in the strip, its bytes.
+    tags = {256: 2, 257: 2, 258: 12, 259: 1, 262: 1, 273: 200, 278: 2, 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", key, 4, 1, value) for key, value in tags.items())
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    (tmp_path / "a.tif").write_bytes(head.ljust(200, b"\0") + packed)
+    assert np.asarray(read_rgb(tmp_path / "a.tif"))[..., 0].tolist() == [[0, 127], [128, 255]]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32], ids=["I", "F"])
+def test_32_bit_grey_of_8_bit_values_is_taken_as_it_is(tmp_path: Path, kind: type) -> None:
+    values = np.tile(np.array([0, 1, 100, 255], kind), (4, 1))
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as stored:
+        assert stored.mode == ("I" if kind is np.int32 else "F")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.tif")), in_rgb([0, 1, 100, 255]))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "told"),
+    [
+        ([0, 256], np.int32, "from 0 to 256"),
+        ([0, 65535], np.int32, "from 0 to 65535"),
+        ([-1, 200], np.int32, "from -1 to 200"),
+        ([0, 1], np.float32, "from 0 to 1"),
+        ([0, 0.5], np.float32, "from 0 to 0.5"),
+        ([0, 300.5], np.float32, "from 0 to 300.5"),
+        ([0, np.nan], np.float32, "from nan to nan"),
+        ([0, np.inf], np.float32, "from 0 to inf"),
+    ],
+)
+def test_32_bit_grey_of_an_untold_scale_is_refused(tmp_path: Path, values: list[float], kind: type, told: str) -> None:
+    Image.fromarray(np.tile(np.array(values, kind), (2, 1))).save(tmp_path / "a.tif")
+    with pytest.raises(UnusableImage, match=rf"32-bit grey values {told}: save it with 8 or 16 bits"):
+        read_rgb(tmp_path / "a.tif")
+
+
+def in_rgb(row: list[int]) -> NDArray[np.uint8]:
+    """A grey picture in RGB with four such rows."""
+    return np.repeat(np.tile(np.array(row, np.uint8), (4, 1))[..., None], 3, axis=2)
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -205,13 +271,48 @@ def test_bytes_are_read_as_their_file_is(tmp_path: Path, format: str) -> None:
     assert np.array_equal(np.asarray(decode_rgb(content)), np.asarray(read_rgb(tmp_path / "a")))
 
 
-def test_of_bytes_only_common_formats_are_read_and_none_that_start_programs(tmp_path: Path) -> None:
-    for format in ("EPS", "TGA", "ICO"):
-        content = picture(tmp_path / "a", format)
+@pytest.mark.parametrize("format", ["EPS", "TGA", "ICO"])
+def test_only_common_formats_are_read(tmp_path: Path, format: str) -> None:
+    content = picture(tmp_path / "a", format)
+    for read, source in ((decode_rgb, content), (read_rgb, tmp_path / "a"), (inspect, tmp_path / "a")):
         with pytest.raises(UnusableImage, match="of no known format"):
-            decode_rgb(content)
-    with pytest.raises(UnusableImage, match="empty file"):
-        decode_rgb(b"")
+            read(source)
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mark that a stand-in for Ghostscript leaves when it is started."""
+    mark, program = tmp_path / "started", tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    return mark
+
+
+def test_no_reader_starts_a_program(tmp_path: Path, ghostscript: Path, own_copy: Callable[[str], Path]) -> None:
+    source = own_copy("wikimedia")
+    place = source / "3/postscript.jpg"
+    content = picture(place, "EPS")
+    readers = {read_rgb: place, inspect: place, read_embedded: place, read_picture: place, decode_rgb: content}
+    for read, given in readers.items():
+        with suppress(UnusableImage):
+            read(given)
+    assert ("3/postscript.jpg", "no readable picture (of no known format)") in prepare(
+        WIKIMEDIA, source, tmp_path / "data"
+    ).left_out
+    assert not ghostscript.exists()
+    with pytest.raises(OSError), Image.open(place) as opened:  # whatever Pillow makes of its failure
+        opened.load()
+    assert ghostscript.exists(), "the stand-in would have been started"
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    package = Path(images.__file__).parents[1]
+    opening = [path for path in package.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")]
+    assert opening == [Path(images.__file__)]
+    assert opening[0].read_text(encoding="utf-8").count("Image.open(") == 1
 
 
 def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,16 +106,6 @@ def test_a_temperature_or_prior_that_is_none_is_refused(wrong):
         ModelSpec.from_dict(ModelSpec("resnet18", 64).to_dict() | wrong, "here")
 
 
-@pytest.mark.parametrize(
-    ("trained_on", "framing"),
-    [((), "detect"), (("raf",), "detect"), (("drawn-raf", "drawn-kdef"), "none"), (("ferplus", "drawn-raf"), "detect")],
-)
-def test_an_old_specification_expects_framed_faces_unless_all_were_drawn(trained_on, framing):
-    old = ModelSpec("resnet18", 64, trained_on=trained_on).to_dict()
-    del old["framing"], old["temperature"]
-    assert ModelSpec.from_dict(old, "here").framing == framing
-
-
 def test_an_unknown_framing_is_refused():
     with pytest.raises(ModelError, match="framing must be detect or none, not 'auto'"):
         ModelSpec.from_dict(ModelSpec("resnet18", 64, framing="auto").to_dict(), "here")
@@ -125,7 +115,7 @@ def test_an_unknown_framing_is_refused():
 def test_faces_are_never_cut_larger_than_the_network_takes_them(crop_size):
     assert ModelSpec("resnet18", 64).crop_size == 64
     assert ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=48).to_dict(), "here").crop_size == 48
-    with pytest.raises(ModelError, match="crop_size must lie between 1 and image_size"):
+    with pytest.raises(ModelError, match="crop_size must"):
         ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=crop_size).to_dict(), "here")
 
 

@@ -8,6 +8,9 @@ import torch
 from PIL import Image
 
 from fer.data.detection import center_face_weights
+from fer.data.packing import pack
+from fer.data.preparing import prepare
+from fer.data.wikimedia import WIKIMEDIA
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
@@ -163,3 +166,20 @@ def test_damaged_pictures_are_answered_never_a_crash(answering: Answering, kind:
         refused += row["error"] is not None
         assert row["error"] is None or "/" not in row["error"]
     assert refused
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "I", "F", "RGBA", "CMYK"])
+def test_a_served_model_sees_what_training_saw(mode: str, folder: Path, tmp_path: Path) -> None:
+    shades = picture().convert("L")
+    if mode == "I;16":
+        drawn = Image.fromarray(np.asarray(shades, np.uint16) * 257)
+    else:
+        drawn = shades.convert(mode) if mode in ("I", "F") else picture().convert(mode)
+    (tmp_path / "download/3").mkdir(parents=True)
+    drawn.save(tmp_path / "download/3/a.tif")
+    manifest = prepare(WIKIMEDIA, tmp_path / "download", tmp_path / "data").manifest
+    (trained,) = pack(manifest, tmp_path / "data", 32)
+    (face,) = Answering(folder, folder / "detector.onnx")._faces((tmp_path / "download/3/a.tif").read_bytes(), "none")
+    assert np.array_equal(face.crop, trained)
+    if mode in ("L", "I;16", "I", "F"):
+        assert np.array_equal(trained[..., 0], shades.resize((32, 32), Image.Resampling.BILINEAR))
