@@ -23,6 +23,8 @@ from fer.errors import FerError
 
 EXPERIMENT = "fer"
 SQLITE = "sqlite:///"
+CREATING = "creating"
+"""Purpose of the lock under which databases and experiments are created."""
 
 
 def connect() -> str:
@@ -38,7 +40,8 @@ def connect() -> str:
     address = absolute(mlflow.get_tracking_uri())
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
-    with _locked(address), _one_sentence(address):
+    # Two processes that create one database would collide in its migrations.
+    with locked(address, CREATING), _one_sentence(address):
         mlflow.MlflowClient().search_experiments(max_results=1)
     return address
 
@@ -58,16 +61,21 @@ def experiment_id(address: str) -> str:
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     client = mlflow.MlflowClient()
-    with _locked(address), _one_sentence(address):
+    with locked(address, CREATING), _one_sentence(address):
         found = client.get_experiment_by_name(name)
         return str(found.experiment_id if found else client.create_experiment(name))
 
 
 @contextmanager
-def _locked(address: str) -> Iterator[None]:
-    """Let one process at a time create things in a store: two that create one database collide in its migrations."""
+def locked(address: str, purpose: str) -> Iterator[None]:
+    """Let one process of this machine at a time do something in a store.
+
+    Args:
+        address: The store.
+        purpose: What is done; other purposes do not wait for it.
+    """
     key = hashlib.sha256(address.encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}-{purpose}.lock"):
         yield
 
 
