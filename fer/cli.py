@@ -53,7 +53,7 @@ def _refuse(error: FerError) -> None:
     print(f"fer: {error}", file=sys.stderr)
     if "MLFLOW_RUN_ID" in os.environ and rank() == 0:
         # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
-        from fer.tracking.runs import fail_launched_run
+        from fer.tracking.lifecycle import fail_launched_run
 
         fail_launched_run(str(error))
     sys.exit(2)

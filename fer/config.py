@@ -236,6 +236,16 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class RegisterConfig:
+    """Register the model that a run of finetune has logged, where the registry refused it when the run ended."""
+
+    model: str = option("", "runs:/<id>")
+    registered_name: str = option("auto", "registered model: auto (the one the run was meant for), or a name")
+    promote: bool = option(False, "give this version the alias champion whatever the present champion is")
+    config: str = option("", CONFIG)
+
+
+@dataclass(frozen=True)
 class WeightsConfig:
     """List the starting weights, their terms, and which of them are on this machine."""
 
@@ -275,6 +285,7 @@ TRAINING = ("pretrain", "finetune")
 LISTINGS: dict[str, type] = {
     "download": DownloadConfig,
     "export": ExportConfig,
+    "register": RegisterConfig,
     "weights": WeightsConfig,
     "attribution": AttributionConfig,
     "demo": DemoConfig,

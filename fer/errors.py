@@ -29,6 +29,10 @@ class ModelError(FerError):
     """Starting weights, a checkpoint or a registered model cannot be used."""
 
 
+class RegistrationError(FerError):
+    """The model registry refuses a version or does not answer; the logged model is not affected."""
+
+
 class Interrupted(Exception):
     """A signal asked the process to stop; what was trained so far is saved.
 

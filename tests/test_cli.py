@@ -3,7 +3,6 @@ import re
 import statistics
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -12,9 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 
 from fer.cli import main
 from fer.config import COMMANDS, LISTINGS, EvaluateConfig
@@ -23,7 +19,6 @@ from fer.options import build, default_of
 
 ROOT = Path(__file__).parents[1]
 ENTRY_POINTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("torch", "torchvision", "lightning", "mlflow", "pl_bolts", "pandas", "matplotlib")
 DECLARED = [(entry, key) for entry, point in ENTRY_POINTS.items() for key in point["parameters"]]
 
@@ -228,24 +223,3 @@ def test_an_entry_point_runs_its_command_with_declared_parameters_only(entry: st
     assert words[:4] == ["python", "-m", "fer", entry]
     passed = [word.removeprefix("--") for word in words[4::2]]
     assert passed == [word.strip("{}") for word in words[5::2]] == list(ENTRY_POINTS[entry]["parameters"])
-
-
-def conda_environment() -> tuple[str, dict[str, str]]:
-    environment = yaml.safe_load((ROOT / "conda.yaml").read_text())
-    python = next(item for item in environment["dependencies"] if isinstance(item, str) and item.startswith("python="))
-    lines = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
-    pins = {}
-    for line in lines:
-        match = re.fullmatch(r"([\w.-]+)==(\d+(?:\.\d+)*)", line)
-        assert match, f"{line} is no exact pin"
-        pins[canonicalize_name(match[1])] = match[2]
-    return python.removeprefix("python="), pins
-
-
-def test_the_environment_pins_every_dependency_inside_its_range() -> None:
-    python, pins = conda_environment()
-    required = {canonicalize_name(item.name): item for item in map(Requirement, PROJECT["dependencies"])}
-    assert set(pins) == set(required)
-    for name, item in required.items():
-        assert item.specifier.contains(pins[name]), f"{name} {pins[name]} is outside {item.specifier}"
-    assert SpecifierSet(PROJECT["requires-python"]).contains(python)

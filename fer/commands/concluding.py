@@ -13,6 +13,7 @@ from fer.commands.carding import add_card
 from fer.commands.contamination import log_contamination, past_of
 from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
 from fer.commands.finetune_plan import Plan
+from fer.commands.register import register_at_end
 from fer.data.batches import ImagePool
 from fer.data.manifest import Manifest
 from fer.data.registry import resolve_prepared
@@ -22,7 +23,7 @@ from fer.models.files import load_classifier, save_classifier
 from fer.progress import Progress
 from fer.report import Report, text_table
 from fer.tracking.logged_model import log_model
-from fer.tracking.registry import Registration, register
+from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
 
 EVALUATION_BATCH = 128
@@ -37,7 +38,7 @@ class FinetuneResult:
         best_epoch: The epoch kept, from 1.
         reports: Test figures by data set.
         model_id: The logged model.
-        registration: The registered version, or None.
+        registration: The registered version, or None where none was wanted or the registry refused it.
         where: Lines that tell a person where to look.
     """
 
@@ -81,12 +82,7 @@ def conclude(
     add_card(plan, run, classifier, progress, found, model_id)
     reports = table_reports(found)
     run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
-    registration = None
-    if plan.registered_name:
-        registration = register(
-            plan.registered_name, model_id, progress.best_score, tags, promote=config.promote
-        )  # fmt: skip
-        run.tags({"fer.registered": f"{registration.name}/{registration.version}: {registration.message}"})
+    registration = register_at_end(run, plan.registered_name, config.promote) if plan.registered_name else None
     return FinetuneResult(run.id, progress.best_epoch, reports, model_id, registration, run.where())
 
 

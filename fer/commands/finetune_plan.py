@@ -19,6 +19,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.weights import check_init
 from fer.optimization import Settings
+from fer.tracking.registering import NAME_USED
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Plan:
         """Return what the options mean here, for the record."""
         return {
             "init_used": self.init,
-            "registered_name_used": self.registered_name or "none",
+            NAME_USED: self.registered_name or "none",
             "data_root_used": self.root,
             "device_used": self.device.type,
             "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),

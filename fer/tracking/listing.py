@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fer.errors import FerError
 from fer.tracking import store
-from fer.tracking.registry import CHAMPION
+from fer.tracking.champion import CHAMPION, versions_of
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -36,9 +36,7 @@ def registered_models() -> list[ListedModel]:
             named: dict[str, list[str]] = {}
             for alias, number in sorted(model.aliases.items(), key=lambda item: (item[0] != CHAMPION, item[0])):
                 named.setdefault(str(number), []).append(alias)
-            quote = '"' if "'" in model.name else "'"
-            versions = mlflow.search_model_versions(filter_string=f"name={quote}{model.name}{quote}")
-            numbers = [str(version.version) for version in versions]
+            numbers = [str(version.version) for version in versions_of(model.name)]
             others = sorted(set(numbers) - set(named), key=int, reverse=True)
             found += [_aliased(model.name, number, aliases) for number, aliases in named.items()]
             found += [

@@ -1,26 +1,31 @@
 """Registered models: versions, who is champion, and bringing a model to this machine."""
 
+import random
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from fer.errors import ModelError, unknown_name
+from fer.errors import ModelError, RegistrationError, unknown_name
 from fer.tracking import store
+from fer.tracking.champion import PROMOTED, SCORE, VERDICT, found_before, number, settle, verdict, versions_of
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
 from mlflow.exceptions import MlflowException  # isort: skip
 
-CHAMPION = "champion"
+R = TypeVar("R")
+
 ENCODER = "encoder"
 """Artifact folder of an encoder that a run pre-trained."""
 
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow says where there is no such model or alias."""
 DIGITS = 6
 """Decimals of a score as it is kept and compared."""
-COMPARABLE = ("validation_digest", "protocol")
-"""Tags that must agree before two versions' scores may be compared."""
+COLLISIONS = ("IntegrityError", "database is locked", "Model Version creation error", "already exists")
+"""How MLflow says that two processes changed the same thing at the same moment."""
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between attempts after a collision, made up to half shorter or longer by chance."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
     """Register a logged model and move the alias `champion` if that is honest.
 
     The alias moves when there is no champion, when `promote` is set, or when the score is higher than that of a
-    champion measured on the same validation images by the same protocol.
+    champion measured on the same validation images by the same protocol. Registrations in one store from one machine
+    wait for each other; those of several machines come to the same champion, as `fer.tracking.champion` says.
 
     Args:
         name: The registered model.
@@ -50,41 +56,51 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
         score: Validation score, higher is better.
         tags: Tags of the version; must hold `validation_digest` and `protocol`.
         promote: Whether to move the alias in any case.
+
+    Raises:
+        RegistrationError: The registry refuses or does not answer. Calling again completes what was begun.
     """
-    client = mlflow.MlflowClient()
-    made = mlflow.register_model(f"models:/{model_id}", name, tags={**tags, "score": f"{score:.{DIGITS}f}"})
-    present = _champion(name)
-    if present is None:
-        message = f"version {made.version} is the champion: the first of {name}"
-    elif promote:
-        message = f"version {made.version} is the champion by promote=true"
-    elif any(present.tags.get(key) != tags[key] for key in COMPARABLE):
-        return Registration(
-            name,
-            made.version,
-            f"version {present.version} stays champion: it was chosen on other validation images or by another "
-            "protocol, so the scores cannot be compared (promote=true overrides)",
-        )
-    elif not round(score, DIGITS) > float(present.tags["score"]):  # a score that is no number never wins
-        return Registration(
-            name,
-            made.version,
-            f"version {present.version} stays champion: {float(present.tags['score']):.4f} on validation against "
-            f"{score:.4f}",
-        )
-    else:
-        message = f"version {made.version} is the champion: {score:.4f} on validation against {present.tags['score']}"
-    client.set_registered_model_alias(name, CHAMPION, made.version)
-    return Registration(name, made.version, message)
-
-
-def _champion(name: str) -> "mlflow.entities.model_registry.ModelVersion | None":
+    version_tags = {**tags, SCORE: f"{score:.{DIGITS}f}"}
+    if promote:
+        version_tags[PROMOTED] = "true"
     try:
-        return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise  # a server that fails for a moment is no reason to crown the next version
-        return None
+        with store.locked(mlflow.get_tracking_uri(), "registering"):
+            made = _unfinished(name, model_id, version_tags) or _create(name, model_id, version_tags)
+            _retried(lambda: settle(name))
+            versions = versions_of(name)
+            own = next(version for version in versions if number(version) == made)
+            message = verdict(own, versions)
+            mlflow.MlflowClient().set_model_version_tag(name, str(made), VERDICT, message)
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RegistrationError(f"the model registry did not take a version of {name}: {reason}") from error
+    return Registration(name, str(made), message)
+
+
+def _unfinished(name: str, model_id: str, tags: Mapping[str, str]) -> int | None:
+    """Return the version that an earlier attempt at the same registration left behind, or None."""
+    for version in versions_of(name):
+        same = version.source == f"models:/{model_id}" and tags.items() <= version.tags.items()
+        if same and VERDICT not in version.tags:
+            return number(version)
+    return None
+
+
+def _create(name: str, model_id: str, tags: Mapping[str, str]) -> int:
+    all_tags = {**tags, **found_before(name)}
+    return number(_retried(lambda: mlflow.register_model(f"models:/{model_id}", name, tags=all_tags)))
+
+
+def _retried(attempt: Callable[[], R]) -> R:
+    """Return what an attempt returns; try again where it collided with another process in the database."""
+    for seconds in WAITS:
+        try:
+            return attempt()
+        except MlflowException as error:
+            if not any(words in str(error) for words in COLLISIONS):
+                raise
+            time.sleep(seconds * random.uniform(0.5, 1.5))
+    return attempt()
 
 
 @dataclass(frozen=True)

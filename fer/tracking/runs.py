@@ -19,12 +19,13 @@ from fer.signals import follow_parent, interrupting
 from fer.tracking import store
 from fer.tracking.afterwards import keep_killed
 from fer.tracking.environment import environment_tags
+from fer.tracking.lifecycle import MAX_TAG, end_run, refusal, start_run
 
 import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas  # isort: skip
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
 
-MAX_TAG = 4000
 BATCH = 900  # MLflow takes at most 1,000 figures a call
 
 
@@ -194,6 +195,9 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
     Yields:
         The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
         `fer.error`; on a signal KILLED. Of several processes only the first one's is real.
+
+    Raises:
+        FerError: The store does not take something; whatever it was, the run is ended before.
     """
     if rank() > 0:
         with interrupting():
@@ -201,45 +205,29 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
         return
     address = store.connect()
     launched = bool(os.environ.get("MLFLOW_RUN_ID"))
-    parent = mlflow.active_run()
     if launched:
         follow_parent()
-        # The first start_run adopts $MLFLOW_RUN_ID, the run that `mlflow run` made, and removes it.
-        active = mlflow.start_run(log_system_metrics=True)
-    else:
-        active = mlflow.start_run(
-            run_name=name,
-            experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
-            nested=parent is not None,
-            log_system_metrics=True,
-        )
-    run = TrackedRun(active.info.run_id, active.info.experiment_id, address)
-    status, reason = RunStatus.FAILED, ""
-    try:
-        with interrupting():
+    with interrupting():
+        info = start_run(address, name)
+        status, reason = RunStatus.FAILED, ""
+        try:
+            run = TrackedRun(info.run_id, info.experiment_id, address)
             run.tags({"mlflow.runName": name, "fer.command": command, **environment_tags(), **_awaiting.get()})
             _awaiting.set({})
             run.params({**asdict(config), **(extra or {})})
             run.json(asdict(config), "config.json")
             yield run
-        status = RunStatus.FINISHED
-    except (Interrupted, KeyboardInterrupt) as stop:
-        status, reason = RunStatus.KILLED, str(stop) or "stopped by signal 2"
-        raise
-    except BaseException as error:
-        reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        if reason:
-            run.tags({"fer.error": reason})
-        mlflow.end_run(RunStatus.to_string(status))
-        if launched and status == RunStatus.KILLED:
-            keep_killed(run.id, address)
-
-
-def fail_launched_run(sentence: str) -> None:
-    """End the run that `mlflow run` made for this process as FAILED, with the sentence in the tag `fer.error`."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID")
-    client = mlflow.MlflowClient(store.absolute(mlflow.get_tracking_uri()))
-    client.set_tag(run_id, "fer.error", sentence[:MAX_TAG])
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+            status = RunStatus.FINISHED
+        except (Interrupted, KeyboardInterrupt) as stop:
+            status, reason = RunStatus.KILLED, str(stop) or "stopped by signal 2"
+            raise
+        except MlflowException as error:
+            reason = refusal(address, error)
+            raise FerError(reason) from error
+        except BaseException as error:
+            reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            end_run(info.run_id, address, status, reason)
+            if launched and status == RunStatus.KILLED:
+                keep_killed(info.run_id, address)

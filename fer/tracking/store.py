@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import logging
 
 import mlflow
+from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
@@ -23,6 +25,10 @@ from fer.errors import FerError
 
 EXPERIMENT = "fer"
 SQLITE = "sqlite:///"
+MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+"""MLflow's migrations of databases, each in a file that begins with its name."""
+CREATING = "creating"
+"""Purpose of the lock under which databases and experiments are created."""
 
 
 def connect() -> str:
@@ -38,7 +44,8 @@ def connect() -> str:
     address = absolute(mlflow.get_tracking_uri())
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
-    with _locked(address), _one_sentence(address):
+    # Two processes that create one database would collide in its migrations.
+    with locked(address, CREATING), _one_sentence(address):
         mlflow.MlflowClient().search_experiments(max_results=1)
     return address
 
@@ -58,16 +65,21 @@ def experiment_id(address: str) -> str:
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     client = mlflow.MlflowClient()
-    with _locked(address), _one_sentence(address):
+    with locked(address, CREATING), _one_sentence(address):
         found = client.get_experiment_by_name(name)
         return str(found.experiment_id if found else client.create_experiment(name))
 
 
 @contextmanager
-def _locked(address: str) -> Iterator[None]:
-    """Let one process at a time create things in a store: two that create one database collide in its migrations."""
+def locked(address: str, purpose: str) -> Iterator[None]:
+    """Let one process of this machine at a time do something in a store.
+
+    Args:
+        address: The store.
+        purpose: What is done; other purposes do not wait for it.
+    """
     key = hashlib.sha256(address.encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}-{purpose}.lock"):
         yield
 
 
@@ -75,8 +87,30 @@ def _locked(address: str) -> Iterator[None]:
 def _one_sentence(address: str) -> Iterator[None]:
     try:
         yield
-    except MlflowException as error:
-        raise FerError(f"the MLflow store {address} does not answer: {' '.join(str(error).split())[:200]}") from None
+    except (MlflowException, CommandError) as error:
+        raise FerError(refusal(address, error)) from None
+
+
+def refusal(address: str, error: Exception) -> str:
+    """Return why a store cannot be used, and the cure, as one sentence.
+
+    MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database
+    is the newer one. Its migrations bear names, and those of later versions are unknown here.
+    """
+    reason = " ".join(str(error).split())
+    named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
+    if named is None:
+        return f"the MLflow store {address} does not answer: {reason[:200]}"
+    revision = named[1] or named[2]
+    if revision == "None" or any(MIGRATIONS.glob(f"{revision}_*.py")):
+        return (
+            f"the MLflow store {address} was made by an older MLflow than {mlflow.__version__}: keep a copy of it and "
+            f"run `mlflow db upgrade {address}`"
+        )
+    return (
+        f"the MLflow store {address} was made or changed by a newer MLflow than {mlflow.__version__} (its schema is "
+        f"{revision}): use that MLflow, or another store with MLFLOW_TRACKING_URI=sqlite:///<new file>"
+    )
 
 
 def absolute(address: str) -> str:

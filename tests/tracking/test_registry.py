@@ -2,7 +2,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from fer.errors import ModelError
+from fer.errors import ModelError, RegistrationError
 from fer.models.files import load_classifier
 from fer.tracking.registry import fetch_model, register
 
@@ -74,5 +74,5 @@ def test_a_server_that_fails_is_not_taken_for_an_empty_registry(logged, monkeypa
         raise MlflowException("the database is locked")
 
     monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", failing)
-    with pytest.raises(MlflowException, match="locked"):
+    with pytest.raises(RegistrationError, match="locked"):
         register("fer-demo", logged[1], 0.5, TAGS, promote=False)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from fer.data.manifest import ImageRow, Manifest
-from fer.errors import DataError, Interrupted
-from fer.tracking.runs import fail_launched_run, tagging_next, tracked
+from fer.errors import DataError, FerError, Interrupted
+from fer.tracking.lifecycle import fail_launched_run
+from fer.tracking.runs import tagging_next, tracked
 
 
 @dataclass(frozen=True)
@@ -133,3 +135,91 @@ def test_many_figures_fit_one_call(client):
     with tracked("evaluate", Config(), "many") as run:
         run.metrics({f"m/{n}": n for n in range(1500)})
     assert len(client.get_run(run.id).data.metrics) == 1500
+
+
+def statuses(client) -> list[str]:
+    return [
+        run.info.status for place in client.search_experiments() for run in client.search_runs([place.experiment_id])
+    ]
+
+
+def breaking(monkeypatch, call: str, error: Exception, number: int) -> None:
+    """Make one call of MLflow's client fail, the first or a later one."""
+    ours, seen = getattr(mlflow.MlflowClient, call), iter(range(1000))
+
+    def failing(*words, **options):
+        if next(seen) == number:
+            raise error
+        return ours(*words, **options)
+
+    monkeypatch.setattr(mlflow.MlflowClient, call, failing)
+
+
+@pytest.mark.parametrize("launching", [False, True], ids=["own", "launched"])
+@pytest.mark.parametrize("error", [MlflowException("the server says no"), OSError("no route")], ids=["mlflow", "os"])
+@pytest.mark.parametrize(("call", "number"), [("log_batch", 0), ("log_batch", 1), ("get_run", 0), ("log_text", 0)])
+def test_a_run_ends_though_it_cannot_be_described(client, monkeypatch, call, number, error, launching):
+    if launching:
+        launch(client, monkeypatch)
+    with monkeypatch.context() as patch:
+        breaking(patch, call, error, number)
+        with pytest.raises((FerError, OSError)) as raised, tracked("finetune", Config(), "mine"):
+            pytest.fail("the body does not begin")
+    assert str(error) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert statuses(client) == ["FAILED"]
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("error", [DataError("no pictures"), KeyError("x"), Interrupted(15)], ids=repr)
+def test_a_run_ends_though_its_fault_cannot_be_written(client, monkeypatch, error):
+    with monkeypatch.context() as patch, pytest.raises(type(error)) as raised, tracked("prepare", Config(), "broken"):
+        breaking(patch, "log_batch", MlflowException("the server says no"), 0)
+        raise error
+    assert raised.value is error
+    assert statuses(client) == ["KILLED" if isinstance(error, Interrupted) else "FAILED"]
+
+
+def test_a_fault_of_the_store_amid_the_work_is_one_sentence(client, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(FerError, match="the server says no"):  # noqa: SIM117
+        with tracked("prepare", Config(), "broken") as run:
+            breaking(patch, "log_batch", MlflowException("the server\nsays no"), 0)
+            run.metrics({"loss": 1.0})
+    assert statuses(client) == ["FAILED"]
+
+
+def test_a_store_that_has_gone_leaves_the_first_fault_to_be_seen(client, monkeypatch):
+    def gone(*words, **options):
+        raise MlflowException("connection refused")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"^no pictures$"):  # noqa: SIM117
+        with tracked("prepare", Config(), "broken"):
+            patch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+            patch.setattr(mlflow.MlflowClient, "log_batch", gone)
+            raise DataError("no pictures")
+    with monkeypatch.context() as patch, pytest.raises(FerError, match=r"has finished, but .* connection refused"):  # noqa: SIM117
+        with tracked("prepare", Config(), "whole"):
+            patch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("call", ["create_run", "set_terminated"])
+def test_a_signal_while_a_run_begins_or_ends_leaves_it_ended(client, monkeypatch, call):
+    ours = getattr(mlflow.MlflowClient, call)
+
+    def signalled(*words, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ours(*words, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(mlflow.MlflowClient, call, signalled)
+        with tracked("prepare", Config(), "stopped"):
+            assert call == "set_terminated"
+    assert statuses(client) == ["FINISHED" if call == "set_terminated" else "KILLED"]
+
+
+def test_a_launchers_run_that_cannot_be_told_is_no_second_fault(client, monkeypatch):
+    launch(client, monkeypatch)
+    breaking(monkeypatch, "set_tag", MlflowException("the server says no"), 0)
+    fail_launched_run("unknown option 'epoch'")
+    assert statuses(client) == ["FAILED"]

@@ -1,12 +1,16 @@
+import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote
 
+import mlflow
 import pytest
 
+from fer.errors import FerError
 from fer.tracking import store
 
 CREATE = "from fer.tracking import store; print(store.connect()); store.experiment_id(store.connect())"
@@ -27,6 +31,40 @@ def test_links_open_the_training_pages():
     assert store.ui_command("http://server:8080") == ""
     both = store.comparison(address, "3", ["a", "b"])
     assert unquote(both) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["3"]'
+
+
+def revised(template: Path, folder: Path, revision: str, *changes: str) -> str:
+    """Return the address of a store whose schema bears another name."""
+    shutil.copy(template, folder / "other.db")
+    with contextlib.closing(sqlite3.connect(folder / "other.db")) as database:
+        database.execute("update alembic_version set version_num = ?", (revision,))
+        for change in changes:
+            database.execute(change)
+        database.commit()
+    return f"sqlite:///{folder}/other.db"
+
+
+@pytest.mark.parametrize("changes", [(), ("drop table webhook_events",)], ids=["same tables", "a table is gone"])
+def test_a_store_of_a_newer_mlflow_is_told_so(template, client, tmp_path, changes):
+    mlflow.set_tracking_uri(address := revised(template, tmp_path, "fedcba987654", *changes))
+    with pytest.raises(FerError) as raised:
+        store.connect()
+    sentence = str(raised.value)
+    assert sentence.startswith(f"the MLflow store {address} was made or changed by a newer MLflow than 3.")
+    assert "use that MLflow, or another store with MLFLOW_TRACKING_URI=" in sentence
+    assert "upgrade" not in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "changes", [(), ("drop table alembic_version",)], ids=["an earlier schema", "from before schemas had names"]
+)
+def test_a_store_of_an_older_mlflow_is_told_to_be_upgraded(template, client, tmp_path, changes):
+    earlier = "17e22815139b"  # a migration that this MLflow knows and that is not its last
+    mlflow.set_tracking_uri(address := revised(template, tmp_path, earlier, *changes))
+    with pytest.raises(FerError, match="made by an older MLflow") as raised:
+        store.connect()
+    assert str(raised.value).endswith(f"keep a copy of it and run `mlflow db upgrade {address}`")
 
 
 @pytest.mark.project

@@ -1,0 +1,164 @@
+"""Decide which version of a registered model is `champion`, alike on every machine that registers at the same time.
+
+A tracking server moves an alias without asking who else is about to. The decision therefore follows from the versions
+alone: taken in the order of their numbers, each becomes champion if it beats the one that was champion before it.
+Whoever looks last sees all versions and sets the alias right, whatever was set in between.
+
+A person may also move the alias by hand, and that choice stands until a version beats it. Each version therefore notes
+which champion it found, if nobody else was registering then; the decision starts from the latest such note.
+"""
+
+from collections.abc import Sequence
+from math import inf, isnan
+
+from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
+
+import mlflow  # isort: skip
+from mlflow.entities.model_registry import ModelVersion  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
+
+CHAMPION = "champion"
+"""The alias."""
+COMPARABLE = ("validation_digest", "protocol")
+"""Tags of a version that must agree before two versions' scores may be compared."""
+SCORE = "score"
+"""Tag of a version: its validation score, higher is better."""
+PROMOTED = "promoted"
+"""Tag of a version that was to become champion whatever its score is."""
+FOUND = "champion.found"
+"""Tag of a version: the last version and the champion that stood before it, as `<number>:<number>`; 0 for none."""
+VERDICT = "champion.verdict"
+"""Tag of a version whose registration is complete: one sentence on the alias."""
+ABANDONED = 10 * 60 * 1000
+"""Milliseconds after which a registration that is not complete no longer counts as under way."""
+ROUNDS = 100
+
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says where there is no such model or alias."""
+
+
+def versions_of(name: str) -> list[ModelVersion]:
+    """Return all versions of a registered model in the order of their numbers; none if there is no such model."""
+    quote = '"' if "'" in name else "'"
+    found = mlflow.search_model_versions(filter_string=f"name={quote}{name}{quote}")
+    return sorted(found, key=number)
+
+
+def standing_champion(name: str) -> ModelVersion | None:
+    """Return the version that has the alias now, or None.
+
+    Raises:
+        MlflowException: The server fails; that is no reason to crown the next version.
+    """
+    try:
+        return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None
+
+
+def number(version: ModelVersion) -> int:
+    """Return a version's number, which servers give as text and databases as a number."""
+    return int(version.version)
+
+
+def found_before(name: str) -> dict[str, str]:
+    """Return the tag that tells a new version's place in the order; no tag while others are registering."""
+    # The versions are read before the alias: a version crowned in between is decided on again, which does no harm.
+    versions = versions_of(name)
+    standing = standing_champion(name)
+    if any(_under_way(version, versions) for version in versions):
+        return {}
+    last = number(versions[-1]) if versions else 0
+    return {FOUND: f"{last}:{number(standing) if standing else 0}"}
+
+
+def _under_way(version: ModelVersion, versions: Sequence[ModelVersion]) -> bool:
+    if SCORE not in version.tags or VERDICT in version.tags:
+        return False  # registered by hand, or complete
+    newest = max(other.creation_timestamp for other in versions)  # the server's clock, not this machine's
+    return bool(newest - version.creation_timestamp < ABANDONED)
+
+
+def rightful_champion(versions: Sequence[ModelVersion], below: float = inf) -> ModelVersion | None:
+    """Return the version that is to have the alias.
+
+    Args:
+        versions: All versions of one model in the order of their numbers.
+        below: Decide as if only the versions with smaller numbers were there.
+    """
+    notes = [_found(version) for version in versions if FOUND in version.tags]
+    last, found = max((note for note in notes if note[0] < below), default=(0, 0))
+    present = next((version for version in versions if number(version) == found), None)
+    for version in versions:
+        later = last < number(version) < below
+        if later and SCORE in version.tags and beats(version, present):
+            present = version
+    return present
+
+
+def _found(version: ModelVersion) -> tuple[int, int]:
+    last, champion = version.tags[FOUND].split(":")
+    return int(last), int(champion)
+
+
+def beats(version: ModelVersion, present: ModelVersion | None) -> bool:
+    """Return whether a version takes the alias from the one that has it."""
+    if present is None or PROMOTED in version.tags:
+        return True
+    return comparable(version, present) and score(version) > score(present)
+
+
+def comparable(one: ModelVersion, other: ModelVersion) -> bool:
+    """Return whether two versions were measured on the same validation images by the same protocol."""
+    return all(one.tags.get(key) == other.tags.get(key) for key in COMPARABLE)
+
+
+def score(version: ModelVersion) -> float:
+    """Return a version's validation score; minus infinity where it is no number, which therefore never wins."""
+    value = float(version.tags.get(SCORE, "nan"))
+    return -inf if isnan(value) else value
+
+
+def settle(name: str) -> None:
+    """Set the alias to the rightful champion, and look again until it stays there.
+
+    Raises:
+        MlflowException: The server fails, or others move the alias without end.
+    """
+    client = mlflow.MlflowClient()
+    for _ in range(ROUNDS):
+        rightful, standing = rightful_champion(versions_of(name)), standing_champion(name)
+        if rightful is None or (standing is not None and number(standing) == number(rightful)):
+            return
+        client.set_registered_model_alias(name, CHAMPION, str(number(rightful)))
+    raise MlflowException(f"the alias {CHAMPION} of {name} is moved again and again by somebody else")
+
+
+def verdict(made: ModelVersion, versions: Sequence[ModelVersion]) -> str:
+    """Return one sentence on what a new version's registration did to the alias.
+
+    Args:
+        made: The version, one of `versions`.
+        versions: All versions, in the order of their numbers.
+    """
+    present = rightful_champion(versions) or made
+    before = rightful_champion(versions, below=number(made))
+    if number(present) == number(made):
+        crowned = f"version {made.version} is the champion"
+        if PROMOTED in made.tags and before is not None:
+            return f"{crowned} by promote=true"
+        return f"{crowned}: the first of {made.name}" if before is None else f"{crowned}: {_scores(made, before)}"
+    stays = f"version {present.version} stays champion"
+    if comparable(made, present):
+        return f"{stays}: {_scores(present, made)}"
+    return (
+        f"{stays}: it was chosen on other validation images or by another protocol, so the scores cannot be compared "
+        "(promote=true overrides)"
+    )
+
+
+def _scores(better: ModelVersion, worse: ModelVersion) -> str:
+    first, second = (version.tags.get(SCORE, "no score") for version in (better, worse))
+    return f"{first} on validation against {second}"

@@ -1,0 +1,99 @@
+"""A tracking server on this machine, and one that refuses part of what it is asked."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+REFUSED = b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}'
+
+
+@contextlib.contextmanager
+def tracking_server(folder: Path) -> Iterator[str]:
+    """Run `mlflow server` on the database of a folder and yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = f"sqlite:///{folder}/mlflow.db"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    log = folder / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        _await(f"http://127.0.0.1:{port}/health", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:  # its worker was still starting
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(timeout=20)
+
+
+def _await(address: str, log: Path) -> None:
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"{address} does not answer: {log.read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def refusing(address: str, words: str) -> Iterator[tuple[str, threading.Event]]:
+    """Stand before a tracking server and answer 403 where a request's path holds some words.
+
+    Yields the address, and the event that ends the refusing.
+    """
+    allowed = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def forward(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, answer = 403, REFUSED
+            if allowed.is_set() or words not in self.path:
+                status, answer = self.passed_on(content)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def passed_on(self, content: bytes) -> tuple[int, bytes]:
+            headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+            request = urllib.request.Request(address + self.path, content or None, headers, method=self.command)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answered:
+                    return answered.status, answered.read()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read()
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", allowed
+        proxy.shutdown()
+        thread.join()
