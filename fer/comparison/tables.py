@@ -89,14 +89,11 @@ def _row(one: Configuration, place: str, reported: Mapping[str, float]) -> Row:
 
 
 def logged_interval(run: RunFigures, place: str, measure: str) -> Interval | None:
-    """Return a single run's interval as it was logged: over persons for the accuracy of a set that tells them."""
+    """Return a single run's interval as it was logged."""
     stem, _, expression = metric(place, measure).removeprefix(f"{place}/").partition("/")
     tail = f"/{expression}" if expression else ""
-    for prefix in (f"{place}/by_person/{stem}", f"{place}/{stem}"):
-        low, high = (run.metrics.get(f"{prefix}_{end}{tail}") for end in ("low", "high"))
-        if low is not None and high is not None:
-            return low, high
-    return None
+    low, high = (run.metrics.get(f"{place}/{stem}_{end}{tail}") for end in ("low", "high"))
+    return (low, high) if low is not None and high is not None else None
 
 
 def over_seeds(answers: Joined | None, measure: str) -> Interval | None:
