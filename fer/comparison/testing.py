@@ -119,7 +119,8 @@ def _runs(
 def _seeds(first: Configuration, second: Configuration, dataset: str, measure: str, joined: Joined) -> PairedTest:
     """Test configurations of which one or both have several seeds."""
     labels = joined.labels
-    ours, theirs = ((answers == labels).astype(np.float64) for answers in (joined.first, joined.second))
+    ours = first.by_pretraining((joined.first == labels).astype(np.float64))
+    theirs = second.by_pretraining((joined.second == labels).astype(np.float64))
     classes = labels if measure == CLASS_MEAN else np.zeros_like(labels)
     found = seeds_test(ours, theirs, classes, joined.persons)
     method = QUASI_F + (BY_PERSON if joined.persons else "")

@@ -177,11 +177,35 @@ def methods(tests: Sequence[PairedTest], found: Sequence[Configuration]) -> list
         lines.append(_SEEDS_METHOD)
     if any(len(one.runs) > 1 for one in found):
         lines.append("± is the standard deviation over seeds; intervals beside it hold for new seeds and new images.")
+    lines += _pretraining_methods(found)
     if any(test.only_first is not None for test in tests):
         lines.append(
             "Where two single runs are compared, the sentence is about these two trained models: another seed may "
             "turn it round."
         )
+    return lines
+
+
+def _pretraining_methods(found: Sequence[Configuration]) -> list[str]:
+    """Return which pre-trainings runs share, and what follows."""
+    lines = []
+    wholly: dict[str, list[Configuration]] = {}
+    for one in found:
+        origins = {run.pretraining for run in one.runs}
+        if len(origins) == 1 and "" not in origins:
+            wholly.setdefault(origins.pop(), []).append(one)
+        elif 1 < len(origins) < len(one.runs):
+            lines.append(
+                f"The {len(one.runs)} runs of {one.letter} start from {len(origins)} pre-trainings: runs of one are "
+                "averaged before seeds are tested and intervals drawn, so that each pre-training counts once."
+            )
+    for origin, those in wholly.items():
+        if sum(len(one.runs) for one in those) > 1:
+            lines.append(
+                f"All runs of {', '.join(one.letter for one in those)} start from one pre-training ({origin}): what is "
+                "said of them holds for that one, and another with the same options and another seed may turn it round "
+                "(`pretrain_seeds` of `experiment` repeats it)."
+            )
     return lines
 
 

@@ -10,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fer.comparison import comparing, words
+from fer.comparison.seeds import mean_interval, seeds_test
 from fer.comparison.tables import MEASURES
 from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
@@ -345,3 +346,39 @@ def test_too_many_pairs_ask_for_a_baseline():
     with pytest.raises(ConfigError, match="11 configurations make 55 pairs: name the one"):
         compare(*runs)
     assert len(compare(*runs, baseline="r4").verdicts["wikimedia"]) == 10
+
+
+def test_runs_of_one_pre_training_count_once_where_there_are_several_pre_trainings():
+    """Four runs of two pre-trainings are tested as two that are twice as sure, not as four."""
+    shares = (0.80, 0.79, 0.70, 0.69)
+    first = [
+        run("tuned", {"raf": (TRUTH, answers(TRUTH, share, n))}, n, config={"init": f"runs:/{'abba'[n]}"},
+            tags={"fer.configuration": "tuned"})
+        for n, share in enumerate((shares[0], shares[2], shares[3], shares[1]))
+    ]  # fmt: skip
+    second = [run("scratch", {"raf": (TRUTH, answers(TRUTH, 0.6, 20 + n))}, n) for n in range(4)]
+    found = compare(*first, *second)
+    right = [(item.answers["raf"].answers == TRUTH).astype(float) for item in first]
+    pairs = np.stack([(right[0] + right[3]) / 2, (right[1] + right[2]) / 2])
+    theirs = np.stack([item.answers["raf"].answers == TRUTH for item in second]).astype(float)
+    expected = seeds_test(pairs, theirs, np.zeros_like(TRUTH))
+    accuracy, _ = found.tests
+    assert (accuracy.p, accuracy.low, accuracy.high) == (expected.p, expected.low, expected.high)
+    assert accuracy.p > 2 * seeds_test(np.stack(right), theirs, np.zeros_like(TRUTH)).p
+    cell = found.rows[0].cells["accuracy"]
+    assert cell.value == pytest.approx(np.mean(right))
+    assert cell.deviation == pytest.approx(np.std([side.mean() for side in right], ddof=1))
+    assert cell.interval == mean_interval(pairs, np.zeros_like(TRUTH))
+    assert any("The 4 runs of A start from 2 pre-trainings" in line for line in found.methods)
+
+
+def test_a_pre_training_that_all_runs_share_is_named_and_starting_weights_are_none():
+    shared = {"config": {"init": "runs:/abc"}}
+    first, second = pair(seeds=(0, 1), **shared)[:2], pair(seeds=(0, 1))[2:]
+    (line,) = [line for line in compare(*first, *second).methods if "pre-training" in line]
+    assert line.startswith("All runs of A start from one pre-training (runs:/abc): what is said of them holds for that")
+    one_each = pair(**shared)
+    (line,) = [line for line in compare(*one_each).methods if "pre-training" in line]
+    assert line.startswith("All runs of A, B start")
+    named = pair(seeds=(0, 1), config={"init": "swav-imagenet"})
+    assert not [line for line in compare(*named).methods if "pre-training" in line]
