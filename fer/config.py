@@ -168,6 +168,12 @@ class ExperimentConfig:
 
     name: str = option("debug", "a file of experiments/ without .yaml, the path of another one, or all")
     seeds: int = option(1, "how often to fine-tune, with the file's seed and the ones after it", low=1, high=100)
+    pretrain_seeds: int = option(
+        1,
+        "how often to pre-train, likewise; fine-tunings start from the pre-trainings in turn, so seeds is a multiple",
+        low=1,
+        high=100,
+    )
     reuse: bool = option(True, "take over finished stages of equal configuration, code and data; continue stopped ones")
     data_root: str = option("", DATA_ROOT)
     output: str = option("outputs", "folder for checkpoints while a run lasts")

@@ -125,13 +125,20 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     if trials == 0:
         return None
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    p = successes / trials
-    centre = p + z**2 / (2 * trials)
-    half = z * (p * (1 - p) / trials + z**2 / (4 * trials**2)) ** 0.5
-    scale = 1 + z**2 / trials
+    low, high = score_interval(successes / trials, trials, NormalDist().inv_cdf(0.5 + level / 2))
     # Without a success the lower bound is exactly 0, without a failure the upper exactly 1; rounding misses both.
-    return (centre - half) / scale if successes else 0.0, (centre + half) / scale if successes < trials else 1.0
+    return low if successes else 0.0, high if successes < trials else 1.0
+
+
+def score_interval(share: float, images: float, quantile: float) -> Interval:
+    """Return Wilson's interval of a share of so many images, which need not be whole, with this quantile.
+
+    It grows with the quantile and with fewer images: the larger interval then holds the smaller one.
+    """
+    centre = share + quantile**2 / (2 * images)
+    half = quantile * (share * (1 - share) / images + quantile**2 / (4 * images**2)) ** 0.5
+    scale = 1 + quantile**2 / images
+    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
 
 def bootstrap_interval(

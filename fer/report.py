@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fer.expressions import EXPRESSIONS
 from fer.metrics import (
@@ -22,6 +23,7 @@ from fer.metrics import (
     reliability_bins,
     wilson_interval,
 )
+from fer.resampling import person_interval
 
 UNIFORM_PRIOR = "uniform_prior"
 """Names a report of answers corrected to classes that are equally frequent, as in `raf/uniform_prior`."""
@@ -34,8 +36,9 @@ class Report:
     Attributes:
         expressions: Names of the classes, in the order of `confusion`.
         count: Number of images.
-        accuracy: Share of right answers, in [0, 1] like every share here; the interval is Wilson's at 95 %.
-        recall: Accuracy within each true class; None, not 0, for a class without samples. Wilson intervals beside it.
+        accuracy: Share of right answers, in [0, 1] like every share here; the interval is Wilson's at 95 %, or that
+            over persons where they are known.
+        recall: Accuracy within each true class; None, not 0, for a class without samples. Intervals likewise.
         support: Number of images of each class.
         mean_class_accuracy: Mean of `recall` over classes with samples; its interval is bootstrapped.
         macro_f1: Mean F1 over classes that occur in labels or answers; its interval is bootstrapped.
@@ -90,12 +93,17 @@ class Report:
 
 
 def report(
-    labels: ArrayLike, probabilities: ArrayLike, expressions: Sequence[str] = EXPRESSIONS, seed: int = 0
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    expressions: Sequence[str] = EXPRESSIONS,
+    seed: int = 0,
+    persons: Sequence[str] | None = None,
 ) -> Report:
     """Measure a classifier's probabilities against the truth; of equal probabilities the first class is the answer.
 
     `labels` and `probabilities` are as in `negative_log_likelihood`, where rows may miss a sum of 1 by 1e-3;
-    `expressions` names the columns in their order, and `seed` is that of the bootstrapped intervals.
+    `expressions` names the columns in their order, and `seed` is that of the bootstrapped intervals. `persons` names
+    who is on each image, where that is known: intervals of accuracies are then over persons.
 
     Raises:
         ValueError: An argument is malformed, or the set is empty.
@@ -108,7 +116,9 @@ def report(
     confusion = confusion_matrix(truth, answers, len(names))
     hits, support = confusion.diagonal().tolist(), confusion.sum(axis=1).tolist()
     by_class = list(zip(names, hits, support, strict=True))
-    overall = wilson_interval(sum(hits), len(truth))
+    right, who = answers == truth, None if persons is None else np.asarray(persons)
+    intervals = {name: _accuracy_interval(right, who, truth == code) for code, name in enumerate(names)}
+    overall = _accuracy_interval(right, who, np.full(len(truth), True))
     assert overall is not None  # there is at least one image
     return Report(
         expressions=names,
@@ -116,18 +126,26 @@ def report(
         accuracy=sum(hits) / len(truth),
         accuracy_interval=overall,
         recall={name: hit / n if n else None for name, hit, n in by_class},
-        recall_interval={name: wilson_interval(hit, n) for name, hit, n in by_class},
+        recall_interval=intervals,
         support={name: n for name, _, n in by_class},
         mean_class_accuracy=float(mean_class_accuracy(confusion)),
         mean_class_accuracy_interval=bootstrap_interval(confusion, mean_class_accuracy, seed=seed),
         macro_f1=float(macro_f1(confusion)),
         macro_f1_interval=bootstrap_interval(confusion, macro_f1, seed=seed),
-        ece=expected_calibration_error(confidence, answers == truth),
+        ece=expected_calibration_error(confidence, right),
         nll=negative_log_likelihood(truth, scores),
         brier=brier_score(truth, scores),
         confusion=confusion,
-        bins=reliability_bins(confidence, answers == truth),
+        bins=reliability_bins(confidence, right),
     )
+
+
+def _accuracy_interval(
+    right: NDArray[np.bool_], persons: NDArray[np.str_] | None, inside: NDArray[np.bool_]
+) -> Interval | None:
+    """Return the interval of the accuracy on some of the images; of a single person it says nothing of others."""
+    plain = wilson_interval(int(right[inside].sum()), int(inside.sum()))
+    return plain if persons is None else person_interval(right[inside], persons[inside]) or plain
 
 
 def _percent(share: float | None) -> str:

@@ -1,53 +1,49 @@
-"""Images and persons drawn again: what the bootstrap and the randomisation test draw.
+"""Persons and images as what is drawn: intervals over persons, and the draws of the randomisation test.
 
 Functions of arrays, with no framework; N images of C classes show G persons.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
-from fer.metrics import Floats, Interval, Ints
+from fer.metrics import Floats, Interval, Ints, score_interval
 
 CELLS = 2_000_000
 """Numbers held at once while persons are drawn."""
+TIE = 1e-12
+"""Differences that differ by less are equal."""
 
 
-def person_interval(
-    correct: NDArray[np.bool_],
-    clusters: ArrayLike,
-    draws: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Interval | None:
-    """Return the percentile bootstrap interval of accuracy over persons, or None for fewer than two of them.
+def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence: float = 0.95) -> Interval | None:
+    """Return the interval of accuracy over persons, or None for fewer than two of them.
 
-    A person's pictures resemble each other, so an interval that takes them for independent images is too narrow.
-    Davison & Hinkley (1997), Bootstrap Methods and their Application, section 3.8.
+    A person's pictures resemble each other, so an interval that takes them for independent images is too narrow. The
+    variance is that of the ratio of right answers to images when whole persons are drawn (Cochran, 1977, Sampling
+    Techniques, 3rd edition, section 9.5 with equation 6.13), and the interval has Wilson's form with the effective
+    number of images, share * (1 - share) / variance, and the quantile of Student's t with G - 1 degrees of freedom
+    (Dean & Pagano, 2015, Journal of Survey Statistics and Methodology 3:484-503). There are at most as many effective
+    images as images, so the plain Wilson interval lies inside.
 
     Args:
         correct: Whether each image is answered rightly, `(N,)` booleans.
         clusters: Who is on it, `(N,)`.
-        draws: Of the bootstrap.
-        seed: Seed of the draws.
         confidence: Coverage, in (0, 1).
 
     Raises:
         ValueError: The lengths differ, or `confidence` is not in (0, 1).
     """
-    right = np.asarray(correct, dtype=np.int64)
+    right = np.asarray(correct, dtype=np.float64)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     who = person_numbers(clusters, len(right))
-    images = np.bincount(who)
-    if len(images) < 2:
+    if not len(who) or who.max() < 1:
         return None
-    hits = np.bincount(who, weights=right)
-    resamples = _drawn_persons(len(images), draws, np.random.default_rng(seed))
-    shares = np.concatenate([(weights @ hits) / (weights @ images) for weights in resamples])
-    low, high = np.quantile(shares, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
+    persons, share = int(who.max()) + 1, float(right.mean())
+    sums = np.bincount(who, weights=right - share)
+    variance = float((sums**2).sum()) / len(right) ** 2 * persons / (persons - 1)
+    effective = min(share * (1 - share) / variance, len(right)) if variance > 0 else len(right)
+    return score_interval(share, effective, float(stdtrit(persons - 1, 0.5 + confidence / 2)))
 
 
 def person_numbers(clusters: ArrayLike, images: int) -> Ints:
@@ -62,23 +58,10 @@ def person_numbers(clusters: ArrayLike, images: int) -> Ints:
     return np.unique(found, return_inverse=True)[1]
 
 
-def by_person_and_class(who: Ints, place: Ints, classes: int, weights: Ints) -> Floats:
-    """Sum the weights of images by person and class, `(G, C)`.
-
-    Args:
-        who: Person of each image, `(N,)`.
-        place: Class of each image, likewise.
-        classes: C.
-        weights: What is summed, likewise.
-    """
-    cells = np.bincount(who * classes + place, weights=weights, minlength=(int(who.max()) + 1) * classes)
-    return cells.astype(np.float64).reshape(-1, classes)
-
-
-def by_image(
+def swapped_images(
     gain: Ints, place: Ints, classes: int, draws: int, generator: np.random.Generator
-) -> tuple[float, Floats, Floats]:
-    """Return a difference of mean-class accuracies, `draws` of it bootstrapped, and `draws` with answers swapped.
+) -> tuple[Floats, Floats]:
+    """Draw differences of mean-class accuracies with the answers of single images swapped.
 
     Only numbers of images by class are drawn: of images that A alone, B alone, or both or neither answer rightly.
 
@@ -87,44 +70,61 @@ def by_image(
         place: Class of each image, `(N,)` in [0, classes), each of which occurs.
         classes: C.
         draws: How many.
-        generator: Draws.
+        generator: Draws the signs.
+
+    Returns:
+        The differences, `(draws,)`, and the sums of the images' weights with the same signs, likewise.
     """
-    plus, minus = (np.bincount(place[gain == sign], minlength=classes) for sign in (1, -1))
+    swapped, shift = np.zeros(draws), np.zeros(draws)
     images = np.bincount(place, minlength=classes)
-    shares = np.stack([plus, minus, images - plus - minus], axis=1) / images[:, None]
-    drawn = generator.multinomial(images, shares, size=(draws, classes))
-    heads = generator.binomial(plus + minus, 0.5, size=(draws, classes))
-    return (
-        float(((plus - minus) / images).mean()),
-        ((drawn[..., 0] - drawn[..., 1]) / images).mean(axis=1),
-        ((2 * heads - plus - minus) / images).mean(axis=1),
-    )
+    for sign in (1, -1, 0):
+        counts = np.bincount(place[gain == sign], minlength=classes)
+        signs = 2 * generator.binomial(counts, 0.5, size=(draws, classes)) - counts
+        sums = (signs / images).mean(axis=1)
+        swapped += sign * sums
+        shift += sums
+    return swapped, shift
 
 
-def by_person(
-    gains: Floats, images: Floats, draws: int, generator: np.random.Generator
-) -> tuple[float, Floats, Floats]:
-    """Return the same of whole persons.
+def swapped_persons(
+    gain: Ints, weights: Floats, who: Ints, draws: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Draw the same with all answers on a person swapped together.
 
     Args:
-        gains: Sum of the gain over each person's images of each class, `(G, C)`.
-        images: Number of those images, likewise; each class occurs.
+        gain: As above.
+        weights: What each image counts in the mean, `(N,)`.
+        who: Person of each image, `(N,)` in [0, G).
         draws: How many.
-        generator: Draws.
+        generator: Draws the signs.
     """
-    shares = (gains / images.sum(axis=0)).mean(axis=1)
-    drawn, swapped = [], []
-    for weights in _drawn_persons(len(gains), draws, generator):
-        counts = weights @ images
-        # A rare class may be absent from a draw, and then does not count.
-        drawn.append((weights @ gains / counts.clip(1)).sum(axis=1) / (counts > 0).sum(axis=1))
-        swapped.append((2 * generator.integers(0, 2, size=weights.shape) - 1) @ shares)
-    return float(shares.sum()), np.concatenate(drawn), np.concatenate(swapped)
-
-
-def _drawn_persons(persons: int, draws: int, generator: np.random.Generator) -> Iterator[Floats]:
-    """Yield how often each person is drawn, `(some of the draws, G)`."""
-    most = max(1, CELLS // persons)
+    columns = np.stack([np.bincount(who, weights=weights * gain), np.bincount(who, weights=weights)], axis=1)
+    most = max(1, CELLS // len(columns))
+    sums = []
     for start in range(0, draws, most):
-        size = min(most, draws - start)
-        yield generator.multinomial(persons, np.full(persons, 1 / persons), size=size).astype(np.float64)
+        size = min(most, draws - start), len(columns)
+        sums.append((2 * generator.integers(0, 2, size=size) - 1) @ columns)
+    swapped, shift = np.concatenate(sums).T
+    return swapped, shift
+
+
+def not_rejected(estimate: float, swapped: Floats, shift: Floats) -> tuple[Floats, Floats]:
+    """Return by draw between which true differences the drawn one is at least as large as the observed one.
+
+    With d taken off each image the observed difference is |estimate - d| and a draw's |swapped - d * shift|, which is
+    the larger one between two values of d on either side of the estimate, as |shift| <= 1; everywhere where it is 1.
+
+    Args:
+        estimate: The observed difference.
+        swapped: By draw the difference with answers swapped, `(draws,)`.
+        shift: By draw the sum of the images' weights with the signs drawn, likewise.
+    """
+    everywhere = 1 - np.abs(shift) < TIE
+    ends = np.stack([
+        (estimate - swapped) / np.where(everywhere, 1, 1 - shift),
+        (estimate + swapped) / np.where(everywhere, 1, 1 + shift),
+    ])  # fmt: skip
+    # Sums in another order differ in the last digits, and a tie counts.
+    least = np.where(everywhere, -1.0, ends.min(axis=0) - TIE)
+    most = np.where(everywhere, 1.0, ends.max(axis=0) + TIE)
+    return least.clip(-1, 1), most.clip(-1, 1)

@@ -81,6 +81,20 @@ def spread_table(found: Mapping[str, Spread], seeds: int, reported: Mapping[str,
     return lay_out(rows) + prior_note(sets)
 
 
+def pretraining_note(pretrainings: int, seeds: int) -> str:
+    """Return lines that say how seeds share pre-trainings; nothing for one seed or without pre-training."""
+    if not pretrainings or seeds == 1:
+        return ""
+    if pretrainings == 1:
+        return (
+            f"\n\nall {seeds} seeds start from one pre-training: ± says nothing of another one "
+            "(pretrain_seeds repeats it too)"
+        )
+    if pretrainings < seeds:
+        return f"\n\nthe {seeds} seeds start from {pretrainings} pre-trainings in turn"
+    return "\n\neach seed starts from a pre-training of its own"
+
+
 def _is_overall(key: str) -> bool:
     return key.endswith("/accuracy") and not key.endswith(f"/{TEST_BEST}")
 

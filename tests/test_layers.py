@@ -27,7 +27,12 @@ LAYERS = [
 ]
 WITHIN = {(name, "metrics") for name in ("report", "statistics", "resampling", "calibration")}
 WITHIN |= {("answer_page", "annotating")}
-WITHIN |= {("statistics", "resampling"), ("credited_sheets", "attribution"), ("credited_sheets", "figures")}
+WITHIN |= {
+    ("statistics", "resampling"),
+    ("report", "resampling"),
+    ("credited_sheets", "attribution"),
+    ("credited_sheets", "figures"),
+}
 WITHIN |= {("card", "attribution")}
 """Imports allowed inside one layer."""
 ALONE = {"serving"}

@@ -16,13 +16,11 @@ class SetFigures:
         part: Which part of the set was tested: `test` or `whole`.
         report: The figures.
         variants: Further reports by name: of camera angles, and of answers corrected to a uniform prior.
-        by_person: Interval of the accuracy over persons, where the set tells them.
     """
 
     part: str
     report: Report
     variants: Mapping[str, Report] = field(default_factory=dict)
-    by_person: Interval | None = None
 
 
 def figures(tests: Mapping[str, SetFigures]) -> str:
@@ -35,7 +33,8 @@ def figures(tests: Mapping[str, SetFigures]) -> str:
         reports = {name: tested.report} | {f"{name}/{key}": report for key, report in tested.variants.items()}
         rows += [_row(place, report) for place, report in reports.items()]
     notes = [
-        "Intervals of accuracies are Wilson's, those of class mean and macro F1 are bootstrapped. The class mean is "
+        "Intervals of accuracies are Wilson's, over persons where a set tells them; those of class mean and macro F1 "
+        "are bootstrapped over images. The class mean is "
         "the mean of the accuracies within each expression; ECE is the expected calibration error, NLL the negative "
         "log-likelihood in nats."
     ]

@@ -51,9 +51,6 @@ def _limits_on(named: str, tested: SetFigures) -> list[str]:
             f"The {report.count:,} pictures of {named} carry about ±{50 * (high - low):.0f} points: an accuracy of "
             f"{100 * report.accuracy:.1f} % there may as well be {100 * low:.1f} or {100 * high:.1f} %."
         )
-    if tested.by_person:
-        shown = share(report.accuracy, tested.by_person)
-        said.append(f"The same people occur many times in {named}: drawn by person its accuracy is {shown} %.")
     if found := weak(report):
         said.append(f"Known weak on {named}: {'; '.join(_weakness(report, name) for name in found)}.")
     if absent := [name for name in report.expressions if not report.support[name]]:

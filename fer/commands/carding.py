@@ -61,7 +61,7 @@ def add_card(
 
 def tested(evaluation: Evaluation) -> SetFigures:
     """Return what a card says of an evaluation."""
-    result = SetFigures(evaluation.part, evaluation.report, evaluation.groups, evaluation.by_person)
+    result = SetFigures(evaluation.part, evaluation.report, evaluation.groups)
     prior = evaluation.uniform_prior
     return replace(result, variants={UNIFORM_PRIOR: prior, **result.variants}) if prior else result
 

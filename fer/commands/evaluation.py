@@ -21,10 +21,8 @@ from fer.data.sources import DataSet
 from fer.expressions import EXPRESSIONS
 from fer.figures import confusion_figure, reliability_figure
 from fer.inference import outputs
-from fer.metrics import Interval
 from fer.models.backbones import Classifier, ModelSpec
 from fer.report import UNIFORM_PRIOR, Report, report
-from fer.resampling import person_interval
 from fer.tracking.runs import TrackedRun
 
 
@@ -42,7 +40,6 @@ class Evaluation:
         uniform_prior: What the answers are worth with the class prior corrected from training's to a uniform one; None
             where training's is not known.
         uncalibrated: Belief in the probabilities without the model's temperature; None for a model that has none.
-        by_person: Interval of the accuracy over persons, for sets that tell them.
     """
 
     dataset: DataSet
@@ -53,7 +50,6 @@ class Evaluation:
     groups: dict[str, Report]
     uniform_prior: Report | None = None
     uncalibrated: Calibration | None = None
-    by_person: Interval | None = None
 
 
 def testable(dataset: DataSet, manifest: Manifest, trained_on: Sequence[str]) -> tuple[str, Manifest]:
@@ -113,13 +109,12 @@ def judged(dataset: DataSet, part: str, tested: Manifest, scores: NDArray[np.flo
     """
     labels = np.array([EXPRESSIONS.index(row.expression) for row in tested.images])
     shares = softened(scores, spec.temperature)
-    persons = [row.person for row in tested.images]
-    prior = spec.training_prior
+    persons, prior = _persons(tested), spec.training_prior
     return Evaluation(
-        dataset, part, tested, shares, report(labels, shares), by_angle(dataset, tested, labels, shares),
-        uniform_prior=report(labels, corrected_prior(shares, prior)) if prior else None,
+        dataset, part, tested, shares, report(labels, shares, persons=persons),
+        by_angle(dataset, tested, labels, shares),
+        uniform_prior=report(labels, corrected_prior(shares, prior), persons=persons) if prior else None,
         uncalibrated=calibration(labels, softened(scores)) if spec.temperature != 1 else None,
-        by_person=person_interval(shares.argmax(axis=1) == labels, persons) if all(persons) else None,
     )  # fmt: skip
 
 
@@ -128,8 +123,20 @@ def by_angle(
 ) -> dict[str, Report]:
     """Return a report for every group of camera angles that occurs, such as `frontal`; none for sets without angles."""
     angles = np.array([dataset.angle_groups.get(row.angle, "") for row in tested.images])
-    present = [group for group in dict.fromkeys(dataset.angle_groups.values()) if (angles == group).any()]
-    return {group: report(labels[angles == group], scores[angles == group]) for group in present}
+    persons = _persons(tested)
+    found = {}
+    for group in dict.fromkeys(dataset.angle_groups.values()):
+        inside = angles == group
+        if inside.any():
+            shown = None if persons is None else np.asarray(persons)[inside].tolist()
+            found[group] = report(labels[inside], scores[inside], persons=shown)
+    return found
+
+
+def _persons(tested: Manifest) -> list[str] | None:
+    """Return who is on each image, or None unless every image tells it."""
+    persons = [row.person for row in tested.images]
+    return persons if all(persons) else None
 
 
 def table_reports(found: Mapping[str, Evaluation]) -> dict[str, Report]:
@@ -185,9 +192,6 @@ def all_figures(name: str, evaluation: Evaluation) -> dict[str, float]:
     }
     if evaluation.uncalibrated:
         figures |= {f"{name}/uncalibrated/{key}": value for key, value in vars(evaluation.uncalibrated).items()}
-    if evaluation.by_person:
-        low, high = evaluation.by_person
-        figures |= {f"{name}/by_person/accuracy_low": low, f"{name}/by_person/accuracy_high": high}
     return figures
 
 
@@ -198,6 +202,4 @@ def report_json(evaluation: Evaluation) -> dict[str, Any]:
         content[UNIFORM_PRIOR] = evaluation.uniform_prior.to_dict()
     if evaluation.uncalibrated:
         content["uncalibrated"] = vars(evaluation.uncalibrated)
-    if evaluation.by_person:
-        content["by_person"] = {"accuracy_interval": evaluation.by_person}
     return content

@@ -1,5 +1,6 @@
 """`experiment`: run what a file of `experiments/` says, stage by stage, once or with several seeds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from fer.errors import ConfigError, FerError
 from fer.experiments import ALL, Experiment, experiment_names, read_experiment
 from fer.options import default_of
 from fer.reported import reported
-from fer.spread import spread_metrics, spread_table, spreads
+from fer.spread import pretraining_note, spread_metrics, spread_table, spreads
 from fer.tracking.environment import code_version
 from fer.tracking.runs import TrackedRun, tracked
 
@@ -49,14 +50,33 @@ def run(config: ExperimentConfig) -> ExperimentResult:
     """
     root = data_root(config.data_root)
     if config.name == ALL:
+        _check_shares(config)
         return _run_all(config, root)
     experiment = _here(read_experiment(config.name), config)
-    if config.seeds > 1 and not experiment.finetune:
-        raise ConfigError(f"seeds repeats finetune, which {experiment.name} has not: leave seeds out")
+    _check_seeds(experiment, config)
     check(experiment, root)
     result, where = _tracked_experiment(experiment, config, root)
     print(where)
     return result
+
+
+def _check_seeds(experiment: Experiment, config: ExperimentConfig) -> None:
+    if config.seeds > 1 and not experiment.finetune:
+        raise ConfigError(f"seeds repeats finetune, which {experiment.name} has not: leave seeds out")
+    if config.pretrain_seeds > 1 and not experiment.pretrain:
+        raise ConfigError(f"pretrain_seeds repeats pretrain, which {experiment.name} has not: leave pretrain_seeds out")
+    if experiment.finetune:
+        _check_shares(config)
+
+
+def _check_shares(config: ExperimentConfig) -> None:
+    """Refuse pre-trainings that would not be fine-tuned equally often: each must count as much as the others."""
+    if config.seeds % config.pretrain_seeds:
+        enough = config.pretrain_seeds * math.ceil(config.seeds / config.pretrain_seeds)
+        raise ConfigError(
+            f"seeds={config.seeds} fine-tunings cannot be shared equally by pretrain_seeds={config.pretrain_seeds}: "
+            f"make seeds a multiple of it, such as seeds={enough}"
+        )
 
 
 def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
@@ -69,9 +89,14 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
     with tracked("experiment", config, ALL, {"data_root_used": root}) as run:
         run.json(skipped, "skipped.json")
         for experiment in ready:
-            seeds = config.seeds if experiment.finetune else 1
+            own = replace(
+                config,
+                name=experiment.name,
+                seeds=config.seeds if experiment.finetune else 1,
+                pretrain_seeds=config.pretrain_seeds if experiment.pretrain else 1,
+            )
             try:
-                result, _ = _tracked_experiment(experiment, replace(config, name=experiment.name, seeds=seeds), root)
+                result, _ = _tracked_experiment(experiment, own, root)
             except FerError as error:
                 failed[experiment.name] = str(error)
                 print(f"{experiment.name} failed: {error}")
@@ -132,7 +157,7 @@ def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: 
         tags = {"fer.experiment": experiment.name}
         # A file elsewhere may bear a row's name and say something else.
         tags |= {"fer.reproduces": told.name} if told and not config.name.endswith(".yaml") else {}
-        figures = _all_stages(experiment, stages, config.seeds, tags)
+        figures = _all_stages(experiment, stages, config, tags)
         table = _log(run, stages.done, figures, told.figures if told else {})
     trained = [stage.run_id for stage in stages.done if stage.command == "finetune"]
     if table:
@@ -141,20 +166,26 @@ def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: 
 
 
 def _all_stages(
-    experiment: Experiment, stages: Stages, seeds: int, tags: dict[str, str]
+    experiment: Experiment, stages: Stages, config: ExperimentConfig, tags: dict[str, str]
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Do the stages and return every seed's test figures; the pre-training is shared by the seeds."""
-    finetune = experiment.finetune
-    # `compare` takes runs of one configuration that differ in their seed for repetitions.
-    tags = tags | ({"fer.configuration": configuration(experiment, finetune)} if finetune else {})
-    if experiment.pretrain:
-        encoder = stages.pretrain(experiment.pretrain)
-        finetune = replace(finetune, init=f"runs:/{encoder}") if finetune else None
+    """Do the stages and return the test figures of every seed of the fine-tuning.
+
+    The i-th fine-tuning starts from the pre-training numbered i modulo `pretrain_seeds`.
+    """
+    pretrain, finetune = experiment.pretrain, experiment.finetune
+    encoders = []
+    if pretrain:
+        seeds = range(pretrain.seed, pretrain.seed + config.pretrain_seeds)
+        encoders = [stages.pretrain(replace(pretrain, seed=seed)) for seed in seeds]
     if not finetune:
         return []
+    # `compare` takes runs of one configuration that differ in their seed for repetitions.
+    tags = tags | {"fer.configuration": configuration(experiment, finetune)}
     figures = []
-    for seed in range(finetune.seed, finetune.seed + seeds):
-        seeded = replace(finetune, seed=seed)
+    for number in range(config.seeds):
+        seeded = replace(finetune, seed=finetune.seed + number)
+        if encoders:
+            seeded = replace(seeded, init=f"runs:/{encoders[number % len(encoders)]}")
         figures.append(stages.figures(stages.finetune(seeded, tags), experiment.evaluate, seeded))
     return figures
 
@@ -168,6 +199,8 @@ def _log(run: TrackedRun, done: Sequence[Stage], figures: list[dict[str, float]]
     if not found:
         return ""
     run.metrics(spread_metrics(found))
-    table = spread_table(found, len(figures), told)
+    table = spread_table(found, len(figures), told) + pretraining_note(
+        sum(stage.command == "pretrain" for stage in done), len(figures)
+    )
     run.text(table + "\n", "table.txt")
     return table

@@ -8,7 +8,7 @@ from fer.expressions import EXPRESSIONS
 
 HEADINGS = (*EXPRESSIONS, "accuracy [95 %]", "class mean [95 %]")
 TEST_HEADINGS = (
-    "data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B", "p", "p corrected",
+    "data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B", "p", "adjusted p",
     "smallest, points", "test", "images",
 )  # fmt: skip
 FIGURES = {

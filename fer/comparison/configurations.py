@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fer.comparison.answers import Answers
+from fer.metrics import Floats
 
 REPETITION = {"seed", "output", "resume", "registered_name", "promote", "config", "data_root"}
 """Options in which repetitions of one configuration may differ: the seed, names and places."""
@@ -13,6 +16,8 @@ SAME, EXPERIMENT, REPRODUCES, REPORTED = "fer.configuration", "fer.experiment", 
 it repeats; set on runs that only record such a row."""
 LOSS, SCORE = "train/loss", "validation/accuracy"
 """Metrics whose curves are compared."""
+RUN = "runs:/"
+"""Beginning of an option `init` that names an earlier run."""
 ID = 8
 """Characters of a run's id that are shown."""
 
@@ -45,6 +50,12 @@ class RunFigures:
     def seed(self) -> int | None:
         """Return the seed it was trained with."""
         return self.config.get("seed")
+
+    @property
+    def pretraining(self) -> str:
+        """Return the address of the run it starts from, such as `runs:/<id>`; empty for other starting weights."""
+        init = str(self.config.get("init", ""))
+        return init if init.startswith(RUN) else ""
 
     @property
     def reported(self) -> bool:
@@ -85,6 +96,22 @@ class Configuration:
         """Return its runs' answers on a set; none unless every run has them."""
         found = [run.answers[dataset] for run in self.runs if dataset in run.answers]
         return found if len(found) == len(self.runs) else []
+
+    def by_pretraining(self, values: Floats) -> Floats:
+        """Average what its runs have over those that start from one pre-training, if it has several pre-trainings.
+
+        Runs that share a pre-training resemble each other: each pre-training then counts once, as a seed of its own.
+        Where all share one, the runs stay as they are, and what comes out holds for that pre-training.
+
+        Args:
+            values: `(runs, ...)`, in the order of `runs`.
+        """
+        groups: dict[str, list[int]] = {}
+        for number, run in enumerate(self.runs):
+            groups.setdefault(run.pretraining or run.id, []).append(number)
+        if len(groups) == 1:
+            return values
+        return np.stack([values[numbers].mean(axis=0) for numbers in groups.values()])
 
     def short(self, width: int = 28) -> str:
         """Return letter and name, the middle left out of a long one; the letter keeps names apart."""

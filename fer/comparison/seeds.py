@@ -1,12 +1,27 @@
 """Tests and intervals that take both the seeds and the images for samples.
 
 Two trainings that differ in nothing but the seed differ in accuracy, and so do two samples of test images. Which of two
-configurations is better is a question about both: the variance over images (of the answers averaged over seeds) and
-the variance over seeds (on the same images) add up. This is Clark's min F' (1973, The language-as-fixed-effect
-fallacy, Journal of Verbal Learning and Verbal Behavior 12:335-359) with seeds for subjects and images for items. What
-chance does to a single answer counts in both, which makes it cautious where seeds matter little. Simulated with equal
-configurations of two to five seeds, p < 0.05 comes up in 1 % of comparisons where seeds matter little and in 5 to 7 %
-where they matter most, against over 30 % for a test over images alone.
+configurations is better is a question about both. Whether the run with seed s of configuration k is right on image i is
+
+    y_ksi = mean + configuration_k + seed_s(k) + image_i + (configuration x image)_ki + residual_ksi
+
+with seeds nested in configurations and images crossed with both. The variance of the difference of two means is
+estimated from three parts, each of them a mean square over its number of answers:
+
+    seeds      sum over k of s_k^2 / n_k,  s_k^2 the variance of k's accuracies over its n_k seeds
+    images     variance over images of the difference of the answers averaged over seeds
+    residual   sum over k of the variance over images of (answers of a seed - mean over seeds), over n_k (n_k - 1)
+
+What chance does to a single answer is in `seeds` and in `images`, so the variance is seeds + images - residual. With
+equal numbers of seeds t^2 is then the quasi-F ratio F' = MS(configurations) / (MS(seeds) + MS(configurations x images)
+- MS(residual)) of Winer (1971, Statistical Principles in Experimental Design, 2nd edition, pages 375-378) and Clark
+(1973, The language-as-fixed-effect fallacy, Journal of Verbal Learning and Verbal Behavior 12:335-359) with seeds for
+subjects and images for items; Clark's min F' leaves the residual in twice and so misses differences (Forster &
+Dickinson, 1976, More on the language-as-fixed-effect fallacy, same journal 15:135-142). Degrees of freedom are
+Satterthwaite's (1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2:110-114);
+each of two configurations has its own variance over seeds, as in Welch (1947, The generalization of Student's problem
+when several different population variances are involved, Biometrika 34:28-35). `benchmarks/seeds.py` simulates what
+that is worth.
 """
 
 import math
@@ -16,12 +31,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fer.metrics import Floats, Interval, Ints
+from fer.metrics import Floats, Interval, Ints, score_interval
+from fer.statistics import LEVEL
 
 NOTHING = -1.0, 1.0
 """The interval of a difference about which nothing is known."""
-
-
 TINY = 1e-18
 """A variance below this is rounding."""
 
@@ -32,7 +46,7 @@ class SeedsTest:
 
     Attributes:
         estimate: Mean over A's seeds minus mean over B's.
-        low: Lower end of its 95 % interval.
+        low: Lower end of its 95 % interval, which excludes 0 exactly where p is below 0.05.
         high: Upper end.
         p: Two-sided.
         smallest: The smallest true difference that would show at 5 % in 80 of 100 such comparisons; infinite for a
@@ -47,85 +61,149 @@ class SeedsTest:
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """A mean, the variance of its estimate, and the degrees of freedom behind that variance."""
+class _Variance:
+    """The variance of an estimate, and the degrees of freedom behind it."""
 
-    mean: float
-    variance: float
+    value: float
     freedom: float
+
+    @property
+    def error(self) -> float:
+        """Return the standard error."""
+        return math.sqrt(self.value)
+
+    def reach(self, share: float = 1 - LEVEL / 2) -> float:
+        """Return this quantile of Student's t in units of the estimate."""
+        return float(stdtrit(self.freedom, share)) * self.error
 
 
 def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, clusters: Sequence[str] | None = None) -> SeedsTest:
     """Compare two configurations by mean-class accuracy; by accuracy where all labels are equal.
 
-    p comes from Student's t with Satterthwaite's degrees of freedom, t^2 being min F'. The seeds' variance is pooled
-    over both configurations, so that one of them may have a single seed. p is never smaller than that of the test in
-    which the signs of the images' differences are drawn by coin.
+    p and interval are Student's t with the variance and the degrees of freedom above. A configuration with a single
+    seed is assumed to vary between seeds as the other one does. Seeds of the two sides count as independent. p is never
+    smaller than that of the test in which the signs of the images' differences are drawn by coin; where the coin lifts
+    it to 0.05 or more, the interval reaches to 0.
 
     Args:
-        correct_a: Whether A's runs are right, `(seeds, N)` of 0 and 1.
+        correct_a: Whether A's runs are right, `(seeds, N)` in [0, 1].
         correct_b: The same of B, on the same images.
         labels: True classes, `(N,)`.
-        clusters: Who is on each image; variance over images is then that over persons.
+        clusters: Who is on each image; images then vary by person, or by themselves where that is more.
 
     Raises:
         ValueError: Neither has two runs, or there is no image.
     """
-    runs_a, runs_b = len(correct_a), len(correct_b)
-    if runs_a + runs_b < 3 or not len(labels):
+    if len(correct_a) + len(correct_b) < 3 or not len(labels):
         raise ValueError("seeds_test takes three runs or more, and at least one image")
     gain = correct_a.mean(axis=0) - correct_b.mean(axis=0)
-    images, differing = _over_images(gain, labels, clusters)
-    if images.freedom < 1:
-        return SeedsTest(images.mean, *NOTHING, 1.0, math.inf)
     weights = _weights(labels)
-    squares = sum(float((runs @ weights).var() * len(runs)) for runs in (correct_a, correct_b))
-    pooled = squares / (runs_a + runs_b - 2)
-    total = _sum(images, _Spread(0.0, pooled * (1 / runs_a + 1 / runs_b), runs_a + runs_b - 2))
-    if total.variance < TINY:
-        return SeedsTest(images.mean, images.mean, images.mean, min(1.0, 2.0 ** (1 - differing)), None)
-    error = total.variance**0.5
-    reach, more = (float(stdtrit(total.freedom, share)) * error for share in (0.975, 0.8))
-    p = 2 * float(stdtr(total.freedom, -abs(images.mean) / error))
-    low, high = max(images.mean - reach, -1.0), min(images.mean + reach, 1.0)
-    return SeedsTest(images.mean, low, high, min(1.0, max(p, 2.0 ** (1 - differing))), reach + more)
+    estimate = float(weights @ gain)
+    total = _total(gain, [correct_a, correct_b], labels, clusters)
+    if total is None:
+        return SeedsTest(estimate, *NOTHING, 1.0, math.inf)
+    coin = min(1.0, 2.0 ** (1 - _differing(gain, weights, clusters)))
+    if total.value < TINY:
+        p, reach, smallest = coin, 0.0, None
+    else:
+        p = max(2 * float(stdtr(total.freedom, -abs(estimate) / total.error)), coin)
+        reach, smallest = total.reach(), total.reach() + total.reach(0.8)
+    low, high = max(estimate - reach, -1.0), min(estimate + reach, 1.0)
+    if p >= LEVEL:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return SeedsTest(estimate, low, high, p, smallest)
 
 
 def mean_interval(correct: Floats, labels: Ints, clusters: Sequence[str] | None = None) -> Interval | None:
     """Return the 95 % interval of mean-class accuracy averaged over seeds, for new seeds and new images.
 
-    Where all labels are equal it is that of a share, and has Wilson's form with the effective number of images, share *
-    (1 - share) / variance, and Student's quantile: Dean & Pagano (2015), Evaluating confidence interval methods for
-    binomial proportions in clustered surveys, Journal of Survey Statistics and Methodology 3:484-503.
+    Its variance is that of `seeds_test` for one configuration. Where all labels are equal it is that of a share, and
+    has Wilson's form with the effective number of images, share * (1 - share) / variance, and Student's quantile: Dean
+    & Pagano (2015), Evaluating confidence interval methods for binomial proportions in clustered surveys, Journal of
+    Survey Statistics and Methodology 3:484-503.
 
     Args:
-        correct: Whether the runs are right, `(seeds, N)` of 0 and 1, two seeds or more.
+        correct: Whether the runs are right, `(seeds, N)` in [0, 1], two seeds or more.
         labels: True classes, `(N,)`.
         clusters: Who is on each image, as in `seeds_test`.
 
     Returns:
         The interval in [0, 1], or None for a single image or person.
     """
-    runs = len(correct)
-    images, _ = _over_images(correct.mean(axis=0), labels, clusters)
-    if images.freedom < 1:
+    values = correct.mean(axis=0)
+    total = _total(values, [correct], labels, clusters)
+    if total is None:
         return None
-    total = _sum(images, _Spread(0.0, float((correct @ _weights(labels)).var(ddof=1)) / runs, runs - 1))
-    quantile = float(stdtrit(total.freedom, 0.975))
+    share = float(_weights(labels) @ values)
     if len(np.unique(labels)) > 1:
-        reach = quantile * total.variance**0.5
-        return max(total.mean - reach, 0.0), min(total.mean + reach, 1.0)
-    share, most = total.mean, float(correct.size)
+        return max(share - total.reach(), 0.0), min(share + total.reach(), 1.0)
     # Without variance, as where every answer is right, nothing is known beyond the number of images.
-    effective = min(share * (1 - share) / total.variance, most) if total.variance > TINY else float(len(labels))
-    return _wilson(share, effective, quantile)
+    effective = min(share * (1 - share) / total.value, correct.size) if total.value > TINY else len(labels)
+    return score_interval(share, effective, float(stdtrit(total.freedom, 1 - LEVEL / 2)))
 
 
-def _wilson(share: float, images: float, quantile: float) -> Interval:
-    centre = share + quantile**2 / (2 * images)
-    half = quantile * (share * (1 - share) / images + quantile**2 / (4 * images**2)) ** 0.5
-    scale = 1 + quantile**2 / images
-    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
+def _total(
+    values: Floats, sides: Sequence[Floats], labels: Ints, clusters: Sequence[str] | None
+) -> _Variance | None:  # fmt: skip
+    """Return the variance of the mean of `values` for new seeds and new images; None where images do not show any.
+
+    Args:
+        values: What is averaged over images, `(N,)`.
+        sides: The answers behind it: of each configuration `(seeds, N)`.
+        labels: True classes, `(N,)`.
+        clusters: Who is on each image; the larger of the variances by person and by image is taken.
+    """
+    found = []
+    for persons in [None] if clusters is None else [None, np.unique(np.asarray(clusters), return_inverse=True)[1]]:
+        images = _over_images(values, labels, persons)
+        if images.freedom < 1:
+            return None
+        found.append(_quasi(images, _over_seeds(sides, labels), _residual(sides, labels, persons)))
+    return max(found, key=_Variance.reach)
+
+
+def _quasi(images: _Variance, seeds: _Variance, residual: _Variance) -> _Variance:
+    """Return seeds + images - residual, which is at least either of the first two, with Satterthwaite's freedom."""
+    value = max(images.value + seeds.value - residual.value, images.value, seeds.value)
+    parts = sum(part.value**2 / part.freedom for part in (images, seeds, residual))
+    return _Variance(value, value**2 / parts if parts else images.freedom)
+
+
+def _over_seeds(sides: Sequence[Floats], labels: Ints) -> _Variance:
+    """Return the variance over seeds of a difference of means, or of one mean.
+
+    Shares of the sides in it are known from as few as two seeds each, so the degrees of freedom are at most those of
+    sides that vary alike: without that limit 10 seeds against 2 err in up to 10 of 100 equal pairs.
+    """
+    weights = _weights(labels)
+    several = [side for side in sides if len(side) > 1]
+    squares = [float((side @ weights).var(ddof=1)) for side in several]
+    if len(several) < len(sides) or len(sides) == 1:
+        # A single seed borrows the variance of the only other side.
+        return _Variance(squares[0] * sum(1 / len(side) for side in sides), len(several[0]) - 1)
+    parts = [_Variance(square / len(side), len(side) - 1) for square, side in zip(squares, several, strict=True)]
+    alike = [_Variance(1 / len(side), len(side) - 1) for side in several]
+    return _Variance(sum(part.value for part in parts), min(_satterthwaite(parts), _satterthwaite(alike)))
+
+
+def _residual(sides: Sequence[Floats], labels: Ints, persons: Ints | None) -> _Variance:
+    """Return the part of the variance over images that chance in single answers explains."""
+    parts = []
+    for side in sides:
+        if len(side) > 1:
+            varied = [_over_images(own, labels, persons) for own in side - side.mean(axis=0)]
+            freedom = (len(side) - 1) * varied[0].freedom
+            parts.append(_Variance(sum(one.value for one in varied) / (len(side) - 1), freedom))
+    if len(parts) < len(sides):
+        return _Variance(parts[0].value * sum(1 / len(side) for side in sides), parts[0].freedom)
+    means = [_Variance(part.value / len(side), part.freedom) for part, side in zip(parts, sides, strict=True)]
+    return _Variance(sum(mean.value for mean in means), _satterthwaite(means))
+
+
+def _satterthwaite(parts: Sequence[_Variance]) -> float:
+    """Return the degrees of freedom of a sum of independent variances; the fewest of them where all are 0."""
+    squares = sum(part.value**2 / part.freedom for part in parts)
+    return sum(part.value for part in parts) ** 2 / squares if squares else min(part.freedom for part in parts)
 
 
 def _weights(labels: Ints) -> Floats:
@@ -134,28 +212,25 @@ def _weights(labels: Ints) -> Floats:
     return np.asarray(1 / (len(counts) * counts[place]), dtype=np.float64)
 
 
-def _over_images(values: Floats, labels: Ints, clusters: Sequence[str] | None) -> tuple[_Spread, int]:
-    """Return the mean over classes of the images' values, and how many images or persons are not 0.
+def _differing(gain: Floats, weights: Floats, clusters: Sequence[str] | None) -> int:
+    """Return on how many images, or for how many persons, the two sides differ."""
+    if clusters is None:
+        return int((gain != 0).sum())
+    who = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    return int((np.abs(np.bincount(who, weights=weights * gain)) > 1e-12).sum())
+
+
+def _over_images(values: Floats, labels: Ints, persons: Ints | None) -> _Variance:
+    """Return the variance over images of the mean over classes of the images' values.
 
     Images vary within their class, persons as wholes (linearised). A class of one image shows no variance.
     """
     weights = _weights(labels)
-    mean = float(weights @ values)
     _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     centred = values - (np.bincount(place, weights=values) / counts)[place]
-    if clusters is None:
+    if persons is None:
         scale = counts / np.maximum(counts - 1, 1)
-        variance = float((scale[place] * (weights * centred) ** 2).sum())
-        return _Spread(mean, variance, int((counts - 1).sum())), int((values != 0).sum())
-    _, who = np.unique(np.asarray(clusters), return_inverse=True)
-    groups = int(who.max()) + 1
-    variance = float((np.bincount(who, weights=weights * centred) ** 2).sum()) * groups / max(groups - 1, 1)
-    differing = int((np.abs(np.bincount(who, weights=weights * values)) > 1e-12).sum())
-    return _Spread(mean, variance, groups - 1), differing
-
-
-def _sum(images: _Spread, seeds: _Spread) -> _Spread:
-    """Add two independent parts of a variance; degrees of freedom after Satterthwaite (1946), Biometrics 2:110-114."""
-    variance = images.variance + seeds.variance
-    parts = images.variance**2 / images.freedom + seeds.variance**2 / seeds.freedom
-    return _Spread(images.mean, variance, variance**2 / parts if parts else images.freedom)
+        return _Variance(float((scale[place] * (weights * centred) ** 2).sum()), int((counts - 1).sum()))
+    groups = int(persons.max()) + 1
+    sums = np.bincount(persons, weights=weights * centred)
+    return _Variance(float((sums**2).sum()) * groups / max(groups - 1, 1), groups - 1)

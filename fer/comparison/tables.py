@@ -80,7 +80,10 @@ def _row(one: Configuration, place: str, reported: Mapping[str, float]) -> Row:
             cells[measure] = Cell(None, reported=said)
             continue
         mean, deviation = seeds_summary(values)
-        interval = logged_interval(one.runs[0], place, measure) if len(one.runs) == 1 else over_seeds(same, measure)
+        if len(values) == len(one.runs):
+            mean = float(one.by_pretraining(np.array(values)).mean())
+        single = len(one.runs) == 1
+        interval = logged_interval(one.runs[0], place, measure) if single else over_seeds(one, same, measure)
         cells[measure] = Cell(mean, deviation, interval, said)
     images = dict.fromkeys(int(run.metrics[key]) for run in one.runs if (key := f"{place}/images") in run.metrics)
     first = one.runs[0].metrics
@@ -89,22 +92,19 @@ def _row(one: Configuration, place: str, reported: Mapping[str, float]) -> Row:
 
 
 def logged_interval(run: RunFigures, place: str, measure: str) -> Interval | None:
-    """Return a single run's interval as it was logged: over persons for the accuracy of a set that tells them."""
+    """Return a single run's interval as it was logged."""
     stem, _, expression = metric(place, measure).removeprefix(f"{place}/").partition("/")
     tail = f"/{expression}" if expression else ""
-    for prefix in (f"{place}/by_person/{stem}", f"{place}/{stem}"):
-        low, high = (run.metrics.get(f"{prefix}_{end}{tail}") for end in ("low", "high"))
-        if low is not None and high is not None:
-            return low, high
-    return None
+    low, high = (run.metrics.get(f"{place}/{stem}_{end}{tail}") for end in ("low", "high"))
+    return (low, high) if low is not None and high is not None else None
 
 
-def over_seeds(answers: Joined | None, measure: str) -> Interval | None:
+def over_seeds(one: Configuration, answers: Joined | None, measure: str) -> Interval | None:
     """Return the interval of a mean over seeds, for new seeds and new images; None without answers."""
     if answers is None:
         return None
     labels, persons = answers.labels, answers.persons
-    correct = (answers.first == labels).astype(np.float64)
+    correct = one.by_pretraining((answers.first == labels).astype(np.float64))
     if measure in EXPRESSIONS:
         inside = labels == EXPRESSIONS.index(measure)
         labels, correct = labels[inside], correct[:, inside]

@@ -10,11 +10,10 @@ from fer.comparison.answers import Joined, join
 from fer.comparison.configurations import Configuration
 from fer.comparison.seeds import seeds_test
 from fer.comparison.tables import ACCURACY, CLASS_MEAN
-from fer.statistics import holm, mcnemar, paired_bootstrap, smallest_difference
+from fer.statistics import LEVEL, Difference, holm, mcnemar, randomisation_test, smallest_difference
 
-LEVEL = 0.05
 DRAWS = 10_000
-MCNEMAR, RANDOMISATION, MIN_F = "exact McNemar", "randomisation", "min F'"
+MCNEMAR, RANDOMISATION, QUASI_F = "exact McNemar", "randomisation", "quasi-F"
 BY_PERSON = " by person"
 
 
@@ -30,7 +29,7 @@ class PairedTest:
         method: The test's name.
         images: How many both answered.
         estimate: A's figure minus B's, on these images.
-        low: Lower end of its 95 % interval.
+        low: Lower end of its 95 % interval, of this test alone: it excludes 0 exactly where p is below 0.05.
         high: Upper end.
         p: Two-sided, of this test alone.
         adjusted: p after Holm's correction for all tests of the comparison.
@@ -99,24 +98,20 @@ def _runs(
     """Test one run against one run."""
     labels, persons, (ours,), (theirs,) = joined.labels, joined.persons, joined.first, joined.second
     counts = mcnemar(ours == labels, theirs == labels)
-    if measure == ACCURACY:
-        # With one class for all images the mean over classes is the accuracy.
-        one = np.zeros_like(labels)
-        found = paired_bootstrap(
-            one, (ours != labels).astype(np.int64), (theirs != labels).astype(np.int64), persons, draws
-        )
-    else:
-        found = paired_bootstrap(labels, ours, theirs, persons, draws)
-    p, method, smallest = found.p, RANDOMISATION, _from_interval(found.low, found.high)
-    if persons:
-        method += BY_PERSON
-    elif measure == ACCURACY:
+    if measure == ACCURACY and not persons:
         # McNemar's test takes the images for independent, which pictures of one person are not.
-        p, method = counts.p, MCNEMAR
         disagreement = (counts.only_a + counts.only_b) / len(labels)
-        smallest = smallest_difference(len(labels), disagreement) if disagreement else None
+        found = Difference((counts.only_a - counts.only_b) / len(labels), counts.low, counts.high, counts.p)
+        method, smallest = MCNEMAR, smallest_difference(len(labels), disagreement) if disagreement else None
+    else:
+        if measure == ACCURACY:
+            # With one class for all images the mean over classes is the accuracy.
+            ours, theirs = (ours != labels).astype(np.int64), (theirs != labels).astype(np.int64)
+            labels = np.zeros_like(labels)
+        found = randomisation_test(labels, ours, theirs, persons, draws)
+        method, smallest = RANDOMISATION + (BY_PERSON if persons else ""), _from_interval(found.low, found.high)
     return PairedTest(
-        first, second, dataset, measure, method, len(labels), found.estimate, found.low, found.high, p, p,
+        first, second, dataset, measure, method, len(labels), found.estimate, found.low, found.high, found.p, found.p,
         counts.only_a, counts.only_b, smallest,
     )  # fmt: skip
 
@@ -124,10 +119,11 @@ def _runs(
 def _seeds(first: Configuration, second: Configuration, dataset: str, measure: str, joined: Joined) -> PairedTest:
     """Test configurations of which one or both have several seeds."""
     labels = joined.labels
-    ours, theirs = ((answers == labels).astype(np.float64) for answers in (joined.first, joined.second))
+    ours = first.by_pretraining((joined.first == labels).astype(np.float64))
+    theirs = second.by_pretraining((joined.second == labels).astype(np.float64))
     classes = labels if measure == CLASS_MEAN else np.zeros_like(labels)
     found = seeds_test(ours, theirs, classes, joined.persons)
-    method = MIN_F + (BY_PERSON if joined.persons else "")
+    method = QUASI_F + (BY_PERSON if joined.persons else "")
     return PairedTest(
         first, second, dataset, measure, method, len(labels), found.estimate, found.low, found.high, found.p, found.p,
         None, None, found.smallest,

@@ -44,7 +44,7 @@ def table_csv(found: Comparison) -> str:
 def verdicts_csv(found: Comparison) -> str:
     """Return the paired tests as CSV, differences as shares in [-1, 1]."""
     lines = [[
-        "set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_corrected",
+        "set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_adjusted",
         "only_first", "only_second", "smallest_difference",
     ]]  # fmt: skip
     for test in found.tests:

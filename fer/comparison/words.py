@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from fer.comparison.configurations import Configuration, RunFigures
 from fer.comparison.tables import ACCURACY, CLASS_MEAN, CONTAMINATION, DIGEST, Row, metric
-from fer.comparison.testing import LEVEL, MIN_F, PairedTest, Untested
+from fer.comparison.testing import QUASI_F, PairedTest, Untested
+from fer.statistics import LEVEL
 
 MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "mean of classes"}
 Titles = Mapping[str, str]
@@ -41,22 +42,35 @@ def _verdict(pair: Sequence[PairedTest], title: str) -> str:
     shown = [test for test in pair if test.adjusted < LEVEL]
     if not shown:
         clauses = "; ".join(_clause(test, 1) for test in pair)
-        return f"{first} and {second} cannot be told apart on {images} of {title}: {clauses}; {_limit(pair[0])}."
+        said = f"{first} and {second} cannot be told apart on {images} of {title}: {clauses}; {_limit(pair[0])}."
+        return said + _assumption(pair[0])
     sign = 1 if shown[0].estimate > 0 else -1
     winner, loser = (first, second) if sign > 0 else (second, first)
     start = f"{winner} is better than {loser} on {title} ({images})"
-    if len(shown) == len(pair):
-        if len({test.estimate > 0 for test in shown}) == 1:
-            return f"{start}: {'; '.join(_clause(test, sign) for test in pair)}."
-        return f"{start} by {_clause(shown[0], sign)}, but worse by {_clause(shown[1], sign)}."
-    other = next(test for test in pair if test not in shown)
-    return f"{start} by {_clause(shown[0], sign)}; not told apart by {_clause(other, sign)}; {_limit(other)}."
+    if len(shown) < len(pair):
+        other = next(test for test in pair if test not in shown)
+        said = f"{start} by {_clause(shown[0], sign)}; not told apart by {_clause(other, sign)}; {_limit(other)}."
+    elif len({test.estimate > 0 for test in shown}) == 1:
+        said = f"{start}: {'; '.join(_clause(test, sign) for test in pair)}."
+    else:
+        said = f"{start} by {_clause(shown[0], sign)}, but worse by {_clause(shown[1], sign)}."
+    return said + _assumption(pair[0])
+
+
+def _assumption(test: PairedTest) -> str:
+    """Return what a test of one seed against several rests on; nothing of other tests."""
+    sides = sorted((test.first, test.second), key=lambda one: len(one.runs))
+    if not test.method.startswith(QUASI_F) or len(sides[0].runs) > 1:
+        return ""
+    single, several = (one.name for one in sides)
+    return f" This assumes that {single}, of which there is one seed, varies between seeds as {several} does."
 
 
 def _clause(test: PairedTest, sign: int) -> str:
     low, high = sorted((sign * test.low, sign * test.high))
     interval = f"[{points(low)}, {points(high)}]"
-    return f"{MEASURE_NAMES[test.measure]} {points(sign * test.estimate)} points {interval}, {p_words(test.adjusted)}"
+    difference = f"{MEASURE_NAMES[test.measure]} {points(sign * test.estimate)} points {interval}"
+    return f"{difference}, {p_words(test.p)}, adjusted {p_words(test.adjusted)}"
 
 
 def _limit(test: PairedTest) -> str:
@@ -154,29 +168,62 @@ def against_reported(rows: Sequence[Row], titles: Titles) -> list[str]:
 def methods(tests: Sequence[PairedTest], found: Sequence[Configuration]) -> list[str]:
     """Return how the figures and tests of this comparison were made, with sources."""
     lines = [
-        "Intervals are at 95 %. Of one run: Wilson's for accuracies and bootstrapped for the mean of classes, taking "
-        "images for independent; only the overall accuracy of a set that tells persons is bootstrapped over persons."
+        "Intervals are at 95 %. Of one run: Wilson's for accuracies, with the variance over persons and Student's t "
+        "where a set tells persons; bootstrapped over images for the mean of classes."
     ]
     if tests:
-        lines.append(
-            f"All p-values are corrected by Holm's method for the {len(tests)} tests of this report; intervals and "
-            "smallest differences are not. Accuracies are tested by McNemar's exact test, means of classes by "
-            "a randomisation test with a bootstrapped interval, both by whole persons where a set tells them. The "
-            "smallest difference is the one that shows at 5 % in 80 of 100 such comparisons. Where an interval and "
-            "its p disagree, believe p."
-        )
-    if any(test.method.startswith(MIN_F) for test in tests):
-        lines.append(
-            "Where a configuration has several seeds, accuracies are averaged over them, and the test takes both the "
-            "seeds and the images for samples: the variances over seeds and over images add up (min F', Clark 1973, "
-            "J. Verbal Learning and Verbal Behavior 12:335-359); a configuration with one seed borrows the other's "
-            "variance over seeds."
-        )
+        lines.append(_tests_method(len(tests)))
+    if any(test.method.startswith(QUASI_F) for test in tests):
+        lines.append(_SEEDS_METHOD)
     if any(len(one.runs) > 1 for one in found):
         lines.append("± is the standard deviation over seeds; intervals beside it hold for new seeds and new images.")
+    lines += _pretraining_methods(found)
     if any(test.only_first is not None for test in tests):
         lines.append(
             "Where two single runs are compared, the sentence is about these two trained models: another seed may "
             "turn it round."
         )
     return lines
+
+
+def _pretraining_methods(found: Sequence[Configuration]) -> list[str]:
+    """Return which pre-trainings runs share, and what follows."""
+    lines = []
+    wholly: dict[str, list[Configuration]] = {}
+    for one in found:
+        origins = {run.pretraining for run in one.runs}
+        if len(origins) == 1 and "" not in origins:
+            wholly.setdefault(origins.pop(), []).append(one)
+        elif 1 < len(origins) < len(one.runs):
+            lines.append(
+                f"The {len(one.runs)} runs of {one.letter} start from {len(origins)} pre-trainings: runs of one are "
+                "averaged before seeds are tested and intervals drawn, so that each pre-training counts once."
+            )
+    for origin, those in wholly.items():
+        if sum(len(one.runs) for one in those) > 1:
+            lines.append(
+                f"All runs of {', '.join(one.letter for one in those)} start from one pre-training ({origin}): what is "
+                "said of them holds for that one, and another with the same options and another seed may turn it round "
+                "(`pretrain_seeds` of `experiment` repeats it)."
+            )
+    return lines
+
+
+def _tests_method(count: int) -> str:
+    return (
+        "Each interval of a difference belongs to the p beside it, which is of that test alone: it excludes 0 exactly "
+        f"where p < {LEVEL}. What is called better is decided by the adjusted p, corrected by Holm's method for the "
+        f"{count} tests of this report. Accuracies are tested by McNemar's exact test, with the wider of Bonett & "
+        "Price's and Clopper & Pearson's intervals; means of classes, and everything by whole persons where a set "
+        "tells them, by a randomisation test and the differences it does not reject. The smallest difference is the "
+        "one that shows at 5 % in 80 of 100 such comparisons, uncorrected."
+    )
+
+
+_SEEDS_METHOD = (
+    "Where a configuration has several seeds, accuracies are averaged over them, and the test takes both the seeds and "
+    "the images for samples: the variances over seeds, each configuration's own, and over images add up, less the "
+    "residual that both contain (quasi-F, Winer 1971, pages 375-378; Clark 1973, J. Verbal Learning and Verbal "
+    "Behavior 12:335-359; degrees of freedom after Satterthwaite). A configuration with one seed is assumed to vary "
+    "between seeds as the other one does: nothing in the figures shows it."
+)

@@ -8,14 +8,23 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import softmax
 
+from fer.card.figures import figures as card_figures
 from fer.commands import evaluation
+from fer.commands.carding import tested as as_tested
 from fer.commands.evaluation import by_angle
 from fer.commands.evaluation_tables import predictions_csv
+from fer.comparison.comparing import compare
+from fer.comparison.configurations import RunFigures
+from fer.comparison.text import terminal
 from fer.data.kdef import KDEF
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.raf import RAF
 from fer.expressions import EXPRESSIONS
+from fer.metrics import wilson_interval
 from fer.models.backbones import ModelSpec
+from fer.report import text_table
+from fer.resampling import person_interval
+from tests.comparison.made import SETS
 
 ANGLES = ("FL", "HL", "S", "HR", "FR")
 
@@ -100,12 +109,38 @@ def test_an_older_model_says_nothing_of_prior_and_temperature(manifest, scores):
 def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
     people = [replace(row, person=f"F{number % 9:02}") for number, row in enumerate(manifest.images)]
     found = evaluation.judged(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
-    low, high = found.by_person
-    assert low < found.report.accuracy < high
+    right = scores.argmax(axis=1) == [EXPRESSIONS.index(row.expression) for row in people]
+    low, high = found.report.accuracy_interval
+    assert (low, high) == person_interval(right, [row.person for row in people])
     figures = evaluation.all_figures("kdef", found)
-    assert (figures["kdef/by_person/accuracy_low"], figures["kdef/by_person/accuracy_high"]) == (low, high)
+    assert (figures["kdef/accuracy_low"], figures["kdef/accuracy_high"]) == (low, high)
+    assert not [key for key in figures if "by_person" in key]
+    shown = f"{100 * found.report.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    tables = text_table({"run": {"kdef": found.report}}), card_figures({"kdef": as_tested(found)})
+    compared = compare([run_figures("a", figures), run_figures("b", figures)], SETS, {})
+    assert all(shown in form for form in (*tables, terminal(compared)))
     nobody = Manifest("raf", tuple(replace(row, person="") for row in people))
-    assert evaluation.judged(RAF, "test", nobody, scores, OLDER).by_person is None
+    plain = evaluation.judged(RAF, "test", nobody, scores, OLDER).report
+    assert plain.accuracy_interval == wilson_interval(int(right.sum()), len(right))
+    assert low <= plain.accuracy_interval[0] < plain.accuracy_interval[1] <= high
+
+
+def test_groups_by_angle_have_their_intervals_over_persons_too(manifest, scores):
+    people = [
+        replace(row, person=f"F{number % 9:02}", angle="S" if number % 2 else "HL")
+        for number, row in enumerate(manifest.images)
+    ]
+    found = evaluation.judged(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
+    for angle, group in (("S", "frontal"), ("HL", "half-profile")):
+        inside = np.array([row.angle == angle for row in people])
+        right = scores.argmax(axis=1) == [EXPRESSIONS.index(row.expression) for row in people]
+        who = np.array([row.person for row in people])
+        assert found.groups[group].accuracy_interval == person_interval(right[inside], who[inside])
+
+
+def run_figures(name, figures):
+    """A run as `compare` reads it, of its metrics alone."""
+    return RunFigures(name * 32, name, {"arch": name}, metrics=figures)
 
 
 def test_the_answers_kept_for_comparison_are_the_calibrated_ones(manifest, scores):

@@ -9,7 +9,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from fer.comparison import comparing
+from fer.comparison import comparing, words
+from fer.comparison.seeds import mean_interval, seeds_test
 from fer.comparison.tables import MEASURES
 from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
@@ -44,7 +45,7 @@ def test_runs_that_differ_clearly_are_told_apart_and_the_better_one_is_named():
         found = compare(*runs)
         ((sentence,),) = found.verdicts.values()
         assert sentence.startswith("good is better than bad on RAF-DB (420 images): accuracy +")
-        assert sentence.count("p < 0.001") == 2
+        assert sentence.count("], p < 0.001, adjusted p < 0.001") == 2
 
 
 def test_runs_that_do_not_differ_cannot_be_told_apart_and_the_smallest_difference_is_named():
@@ -102,12 +103,60 @@ def test_three_seeds_each_are_one_row_with_mean_and_deviation_and_one_test_over_
         assert low < np.mean(shares) < high
     accuracy, _ = found.tests
     averaged = [np.mean(side, axis=0) for side in right]
-    by_images = stats.ttest_rel(*averaged).statistic ** 2
-    by_seeds = stats.ttest_ind(*[[answer.mean() for answer in side] for side in right]).statistic ** 2
-    value = by_images * by_seeds / (by_images + by_seeds)
-    freedom = (by_images + by_seeds) ** 2 / (by_images**2 / 4 + by_seeds**2 / 419)
-    assert accuracy.p == pytest.approx(stats.f.sf(value, 1, freedom))
+    images = np.var(averaged[0] - averaged[1], ddof=1) / 420
+    seeds = sum(np.var([answer.mean() for answer in side], ddof=1) / 3 for side in right)
+    residual = sum(np.var(np.array(side) - mean, axis=1, ddof=1).sum() / 420 / 6
+                   for side, mean in zip(right, averaged, strict=True))  # fmt: skip
+    error = max(images + seeds - residual, images, seeds) ** 0.5
+    assert accuracy.method == "quasi-F"
+    assert accuracy.p == pytest.approx(2 * stats.norm.sf(abs(accuracy.estimate) / error), rel=0.2, abs=0.01)
     assert any("Clark 1973" in line for line in found.methods)
+    assert "This assumes" not in found.verdicts["raf"][0]
+
+
+def test_one_seed_against_several_is_said_to_rest_on_an_assumption():
+    runs = pair(0.75, 0.7, seeds=(0, 1, 2))[:4]
+    said = " This assumes that bad, of which there is one seed, varies between seeds as good does."
+    for given in (runs, runs[::-1]):
+        assert compare(*given).verdicts["raf"][0].endswith(f".{said}")
+
+
+@pytest.mark.parametrize("kind", ["runs", "persons", "seeds", "one seed", "seeds by person"])
+def test_every_interval_excludes_0_exactly_where_the_p_beside_it_is_below_5_percent(kind):
+    seen = set()
+    persons = [f"P{n % 13}" for n in range(140)] if "person" in kind else ()
+    truth, dataset = labels(140), "kdef" if persons else "raf"
+    for n in range(15):
+        counts = {"seeds": (3, 3), "seeds by person": (3, 2), "one seed": (1, 3)}.get(kind, (1, 1))
+        runs = [
+            run(name, {dataset: (truth, answers(truth, share, 100 * n + 10 * side + seed))}, seed, persons)
+            for side, (name, share) in enumerate((("good", 0.6 + 0.015 * n), ("bad", 0.6)))
+            for seed in range(counts[side])
+        ]  # fmt: skip
+        found = compare(*runs)
+        for test in found.tests:
+            assert (test.low <= 0 <= test.high) == (test.p >= 0.05)
+            shown = f"points [{words.points(test.low)}, {words.points(test.high)}], {words.p_words(test.p)}, adjusted p"
+            flipped = (
+                f"points [{words.points(-test.high)}, {words.points(-test.low)}], {words.p_words(test.p)}, adjusted p"
+            )
+            assert shown in found.verdicts[dataset][0] or flipped in found.verdicts[dataset][0]
+            seen.add(test.p < 0.05)
+    assert seen == {True, False}
+
+
+def test_what_is_called_better_is_decided_by_the_adjusted_p():
+    names = "abcdefg"
+    runs = [run(name, {"raf": (TRUTH, answers(TRUTH, 0.7 - 0.06 * (n == 0), n))}) for n, name in enumerate(names)]
+    found = compare(*runs)
+    only_raw = [test for test in found.tests if test.p < 0.05 <= test.adjusted]
+    assert only_raw
+    for test in only_raw:
+        sentence = next(
+            line for line in found.verdicts["raf"] if {test.first.name, test.second.name} < set(line.split())
+        )
+        assert "cannot be told apart" in sentence
+        assert f"{words.p_words(test.p)}, adjusted {words.p_words(test.adjusted)}" in sentence
 
 
 def test_seeds_of_one_configuration_give_a_table_and_no_test():
@@ -190,8 +239,8 @@ def test_every_figure_of_a_single_run_equals_an_independent_computation():
     assert row.support == dict.fromkeys(EXPRESSIONS, 60)
 
 
-def test_the_interval_over_persons_stands_in_for_wilsons():
-    more = {"raf/by_person/accuracy_low": 0.1, "raf/by_person/accuracy_high": 0.9}
+def test_a_single_runs_interval_is_the_one_that_was_logged_and_printed_before():
+    more = {"raf/accuracy_low": 0.1, "raf/accuracy_high": 0.9}
     assert compare(*pair(more=more)).rows[0].cells["accuracy"].interval == (0.1, 0.9)
 
 
@@ -297,3 +346,39 @@ def test_too_many_pairs_ask_for_a_baseline():
     with pytest.raises(ConfigError, match="11 configurations make 55 pairs: name the one"):
         compare(*runs)
     assert len(compare(*runs, baseline="r4").verdicts["wikimedia"]) == 10
+
+
+def test_runs_of_one_pre_training_count_once_where_there_are_several_pre_trainings():
+    """Four runs of two pre-trainings are tested as two that are twice as sure, not as four."""
+    shares = (0.80, 0.79, 0.70, 0.69)
+    first = [
+        run("tuned", {"raf": (TRUTH, answers(TRUTH, share, n))}, n, config={"init": f"runs:/{'abba'[n]}"},
+            tags={"fer.configuration": "tuned"})
+        for n, share in enumerate((shares[0], shares[2], shares[3], shares[1]))
+    ]  # fmt: skip
+    second = [run("scratch", {"raf": (TRUTH, answers(TRUTH, 0.6, 20 + n))}, n) for n in range(4)]
+    found = compare(*first, *second)
+    right = [(item.answers["raf"].answers == TRUTH).astype(float) for item in first]
+    pairs = np.stack([(right[0] + right[3]) / 2, (right[1] + right[2]) / 2])
+    theirs = np.stack([item.answers["raf"].answers == TRUTH for item in second]).astype(float)
+    expected = seeds_test(pairs, theirs, np.zeros_like(TRUTH))
+    accuracy, _ = found.tests
+    assert (accuracy.p, accuracy.low, accuracy.high) == (expected.p, expected.low, expected.high)
+    assert accuracy.p > 2 * seeds_test(np.stack(right), theirs, np.zeros_like(TRUTH)).p
+    cell = found.rows[0].cells["accuracy"]
+    assert cell.value == pytest.approx(np.mean(right))
+    assert cell.deviation == pytest.approx(np.std([side.mean() for side in right], ddof=1))
+    assert cell.interval == mean_interval(pairs, np.zeros_like(TRUTH))
+    assert any("The 4 runs of A start from 2 pre-trainings" in line for line in found.methods)
+
+
+def test_a_pre_training_that_all_runs_share_is_named_and_starting_weights_are_none():
+    shared = {"config": {"init": "runs:/abc"}}
+    first, second = pair(seeds=(0, 1), **shared)[:2], pair(seeds=(0, 1))[2:]
+    (line,) = [line for line in compare(*first, *second).methods if "pre-training" in line]
+    assert line.startswith("All runs of A start from one pre-training (runs:/abc): what is said of them holds for that")
+    one_each = pair(**shared)
+    (line,) = [line for line in compare(*one_each).methods if "pre-training" in line]
+    assert line.startswith("All runs of A, B start")
+    named = pair(seeds=(0, 1), config={"init": "swav-imagenet"})
+    assert not [line for line in compare(*named).methods if "pre-training" in line]
