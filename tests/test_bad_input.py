@@ -25,6 +25,7 @@ from fer.data.registry import DATASETS
 from fer.expressions import EXPRESSIONS, code_of
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import SPEC, save_classifier
+from tests import stores
 
 ALIGNED = Path("Image/aligned")
 FINETUNE = (
@@ -76,13 +77,9 @@ Fer = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store; creating one takes seconds, copying it none."""
-    import fer.commands.finetune  # noqa: F401  # here, while caches in the home folder are still found
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+def caches() -> None:
+    """Import what keeps caches in the home folder while that is still found."""
+    import fer.commands.finetune  # noqa: F401
 
 
 @pytest.fixture
@@ -94,14 +91,14 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def fer(
     empty_store: Path,
+    caches: None,
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Fer]:
     """The command line with a store, a data root, a home and a current folder of its own."""
-    address = f"sqlite:///{tmp_path}/mlflow.db"
-    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    address = stores.copy(empty_store, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("FER_DATA", str(data))

@@ -27,6 +27,7 @@ from fer.models import downloading
 from fer.tracking import store
 from fer.tracking.environment import CodeVersion
 from fer.tracking.runs import TrackedRun
+from tests import stores
 
 COMMIT = CodeVersion("a" * 40, dirty=False)
 TINY = """\
@@ -49,9 +50,10 @@ class Trains(FerError):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, raw_trees) -> Path:
+def place(empty_store, tmp_path_factory, raw_trees) -> Path:
     """A folder with a store, experiment files, and the RAF-like download at its usual place, not yet prepared."""
     folder = tmp_path_factory.mktemp("experiments")
+    stores.copy(empty_store, folder)
     (folder / "files").mkdir()
     (folder / "files" / f"{NAME}.yaml").write_text(TINY.format(epochs=1))
     shutil.copy(experiments.FOLDER / "reported.yaml", folder / "files")

@@ -13,6 +13,7 @@ from fer.config import CompareConfig, ExperimentConfig
 from fer.errors import ConfigError, FerError
 from fer.tracking import store
 from fer.tracking.environment import CodeVersion
+from tests import stores
 
 PRETRAIN = """\
 pretrain:
@@ -42,9 +43,10 @@ Runner = Callable[..., ExperimentResult]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, prepared) -> Path:
+def place(empty_store: Path, tmp_path_factory: pytest.TempPathFactory, prepared) -> Path:
     """A folder with a store, an experiment file and prepared drawn faces."""
     folder = tmp_path_factory.mktemp("pretrained")
+    stores.copy(empty_store, folder)
     (folder / "both.yaml").write_text(BOTH)
     (folder / "encoder.yaml").write_text(PRETRAIN)
     (folder / "classifier.yaml").write_text("dataset: raf\ninit: scratch\n")

@@ -17,13 +17,14 @@ from fer.errors import ConfigError, ModelError, RegistrationError
 from fer.options import build
 from fer.tracking.registering import REGISTERED, UNREGISTERED, register_run
 from fer.tracking.runs import TrackedRun, tracked
+from tests import stores
 from tests.tracking.servers import refusing, tracking_server
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "trained_on": "raf", "terms": "research only"}
 
 
 @pytest.fixture(scope="module")
-def refused(prepared, tmp_path_factory) -> Iterator[SimpleNamespace]:
+def refused(prepared, empty_store, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A short training whose registry refused its model, and what was printed."""
     root, _ = prepared
     folder = tmp_path_factory.mktemp("refused")
@@ -32,7 +33,7 @@ def refused(prepared, tmp_path_factory) -> Iterator[SimpleNamespace]:
         "batch_size": 16, "evaluate_on": "raf", "output": folder / "outputs", "registered_name": "fer-test",
         "promote": "true",
     }  # fmt: skip
-    address = f"sqlite:///{folder}/mlflow.db"
+    address = stores.copy(empty_store, folder)
     printed: list[str] = []
 
     def refuse(client: mlflow.MlflowClient, **words: object) -> None:

@@ -1,4 +1,3 @@
-import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -11,24 +10,15 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.tracking import store
 from fer.tracking.logged_model import log_model
+from tests import stores
 
 VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """An empty store; creating one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("store")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    with contextlib.chdir(folder):  # the store remembers it as the place of artifacts
-        mlflow.MlflowClient().search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def client(template, tmp_path, monkeypatch):
+def client(empty_store, tmp_path, monkeypatch):
     """A client of a store of its own; the current folder is empty."""
-    (tmp_path / "mlflow.db").write_bytes(template.read_bytes())
+    stores.copy(empty_store, tmp_path)
     yield from _connected(tmp_path, monkeypatch)
 
 
@@ -53,10 +43,10 @@ def classifier() -> Classifier:
 
 
 @pytest.fixture(scope="session")
-def stored(template, classifier, tmp_path_factory):
+def stored(empty_store, classifier, tmp_path_factory):
     """(folder of a store, run id, model id) where that classifier is logged; tests only read it."""
     folder = tmp_path_factory.mktemp("logged")
-    shutil.copy(template, folder / "mlflow.db")
+    stores.copy(empty_store, folder)
     save_classifier(classifier, folder / "classifier")
     tags = {"validation_digest": "v1", "protocol": "p", "terms": "research only", "score": "0.500000"}
     with pytest.MonkeyPatch.context() as patch:

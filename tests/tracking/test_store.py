@@ -33,9 +33,9 @@ def test_links_open_the_training_pages():
     assert unquote(both) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["3"]'
 
 
-def revised(template: Path, folder: Path, revision: str, *changes: str) -> str:
+def revised(empty_store: Path, folder: Path, revision: str, *changes: str) -> str:
     """Return the address of a store whose schema bears another name."""
-    shutil.copy(template, folder / "other.db")
+    shutil.copy(empty_store, folder / "other.db")
     with contextlib.closing(sqlite3.connect(folder / "other.db")) as database:
         database.execute("update alembic_version set version_num = ?", (revision,))
         for change in changes:
@@ -45,8 +45,8 @@ def revised(template: Path, folder: Path, revision: str, *changes: str) -> str:
 
 
 @pytest.mark.parametrize("changes", [(), ("drop table webhook_events",)], ids=["same tables", "a table is gone"])
-def test_a_store_of_a_newer_mlflow_is_told_so(template, client, tmp_path, changes):
-    mlflow.set_tracking_uri(address := revised(template, tmp_path, "fedcba987654", *changes))
+def test_a_store_of_a_newer_mlflow_is_told_so(empty_store, client, tmp_path, changes):
+    mlflow.set_tracking_uri(address := revised(empty_store, tmp_path, "fedcba987654", *changes))
     with pytest.raises(FerError) as raised:
         store.connect()
     sentence = str(raised.value)
@@ -59,9 +59,9 @@ def test_a_store_of_a_newer_mlflow_is_told_so(template, client, tmp_path, change
 @pytest.mark.parametrize(
     "changes", [(), ("drop table alembic_version",)], ids=["an earlier schema", "from before schemas had names"]
 )
-def test_a_store_of_an_older_mlflow_is_told_to_be_upgraded(template, client, tmp_path, changes):
+def test_a_store_of_an_older_mlflow_is_told_to_be_upgraded(empty_store, client, tmp_path, changes):
     earlier = "17e22815139b"  # a migration that this MLflow knows and that is not its last
-    mlflow.set_tracking_uri(address := revised(template, tmp_path, earlier, *changes))
+    mlflow.set_tracking_uri(address := revised(empty_store, tmp_path, earlier, *changes))
     with pytest.raises(FerError, match="made by an older MLflow") as raised:
         store.connect()
     assert str(raised.value).endswith(f"keep a copy of it and run `mlflow db upgrade {address}`")
