@@ -124,7 +124,7 @@ def told(credits: dict[str, Credit], root: Path) -> str:
     if entered := sum(credit.source == HAND for credit in credits.values()):
         lines.append(f"  {entered} {HAND}: {by_hand_path(root)}")
     if kept := sum(credit.kept for credit in credits.values()):
-        lines.append(f"  {kept} kept from an earlier look-up, because Commons no longer names author and licence")
+        lines.append(f"  {kept} kept from an earlier look-up, because Commons no longer names author or licence")
     for credit in credits.values():
         if not credit.resolved:
             lines.append(f"  unresolved: {credit.file}: {credit.page}")

@@ -19,6 +19,8 @@ TAKEN = "2021-09-13"
 """Date of the 2021 project's last commit: a file changed later may show another picture."""
 BY_NUMBER = "found by Flickr number"
 """Beginning of `Credit.title_source` where the title is only a guess."""
+NOT_FREE = f"{DOUBT}Commons "
+"""Beginning of the notes on why Commons itself doubts a licence."""
 COMPARE = "compare the picture on its page"
 
 
@@ -122,6 +124,8 @@ def _credit(item: ListedFile, before: Credit, found: Found, today: str) -> Credi
     if before.source == API and lost:
         gone = f"Commons names no {' and no '.join(lost)} any more" if new else found.fault
         doubts = _doubts(item, before.title_source, found.info)
+        # A file that was not free does not become so by being deleted, or by a page that no longer says it.
+        doubts += [note for note in before.notes if note.startswith(NOT_FREE) and note not in doubts]
         claims = claim_notes(item, before.author, before.licence)
         return replace(before, notes=(f"{KEPT}{before.looked_up}: {gone} ({today})", *doubts, *claims))
     if new:
@@ -187,9 +191,9 @@ def _doubts(item: ListedFile, title_source: str, info: Mapping[str, Any]) -> lis
     elif item.doubt and not title_source.startswith(HAND):
         doubts.append(f"{DOUBT}{item.doubt}: {COMPARE}")
     if reason := plain(_value(info, "DeletionReason")):
-        doubts.append(f'{DOUBT}Commons may delete the file: "{reason}"')
+        doubts.append(f'{NOT_FREE}may delete the file: "{reason}"')
     if str(_field(info, "NonFree")).strip().casefold() not in ("", "0", "false"):
-        doubts.append(f"{DOUBT}Commons marks the file as not free")
+        doubts.append(f"{NOT_FREE}marks the file as not free")
     return doubts
 
 

@@ -359,6 +359,19 @@ def test_a_file_to_be_deleted_or_not_free_is_not_resolved(
     assert note in credit.notes
 
 
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_doubt_about_the_licence_outlives_the_page_that_raised_it(wiki: Wiki, deleted: bool) -> None:
+    wiki.pages["File:Face.jpg"] = info("File:Face.jpg", **FREE, NonFree="true", DeletionReason="Copied")
+    before = asked(wiki, listed())
+    wiki.pages = {} if deleted else {"File:Face.jpg": info("File:Face.jpg")}
+    credit = asked(wiki, listed(), before)
+    assert (credit.kept, credit.resolved) == (True, False)
+    assert credit.notes[1:] == before.notes
+    assert asked(wiki, listed(), credit) == credit
+    wiki.pages = {"File:Face.jpg": info("File:Face.jpg", **FREE)}
+    assert asked(wiki, listed(), credit).resolved
+
+
 @pytest.mark.parametrize(("field", "value"), [("NonFree", "false"), ("NonFree", ""), ("DeletionReason", "")])
 def test_a_file_said_to_be_free_is_resolved(wiki: Wiki, field: str, value: str) -> None:
     wiki.pages["File:Face.jpg"] = info("File:Face.jpg", **FREE, **{field: value})
