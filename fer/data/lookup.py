@@ -70,8 +70,7 @@ def look_up(
         elif before.title_source.startswith(HAND):
             before = replace(before, title_source="")  # the person has taken the title back
         if not found.info:
-            found, title_source = _elsewhere(client, item, before, found)
-            before = replace(before, title_source=title_source)
+            before, found = _elsewhere(client, item, before, found)
         credits[item.file] = _credit(item, before, found, today)
     return credits
 
@@ -97,8 +96,8 @@ def _fitting(item: ListedFile, found: Found) -> Found:
     return found
 
 
-def _elsewhere(client: Commons, item: ListedFile, before: Credit, missed: Found) -> tuple[Found, str]:
-    """Look for a picture under another title than the one that missed; return its page and the title's source."""
+def _elsewhere(client: Commons, item: ListedFile, before: Credit, missed: Found) -> tuple[Credit, Found]:
+    """Look for a picture under another title than the one that missed; return what is known, and its page."""
     way, titles = f"found by sha1 {before.sha1}", []
     # The sha1 is that of the original, which only an earlier look-up can have told: our files are crops.
     if before.sha1:
@@ -110,11 +109,11 @@ def _elsewhere(client: Commons, item: ListedFile, before: Credit, missed: Found)
         several = f"several files on Commons were {way}: {', '.join(map(one_line, titles))}"
         missed = replace(missed, fault=f"{missed.fault}; {several}")
     if len(titles) != 1:
-        return missed, before.title_source
+        return before, missed
     found = _fitting(item, client.files(titles)[titles[0]])
     # Where the same file has moved, what confirmed its title or cast doubt on it still holds.
     kept = not found.info or (before.title_source and not way.startswith(BY_NUMBER))
-    return found, before.title_source if kept else way
+    return (before if kept else replace(before, title_source=way)), found
 
 
 def _credit(item: ListedFile, before: Credit, found: Found, today: str) -> Credit:
