@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, fields, replace
 from urllib.parse import quote, urlsplit
 
-from fer.data.credits import Credit
+from fer.data.credits import HAND, Credit
 from fer.data.plain_text import one_line, plain, web_address
 
 COMMONS = "https://commons.wikimedia.org"
@@ -23,8 +23,8 @@ LEFT_TO_RIGHT = "\u200e"
 Span = tuple[str, str]
 """A text and the address it links to, or nothing."""
 
-_APART = ("file", "page", "licence_url", "notes")
-"""Fields that are no single text with markup: a file's name, addresses and a list."""
+_APART = ("file", "page", "licence_url", "notes", "history")
+"""Fields that are no single text with markup: a file's name, addresses and lists."""
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", **{sign: f"\\{sign}" for sign in "&%$#_"},
@@ -52,8 +52,10 @@ def artifacts(credits: Sequence[Credit]) -> dict[str, str]:
 def summary(credits: Sequence[Credit]) -> str:
     """Return how many pictures there are and how many of them are unresolved, in words."""
     unresolved = sum(not credit.resolved for credit in map(cleaned, credits))
+    entered = sum(credit.source == HAND for credit in credits)
     plural = "s" if len(credits) != 1 else ""
-    return f"{len(credits)} picture{plural} from Wikimedia Commons, {unresolved} unresolved"
+    by_hand = f", {entered} {HAND}" if entered else ""
+    return f"{len(credits)} picture{plural} from Wikimedia Commons, {unresolved} unresolved{by_hand}"
 
 
 def cleaned(credit: Credit) -> Credit:
@@ -66,8 +68,8 @@ def cleaned(credit: Credit) -> Credit:
     name = file.rpartition("/")[2].rpartition(".")[0].replace("_", " ")
     search = f"{COMMONS}/w/index.php?ns6=1&search={_quoted(name)}"
     texts |= {"page": safe_link(credit.page) or likely or search, "licence_url": safe_link(credit.licence_url)}
-    notes = tuple(filter(None, map(_plain, credit.notes)))
-    return replace(credit, file=file, notes=notes, **texts)
+    notes, history = (tuple(filter(None, map(_plain, lines))) for lines in (credit.notes, credit.history))
+    return replace(credit, file=file, notes=notes, history=history, **texts)
 
 
 def safe_link(address: str) -> str:
@@ -132,7 +134,9 @@ def line(credit: Credit) -> str:
     if not shown.resolved:
         return f"not attributed: see {shown.page}"
     # The mark keeps fields in this order where two beside each other are written from right to left.
-    return f"{LEFT_TO_RIGHT}, ".join((_name(shown), shown.author, shown.licence, shown.changes))
+    by_hand = f"credit {HAND}" if shown.source == HAND else ""
+    parts = (_name(shown), shown.author, shown.licence, shown.changes, by_hand)
+    return f"{LEFT_TO_RIGHT}, ".join(filter(None, parts))
 
 
 def _sections(credits: Sequence[Credit]) -> Iterable[tuple[str, str, list[Credit]]]:
@@ -142,11 +146,11 @@ def _sections(credits: Sequence[Credit]) -> Iterable[tuple[str, str, list[Credit
     if open_ones:
         yield (
             f"Unresolved ({len(open_ones)})",
-            "Title, author or licence are not confirmed by a look-up: visit the page before publishing the picture.",
+            "Title, author or licence are unknown or in doubt: visit the page before publishing the picture.",
             open_ones,
         )
     if done:
-        yield f"Credits ({len(done)})", "Authors are named as the licensors ask.", done
+        yield f"Credits ({len(done)})", f"Authors are named as the licensors ask; what was {HAND} says so.", done
 
 
 def _row(credit: Credit, write: Callable[[Span], str]) -> list[str]:
@@ -156,13 +160,13 @@ def _row(credit: Credit, write: Callable[[Span], str]) -> list[str]:
     revised = f"revision of {credit.revised}" if credit.revised else ""
     cells: list[list[Span]] = [
         [(credit.file, "")],
-        [(_name(credit) or "page to visit", credit.page)],
+        [(_name(credit) or ("untitled" if credit.resolved else "page to visit"), credit.page)],
         [(credit.author or "unknown", ""), (f"uploaded by {credit.uploader}" if credit.uploader else "", uploader)],
-        [(credit.credit, ""), ("Wikimedia Commons", credit.page)],
+        [(credit.credit, ""), (_site(credit), credit.page)],
         [(credit.licence or "unknown", credit.licence_url)],
         [(credit.changes, ""), (restrictions, "")],
         [(credit.looked_up or "never", ""), (credit.source, ""), (revised, "")],
-        [(note, "") for note in credit.notes],
+        [(note, "") for note in (*credit.notes, *credit.history)],
     ]
     return ["; ".join(write(span) for span in cell if span[0]) for cell in cells]
 
@@ -185,11 +189,13 @@ def _entry(credit: Credit) -> str:
     licence = " ".join(filter(None, (credit.licence, credit.licence_url)))
     restrictions = f"restrictions: {credit.restrictions}" if credit.restrictions else ""
     state = "" if credit.resolved else "unresolved: visit the page before publishing the picture"
-    note = "; ".join(filter(None, (licence, credit.changes, restrictions, state, *credit.notes)))
+    by_hand = HAND if credit.source == HAND else ""
+    parts = (licence, credit.changes, restrictions, state, by_hand, *credit.notes, *credit.history)
+    note = "; ".join(filter(None, parts))
     values = {
         "title": f"{{{_tex(_name(credit) or credit.file)}}}",
         "author": f"{{{_tex(credit.author)}}}" if credit.author else "",
-        "howpublished": f"Wikimedia Commons, {_tex(credit.page)}",
+        "howpublished": f"{_tex(_site(credit))}, {_tex(credit.page)}",
         "url": credit.page,
         "urldate": _tex(credit.looked_up[:10]),
         "note": _tex(note),
@@ -203,6 +209,12 @@ def _entry(credit: Credit) -> str:
 def _name(credit: Credit) -> str:
     """Return the title as a person reads it, without the namespace."""
     return credit.title.removeprefix("File:")
+
+
+def _site(credit: Credit) -> str:
+    """Return where a picture's page stands, which is elsewhere only if a person said so."""
+    host = urlsplit(credit.page).netloc
+    return "Wikimedia Commons" if host == urlsplit(COMMONS).netloc else host
 
 
 def _no_formula(cell: str) -> str:

@@ -15,8 +15,8 @@ from fer.options import build, default_of
 from fer.processes import rank, world_size
 
 ALL = COMMANDS | LISTINGS
-WORD = "first_word"
-"""Where a command's action may stand without its option's name."""
+WORDS = {"first_word": "action", "second_word": "file"}
+"""Where a command's action, and what it acts on, may stand without its option's name."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,7 +64,8 @@ def _program() -> click.Group:
     for name, cls in ALL.items():
         options: list[click.Parameter] = [_option(item) for item in fields(cls)]
         if any(item.name == "action" for item in fields(cls)):
-            options.append(click.Argument([WORD], required=False, metavar="[ACTION]"))
+            for word, option in WORDS.items():
+                options.append(click.Argument([word], required=False, metavar=f"[{option.upper()}]"))
         group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
     return group
 
@@ -85,8 +86,9 @@ def _runner(name: str) -> Callable[..., None]:
         if world_size() > 1 and name not in TRAINING:
             raise ConfigError(f"{name} runs in one process: start it without torchrun")
         given = {key: value for key, value in options.items() if value is not None}
-        if WORD in given:
-            given.setdefault("action", given.pop(WORD))
+        for word, option in WORDS.items():
+            if word in given:
+                given.setdefault(option, given.pop(word))
         file = given.pop("config", "")
         config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
         importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)

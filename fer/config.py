@@ -263,9 +263,15 @@ class ImportReportedConfig:
 
 @dataclass(frozen=True)
 class AttributionConfig:
-    """Look up who made the Wikimedia pictures, under which licences, or show what is known of them."""
+    """Look up who made the Wikimedia pictures, under which licences, enter it by hand, or show what is known."""
 
-    action: str = option("show", "what to do, also as the first word", choices=("show", "refresh"))
+    action: str = option("show", "what to do, also as the first word", choices=("show", "refresh", "set", "unset"))
+    file: str = option("", "set, unset: the picture, such as 6/Sword_of_Anger.jpg, also as the second word")
+    author: str = option("", "set: who made the picture, as they ask to be named")
+    licence: str = option("", "set: its short name, such as CC BY-SA 3.0")
+    licence_url: str = option("", "set: web address of the licence's text")
+    source: str = option("", "set: web address of the page that names author and licence")
+    title: str = option("", "set: the picture's title; given alone, the one under which refresh looks it up on Commons")
     data_root: str = option("", DATA_ROOT)
     contact: str = option("", "page or e-mail by which Wikimedia can reach you, as it asks; empty: $FER_CONTACT")
     api: str = option("", "address of api.php; empty: that of Wikimedia Commons")

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fer.attribution import COLUMNS, LEFT_TO_RIGHT, artifacts, cleaned, line, safe_link
-from fer.data.credits import API, Credit
+from fer.data.credits import API, HAND, Credit
 
 GOOD = Credit(
     file="6/Sword_of_Anger.jpg",
@@ -27,10 +27,11 @@ GOOD = Credit(
     looked_up="2026-11-24",
     source=API,
     notes=("contradiction: the file says all rights reserved",),
+    history=('2026-11-20: author was "B. Sculptor"',),
 )
 UNKNOWN = Credit(file="1/Carol's_portrait.JPG", pixels="1e" * 32)
 PERSIAN = "دختر بچه‌های «غمگین» ایرانی"
-TEXTS = [item.name for item in fields(Credit) if item.name not in ("notes", "pixels")]
+TEXTS = [item.name for item in fields(Credit) if item.name not in ("notes", "history", "pixels")]
 HOSTILE = {
     "script": "<script>alert(1)</script>Eve",
     "escaped script": "&lt;script&gt;alert(1)&lt;/script&gt;Eve",
@@ -64,6 +65,7 @@ hostile = pytest.mark.parametrize("evil", HOSTILE.values(), ids=HOSTILE)
 def everywhere(evil):
     """A resolved and an unresolved picture with a hostile text in every field that may hold one."""
     fault = {name: evil for name in TEXTS if name not in ("source", "looked_up")} | {"notes": (evil, evil)}
+    fault |= {"history": (evil,)}
     return [replace(GOOD, **fault), replace(GOOD, **fault | {"file": f"{evil} 2"}, looked_up=evil, source=evil)]
 
 
@@ -130,6 +132,7 @@ def test_credits_name_title_author_source_licence_changes_restrictions_date_and_
     known = (
         "Sword of Anger.jpg", "A. Painter", "CC BY-SA 3.0", "Own work", "cropped and resized", "personality",
         "2026-11-24", "contradiction: the file says all rights reserved", "6/Sword_of_Anger.jpg", "Some Body",
+        '2026-11-20: author was "B. Sculptor"',
     )  # fmt: skip
     for text in known:
         assert text in shown.text
@@ -140,10 +143,12 @@ def test_credits_name_title_author_source_licence_changes_restrictions_date_and_
     assert (entry["url"], entry["urldate"]) == (GOOD.page, "2026-11-24")
     assert "CC BY-SA 3.0 https://creativecommons.org/licenses/by-sa/3.0/; cropped and resized" in entry["note"]
     assert "all rights reserved" in entry["note"]
+    assert 'author was "B. Sculptor"' in entry["note"]
     (row,) = rows(made["attribution.csv"])
     assert row == {"resolved": "true", **{name: getattr(GOOD, name) for name in TEXTS}} | {
         "pixels": GOOD.pixels,
         "notes": GOOD.notes[0],
+        "history": GOOD.history[0],
     }
 
 
@@ -170,6 +175,35 @@ def test_every_picture_is_accounted_for_and_the_unresolved_are_counted_and_liste
     assert all(row["page"].startswith("https://") for row in rows(made["attribution.csv"]))
     notes = [entry["note"] for entry in entries(made["attribution.bib"]).values()]
     assert ["unresolved: visit the page" in note for note in notes] == [False, True, True, True]
+
+
+def test_what_was_entered_by_hand_is_marked_so_and_its_source_named_in_every_format():
+    page = "https://photos.example.org/1"
+    entered = replace(GOOD, source=HAND, page=page, title="", credit="", uploader="")
+    made = artifacts([entered, replace(GOOD, file="6/other.jpg")])
+    for content in made.values():
+        assert page in content
+    for ending in ("html", "md", "bib"):
+        assert "2 pictures from Wikimedia Commons, 0 unresolved, 1 entered by hand" in made[f"attribution.{ending}"]
+    for ending in ("html", "md"):
+        rows_ = [text for text in re.split("<tr>|\n", made[f"attribution.{ending}"]) if "6/" in text]
+        assert ["entered by hand" in row for row in rows_] == [True, False]
+        assert ["photos.example.org</bdi>" in row or "photos.example.org]" in row for row in rows_] == [True, False]
+        assert ["untitled" in row for row in rows_] == [True, False]
+    assert [row["source"] for row in rows(made["attribution.csv"])] == [HAND, API]
+    entries_ = list(entries(made["attribution.bib"]).values())
+    assert ["entered by hand" in entry["note"] for entry in entries_] == [True, False]
+    assert [entry["howpublished"].split(",")[0] for entry in entries_] == ["photos.example.org", "Wikimedia Commons"]
+    marks = [line(credit).replace(LEFT_TO_RIGHT, "") for credit in (entered, GOOD)]
+    assert marks[0] == "A. Painter, CC BY-SA 3.0, cropped and resized, credit entered by hand"
+    assert HAND not in marks[1]
+
+
+def test_a_picture_in_doubt_is_listed_as_unresolved_with_the_reason():
+    made = artifacts([replace(GOOD, notes=("in doubt: the title is a common word",))])
+    assert "1 picture from Wikimedia Commons, 1 unresolved" in made["attribution.html"]
+    assert all("in doubt: the title" in content.replace("&#58;", ":") for content in made.values())
+    assert line(replace(GOOD, notes=("in doubt: x",))).startswith("not attributed: see ")
 
 
 def test_nothing_unresolved_is_said_too():

@@ -1,35 +1,65 @@
-"""`attribution`: who made the Wikimedia pictures and under which licences, looked up on Commons or shown as known."""
+"""`attribution`: who made the Wikimedia pictures and under which licences: looked up, entered by hand, or shown."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fer.config import AttributionConfig
-from fer.data.commons import ADDRESS, Commons
-from fer.data.credits import Credit, credits_path, load_credits, save_credits
+from fer.data.commons import ADDRESS, NO_TITLE, Commons
+from fer.data.credits import (
+    HAND,
+    Credit,
+    by_hand_path,
+    credits_path,
+    load_by_hand,
+    load_credits,
+    load_record,
+    save_by_hand,
+    save_credits,
+)
+from fer.data.file_claims import claim_notes
 from fer.data.lookup import look_up
-from fer.data.places import data_root, locked
-from fer.data.wikimedia_files import listed_files
-from fer.errors import ConfigError, FerError
+from fer.data.places import data_root, disk_faults_said, locked
+from fer.data.plain_text import author_name, file_title, plain, web_address
+from fer.data.wikimedia_files import ListedFile, listed_files
+from fer.errors import ConfigError, FerError, unknown_name
+
+ENTRY = ("author", "licence", "licence_url", "source", "title")
+"""Options of `set` alone."""
+CURE = (
+    "  once a page is found, give its title with `fer attribution set <picture> --title <title>` and refresh, or enter "
+    "the credit with --author, --licence and --source"
+)
 
 
 def run(config: AttributionConfig) -> dict[str, Credit]:
-    """Fill the data root's record from Commons, or only read it; print how many pictures are resolved, and the rest.
+    """Fill the data root's record from Commons, enter a credit by hand, or only read; print what is known.
 
     Returns:
         The credits by place in the set.
 
     Raises:
-        ConfigError: The contact that a look-up needs is missing or no plain text.
+        ConfigError: The contact that a look-up needs is missing or no plain text, or an option does not fit the action.
         DataError: Commons cannot be reached, or the record is damaged or cannot be written.
     """
     root = data_root(config.data_root)
-    credits = refresh(root, config) if config.action == "refresh" else load_credits(root)
-    print(told(credits, root))
+    _check_options(config)
+    if config.action == "refresh":
+        refresh(root, config)
+    elif config.action == "set":
+        enter(root, config)
+    elif config.action == "unset":
+        remove(root, config.file)
+    credits = load_credits(root)
+    if config.action in ("show", "refresh"):
+        print(told(credits, root))
     return credits
 
 
-def refresh(root: Path, config: AttributionConfig) -> dict[str, Credit]:
+def refresh(root: Path, config: AttributionConfig) -> None:
     """Look every picture up and write the data root's record; a look-up that fails leaves the record as it was.
 
     Raises:
@@ -37,34 +67,143 @@ def refresh(root: Path, config: AttributionConfig) -> dict[str, Credit]:
         DataError: As `run`.
     """
     client = Commons(_contact(config.contact), config.api or ADDRESS, config.timeout)
-    with locked(root, "wikimedia_credits"):
-        today = datetime.now(UTC).date().isoformat()
-        credits = look_up(client, listed_files(), load_credits(root), today)
-        save_credits(root, credits)
-    return credits
+    with _writing(root):
+        entered = {file: credit.title for file, credit in load_by_hand(root).items() if not credit.proven}
+        save_credits(root, look_up(client, listed_files(), load_record(root), _today(), entered))
+
+
+def enter(root: Path, config: AttributionConfig) -> None:
+    """Keep what a person says of one picture: a whole credit, or only the title under which to look it up.
+
+    Raises:
+        ConfigError: The picture is not in the set, or what was entered is incomplete or no text that can be shown.
+        DataError: What was entered earlier is damaged, or cannot be written.
+    """
+    item, given = _listed(config.file), _given(config)
+    with _writing(root):
+        entries = load_by_hand(root)
+        entry = _entry(item, entries.get(item.file), given)
+        path = save_by_hand(root, entries | {item.file: entry})
+    state = f"{entry.author}, {entry.licence}" if entry.proven else f"{entry.title}, which the next refresh looks up"
+    print(f"{item.file}: {state} ({HAND}: {path})")
+
+
+def remove(root: Path, file: str) -> None:
+    """Remove what a person entered of one picture; what a look-up found counts again.
+
+    Raises:
+        ConfigError: The picture is not in the set, or nothing was entered of it.
+        DataError: What was entered is damaged, or cannot be written.
+    """
+    item = _listed(file)
+    with _writing(root):
+        entries = load_by_hand(root)
+        if item.file not in entries:
+            held = f": {', '.join(sorted(entries))} are" if entries else ", nor is any other picture's"
+            raise ConfigError(f"no credit of {item.file} is {HAND}{held}")
+        del entries[item.file]
+        save_by_hand(root, entries)
+    print(f"{item.file}: no longer {HAND}")
 
 
 def credits_told(root: Path) -> str:
     """Look the credits up for `prepare`, where a failure is no reason to stop, and return what became of it."""
     try:
-        return told(refresh(root, AttributionConfig()), root)
+        refresh(root, AttributionConfig())
+        return told(load_credits(root), root)
     except FerError as error:
         return f"credits not looked up: {error}; until then the record that comes with the project serves"
 
 
 def told(credits: dict[str, Credit], root: Path) -> str:
-    """Return how many pictures are resolved, then each of the others with the page to visit."""
+    """Return how many pictures are resolved, then what is to be said of each and the page to visit."""
     resolved = sum(credit.resolved for credit in credits.values())
     where = credits_path(root)
     state = f"looked up: {where}" if where.is_file() else "as shipped, never looked up: `fer attribution refresh` does"
     lines = [f"credits of {len(credits)} Wikimedia pictures: {resolved} resolved ({state})"]
+    if entered := sum(credit.source == HAND for credit in credits.values()):
+        lines.append(f"  {entered} {HAND}: {by_hand_path(root)}")
+    if kept := sum(credit.kept for credit in credits.values()):
+        lines.append(f"  {kept} kept from an earlier look-up, because Commons no longer names author or licence")
     for credit in credits.values():
         if not credit.resolved:
             lines.append(f"  unresolved: {credit.file}: {credit.page}")
-        lines += [f"    {credit.file}: {note}" if credit.resolved else f"    {note}" for note in credit.notes]
+        notes = (*credit.notes, *credit.history)
+        lines += [f"    {credit.file}: {note}" if credit.resolved else f"    {note}" for note in notes]
     if resolved < len(credits) and where.is_file():
-        lines.append(f'  once a page is found, put its title as "title" into {where} and refresh again')
+        lines.append(CURE)
     return "\n".join(lines)
+
+
+def _check_options(config: AttributionConfig) -> None:
+    """Refuse options that the action would ignore."""
+    named = [name for name in ENTRY if getattr(config, name)]
+    if named and config.action != "set":
+        raise ConfigError(f"{named[0]} belongs to `fer attribution set <picture>`, not to {config.action}")
+    if config.file and config.action not in ("set", "unset"):
+        raise ConfigError(f"{config.action} takes no picture: leave out {config.file!r}")
+
+
+def _given(config: AttributionConfig) -> dict[str, str]:
+    """Return what is to be entered, as plain text and addresses that can be linked."""
+    given = {}
+    for name in ENTRY:
+        raw = getattr(config, name)
+        is_address = name in ("source", "licence_url")
+        text = web_address(raw) if is_address else author_name(plain(raw))
+        if raw and not text:
+            needed = "be a web address, such as https://example.org/page" if is_address else "hold letters or digits"
+            raise ConfigError(f"{name} {raw!r} must {needed}")
+        if text:
+            given[name] = text
+    return given
+
+
+def _entry(item: ListedFile, earlier: Credit | None, given: dict[str, str]) -> Credit:
+    """Join what is entered now with what was entered before into a whole credit, or a title to look up."""
+    before = earlier or Credit(item.file, item.pixels)
+    entry = replace(
+        before,
+        author=given.get("author", before.author),
+        licence=given.get("licence", before.licence),
+        licence_url=given.get("licence_url", before.licence_url),
+        page=given.get("source", before.page),
+        title=given.get("title", before.title),
+        source=HAND,
+        looked_up=_today(),
+    )
+    needed = {"author": entry.author, "licence": entry.licence, "source": entry.page}
+    missing = [name for name, text in needed.items() if not text]
+    if not missing:
+        return replace(entry, notes=tuple(claim_notes(item, entry.author, entry.licence, "the entry by hand")))
+    if len(missing) < len(needed) or not entry.title or entry.licence_url:
+        raise ConfigError(
+            f"{item.file} also needs {', '.join(missing)}: give author, licence and source, or title alone"
+        )
+    title = file_title(entry.title)
+    if NO_TITLE.search(title):
+        raise ConfigError(f"title {entry.title!r} holds a character that no title on Commons may")
+    return replace(entry, title=title)
+
+
+def _listed(file: str) -> ListedFile:
+    listed = {item.file: item for item in listed_files()}
+    if not file:
+        raise ConfigError("name the picture: `fer attribution set 6/Sword_of_Anger.jpg ...`")
+    if file not in listed:
+        raise ConfigError(unknown_name("picture", file, listed))
+    return listed[file]
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Hold the lock under which credits are changed."""
+    with disk_faults_said(root), locked(root, "wikimedia_credits"):
+        yield
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _contact(option: str) -> str:

@@ -6,6 +6,8 @@ https://www.mediawiki.org/wiki/API:Etiquette and https://foundation.wikimedia.or
 import gzip
 import json
 import platform
+import re
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlencode
 from urllib.request import Request, urlopen
 
-from fer.errors import DataError
+from fer.data.plain_text import web_address
+from fer.errors import ConfigError, DataError
 
 ADDRESS = "https://commons.wikimedia.org/w/api.php"
 CLIENT = "fer-experiments/0.1.0"
@@ -36,14 +39,20 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further attempt, where the server does not say."""
 LONGEST_WAIT = 120.0
 """Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
-TEMPORARY = (408, 429, 500, 502, 503, 504)
-BUSY = ("maxlag", "ratelimited", "readonly")
-"""API errors that pass."""
+REPORTS_EVERY = 10.0
+"""Seconds between two lines on one wait."""
+TEMPORARY = (408, 429, *range(500, 600))
+"""HTTP statuses that pass."""
+BUSY = ("maxlag", "ratelimited", "readonly", "internal_api_error_")
+"""Beginnings of the codes of API errors that pass."""
+NO_TITLE = re.compile(r"[#<>\[\]|{}\x00-\x1f\x7f\ufffd]")
+"""Characters of no title. In a request `|` would end the title, `#` lead to another page, a control code warn."""
 IMAGE = {
     "prop": "imageinfo",
     "iiprop": "url|user|sha1|size|mime|timestamp|extmetadata|canonicaltitle",
     # Only these: a picture's page also holds positions, which nobody needs for a credit.
-    "iiextmetadatafilter": "Artist|Attribution|Credit|LicenseShortName|LicenseUrl|UsageTerms|Restrictions",
+    "iiextmetadatafilter": "Artist|Attribution|AuthorCount|Credit|DeletionReason|LicenseShortName|LicenseUrl|NonFree"
+    "|Restrictions|UsageTerms",
     "redirects": "1",
 }
 
@@ -55,13 +64,11 @@ class Found:
     Attributes:
         title: Its title, after normalisation and redirects.
         info: The newest entry of `imageinfo`; empty where there is no file.
-        redirected: Whether the title asked for leads elsewhere.
         fault: Why there is no file, in words.
     """
 
     title: str
     info: dict[str, Any]
-    redirected: bool = False
     fault: str = ""
 
 
@@ -80,17 +87,22 @@ class Commons:
     timeout: float = 30.0
     _one: Lock = field(default_factory=Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        if not (self.address.isascii() and web_address(self.address)):
+            raise ConfigError(f"api {self.address!r} must be the web address of an api.php, such as {ADDRESS}")
+
     def files(self, titles: Sequence[str]) -> dict[str, Found]:
         """Return what Commons has under each title.
 
         Args:
-            titles: Such as "File:Sword of Anger.jpg"; answers are joined to them by name, never by order.
+            titles: As `file_title` returns them; answers are joined to them by name, never by order.
 
         Raises:
             DataError: The API cannot be reached, or answers with what is none of its answers.
         """
-        found: dict[str, Found] = {}
-        unique = list(dict.fromkeys(titles))
+        unique = [title for title in dict.fromkeys(titles) if not NO_TITLE.search(title)]
+        refused = "the title holds a character that no title on Commons may"
+        found = {title: Found(title, {}, refused) for title in titles if NO_TITLE.search(title)}
         with self._understood():
             for start in range(0, len(unique), TITLES):
                 found |= self._batch(unique[start : start + TITLES])
@@ -114,18 +126,15 @@ class Commons:
 
     def _batch(self, titles: list[str]) -> dict[str, Found]:
         leads: dict[str, str] = {}
-        renamed: set[str] = set()
         pages: dict[str, dict[str, Any]] = {}
         for answer in self._query({**IMAGE, "titles": "|".join(titles)}):
             for item in answer.get("normalized", ()):
                 leads[unquote(item["from"]) if item.get("fromencoded") else item["from"]] = item["to"]
-            moves = {item["from"]: item["to"] for item in answer.get("redirects", ())}
-            leads |= moves
-            renamed |= moves.keys()
+            leads |= {item["from"]: item["to"] for item in answer.get("redirects", ())}
             for page in answer.get("pages", ()):
                 # A continued answer names every page again, some without what an earlier or later one tells of it.
                 pages[page["title"]] = pages.get(page["title"], {}) | page
-        return {title: _found(title, leads, renamed, pages) for title in titles}
+        return {title: _found(title, leads, pages) for title in titles}
 
     def _query(self, request: dict[str, str]) -> Iterator[dict[str, Any]]:
         """Yield the `query` part of an answer and of its continuations."""
@@ -133,7 +142,7 @@ class Commons:
         more: dict[str, str] = {}
         for _ in range(ANSWERS):
             answer = self._ask(fixed | more)
-            yield answer.get("query", {})
+            yield answer["query"]
             if "continue" not in answer:
                 return
             more = {key: str(value) for key, value in answer["continue"].items()}
@@ -141,38 +150,50 @@ class Commons:
 
     def _ask(self, parameters: dict[str, str]) -> dict[str, Any]:
         """Return one answer, after waiting and asking again where that may help."""
-        why, wait = "", 0.0
         for pause in (*PAUSES, None):
             try:
                 with self._one:
                     headers, answer = self._receive(parameters)
                 error = answer.get("error", {})
                 if not error:
-                    return answer
-                if error.get("code") not in BUSY:
+                    return self._complete(answer)
+                why, wait = f"it is busy: {error.get('info', error.get('code'))}", _seconds(headers)
+                if not str(error.get("code")).startswith(BUSY):
                     raise DataError(f"{self.address} refuses the request: {error.get('info', error.get('code'))}")
-                why, wait = f"it is busy: {error.get('info', error['code'])}", _seconds(headers)
             except HTTPError as error:
                 why, wait = str(error), _seconds(error.headers)
                 error.close()
                 if error.code not in TEMPORARY:
-                    break
+                    raise DataError(f"{self.address} refuses the request ({why}): check api and contact") from None
             except (OSError, HTTPException, EOFError, zlib.error, ValueError) as error:
                 # A broken connection, or an answer that breaks off: gzip, JSON or its length say so.
                 why, wait = str(error) or type(error).__name__, 0.0
             if pause is None or wait > LONGEST_WAIT:
                 break
-            time.sleep(max(wait, pause))
+            _wait(max(wait, pause), why)
         later = f" and asks to wait {wait:.0f} seconds" if wait > LONGEST_WAIT else ""
         raise DataError(f"{self.address} gave no usable answer ({why}){later}: try again later, with a network")
+
+    def _complete(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer unless the API warns: then it left out something, which must not count as not being there.
+
+        Raises:
+            DataError: It warns of more than of parts that will go in a later version.
+        """
+        for module, warning in answer.get("warnings", {}).items():
+            grave = [text for text in warning["warnings"].splitlines() if "deprecat" not in text]
+            if grave:
+                why = f"did not do all it was asked ({module}: {' '.join(grave)})"
+                raise DataError(f"{self.address} warns that it {why}: check api; no credit was changed")
+        return answer
 
     def _receive(self, parameters: dict[str, str]) -> tuple[Message, dict[str, Any]]:
         encoded = urlencode(parameters)
         posted = len(self.address) + len(encoded) > LONGEST_ADDRESS
-        headers = {"User-Agent": self.user_agent, "Accept-Encoding": "gzip"}
-        request = Request(
-            self.address if posted else f"{self.address}?{encoded}", encoded.encode() if posted else None, headers
-        )
+        agent = f"{CLIENT} ({self.contact}) Python-urllib/{platform.python_version()}"
+        headers = {"User-Agent": agent, "Accept-Encoding": "gzip"}
+        address = self.address if posted else f"{self.address}?{encoded}"
+        request = Request(address, encoded.encode() if posted else None, headers)
         with urlopen(request, timeout=self.timeout) as answer:
             content = answer.read()
             if answer.headers.get("Content-Encoding", "").lower() == "gzip":
@@ -189,27 +210,32 @@ class Commons:
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self.address} answers otherwise than the API of Commons does ({error!r})") from None
 
-    @property
-    def user_agent(self) -> str:
-        """Return the client's name, its contact and what it is made with."""
-        return f"{CLIENT} ({self.contact}) Python-urllib/{platform.python_version()}"
 
-
-def _found(title: str, leads: dict[str, str], renamed: set[str], pages: dict[str, dict[str, Any]]) -> Found:
+def _found(title: str, leads: dict[str, str], pages: dict[str, dict[str, Any]]) -> Found:
     """Follow a title through normalisation and redirects to its page."""
-    target, redirected, seen = title, False, {title}
+    target, seen = title, {title}
     while target in leads and leads[target] not in seen:
-        redirected |= target in renamed
         target = leads[target]
         seen.add(target)
-    page = pages.get(target, {})
-    info = page.get("imageinfo") or [{}]
-    if info[0]:
-        return Found(target, info[0], redirected)
-    if page.get("invalid"):
-        return Found(target, {}, redirected, "the title cannot be one of Commons")
-    gone = page.get("missing") or not page
-    return Found(target, {}, redirected, "Commons has no such page" if gone else "the page holds no file")
+    page = pages.get(target)
+    if page is None:
+        fault = "its redirects lead in a circle" if target in leads else "the answer leaves the title out"
+    elif (page.get("imageinfo") or [{}])[0]:
+        return Found(target, page["imageinfo"][0])
+    elif page.get("invalid"):
+        fault = "the title cannot be one of Commons"
+    else:
+        fault = "Commons has no such page" if page.get("missing") else "the page holds no file"
+    return Found(target, {}, fault)
+
+
+def _wait(seconds: float, why: str) -> None:
+    """Wait, and tell on stderr why and how long still, so that nobody takes the program for dead."""
+    while seconds > 0:
+        print(f"Commons: {why}; asking again in {seconds:.0f} s", file=sys.stderr, flush=True)
+        step = min(seconds, REPORTS_EVERY)
+        time.sleep(step)
+        seconds -= step
 
 
 def _seconds(headers: Message) -> float:

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def info(title: str, **metadata: str) -> dict[str, Any]:
+def info(title: str, **metadata: object) -> dict[str, Any]:
     """An `imageinfo` entry of a file of 800x600 pixels, with these fields of `extmetadata`."""
     place = title.replace(" ", "_")
     return {
@@ -48,6 +50,10 @@ class Wiki:
     troubles: list[Answer | str] = field(default_factory=list)
     """What the coming requests get instead: an answer, `slow`, `cut`, `cut gzip`, `half` (of the JSON)."""
     zipped: bool = True
+    disabled: str = ""
+    """A module that is not there, `imageinfo`; the API then warns and answers without it."""
+    extended: bool = True
+    """Whether the extension is there that reads authors and licences from the pages."""
     asked: list[dict[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
@@ -65,13 +71,31 @@ class Wiki:
         titles = request["titles"].split("|")
         if len(titles) > 50:
             return {"error": {"code": "toomanyvalues", "info": "Too many values supplied"}}
-        return self._images(titles, request)
+        answer = self._images(titles, request)
+        if self.disabled:
+            for page in answer["query"]["pages"]:
+                page.pop(self.disabled, None)
+            warned = {"query": {"warnings": f'Unrecognized value for parameter "prop": {self.disabled}'}}
+            warned["main"] = {"warnings": "Unrecognized parameters: iiprop, iiextmetadatafilter."}
+            answer["warnings"] = warned
+        elif not unicodedata.is_normalized("NFC", request["titles"]):
+            answer["warnings"] = {"query": {"warnings": 'The value passed for "titles" contains non-normalized data.'}}
+        return answer
 
     def _images(self, titles: list[str], request: dict[str, str]) -> dict[str, Any]:
         normalized, moves, pages = [], [], {}
         for asked in titles:
-            title = asked.replace("_", " ").strip()
-            title = f"File:{title[5:6].upper()}{title[6:]}"
+            title = unicodedata.normalize("NFC", asked).partition("#")[0].replace("_", " ").strip()
+            if re.search(r"[<>\[\]{}\x00-\x1f]", title):
+                pages[title] = {
+                    "title": title,
+                    "invalidreason": "The title contains invalid characters",
+                    "invalid": True,
+                }
+                continue
+            if re.match("(file|image):", title, re.IGNORECASE):
+                name = title.partition(":")[2].strip()
+                title = f"File:{name[:1].upper()}{name[1:]}"
             if title != asked:
                 normalized.append({"fromencoded": False, "from": asked, "to": title})
             while title in self.redirects:
@@ -89,7 +113,8 @@ class Wiki:
         for number, page in enumerate(ordered):
             if "imageinfo" in page:
                 entry = page.pop("imageinfo")[0]
-                kept = {key: value for key, value in entry.get("extmetadata", {}).items() if key in wanted}
+                known = entry.get("extmetadata", {}) if self.extended else {}
+                kept = {key: value for key, value in known.items() if key in wanted}
                 if start <= number < end:
                     page["imageinfo"] = [entry | {"extmetadata": kept}]
         more = {"continue": {"iicontinue": f"{end}|x", "continue": "||"}} if end < len(ordered) else {}
@@ -97,7 +122,7 @@ class Wiki:
 
     def _page(self, title: str) -> dict[str, Any]:
         if title not in self.pages:
-            return {"ns": 6, "title": title, "missing": True, "imagerepository": ""}
+            return {"ns": 6 if title.startswith("File:") else 0, "title": title, "missing": True}
         entry = self.pages[title]
         page = {"pageid": len(title), "ns": 6, "title": title, "imagerepository": "local" if entry else ""}
         return page | ({"imageinfo": [dict(entry)]} if entry else {})

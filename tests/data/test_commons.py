@@ -13,7 +13,7 @@ import pytest
 
 from fer.data import commons
 from fer.data.commons import CLIENT, Commons
-from fer.errors import DataError
+from fer.errors import ConfigError, DataError
 from tests.data.mediawiki import Wiki, info, running
 
 ROOT = Path(__file__).parents[2]
@@ -124,11 +124,11 @@ def test_titles_are_joined_through_normalisation_and_redirects(wiki: Wiki, clien
     stocked(wiki, ["File:B.jpg", "File:Final.jpg", "File:Other.jpg"])
     wiki.redirects = {"File:Old.jpg": "File:Between.jpg", "File:Between.jpg": "File:Final.jpg"}
     found = client.files(["File:old.jpg", "File:b.jpg", "File:Other.jpg", "File:Final.jpg"])
-    assert {title: (item.title, item.redirected) for title, item in found.items()} == {
-        "File:old.jpg": ("File:Final.jpg", True),
-        "File:b.jpg": ("File:B.jpg", False),
-        "File:Other.jpg": ("File:Other.jpg", False),
-        "File:Final.jpg": ("File:Final.jpg", False),
+    assert {title: item.title for title, item in found.items()} == {
+        "File:old.jpg": "File:Final.jpg",
+        "File:b.jpg": "File:B.jpg",
+        "File:Other.jpg": "File:Other.jpg",
+        "File:Final.jpg": "File:Final.jpg",
     }
     assert authors(found)["File:old.jpg"] == "Author of File:Final.jpg"
 
@@ -137,7 +137,7 @@ def test_redirects_in_a_circle_end(wiki: Wiki, client: Commons) -> None:
     moves = [{"from": "File:A.jpg", "to": "File:B.jpg"}, {"from": "File:B.jpg", "to": "File:A.jpg"}]
     wiki.troubles = [(200, {}, json.dumps({"query": {"redirects": moves}}).encode())]
     found = client.files(["File:A.jpg"])["File:A.jpg"]
-    assert (found.info, found.redirected) == ({}, True)
+    assert (found.info, found.fault) == ({}, "its redirects lead in a circle")
 
 
 def test_missing_pages_and_pages_without_a_file_are_told_apart(wiki: Wiki, client: Commons) -> None:
@@ -151,15 +151,57 @@ def test_missing_pages_and_pages_without_a_file_are_told_apart(wiki: Wiki, clien
 
 
 def test_an_invalid_title_is_said(wiki: Wiki, client: Commons) -> None:
-    page = {"title": "File:A[1].jpg", "invalidreason": "The title contains invalid characters", "invalid": True}
+    page = {"title": "File:A%20b.jpg", "invalidreason": "The title contains invalid characters", "invalid": True}
     wiki.troubles = [(200, {}, json.dumps({"query": {"pages": [page]}}).encode())]
-    assert client.files(["File:A[1].jpg"])["File:A[1].jpg"].fault == "the title cannot be one of Commons"
+    assert client.files(["File:A%20b.jpg"])["File:A%20b.jpg"].fault == "the title cannot be one of Commons"
+
+
+@pytest.mark.parametrize("sign", ["|", "#", "[", "\n", "\ufffd"])
+def test_a_character_of_no_title_costs_that_title_alone(wiki: Wiki, client: Commons, sign: str) -> None:
+    titles = stocked(wiki, named(50))
+    bad = f"File:Face{sign}0.jpg"
+    found = client.files([*titles[:20], bad, *titles[20:]])
+    assert "holds a character that no title on Commons may" in found.pop(bad).fault
+    assert authors(found) == {title: f"Author of {title}" for title in titles}
+    assert len(wiki.asked) == 1
+
+
+WARNED = {
+    "query": {"warnings": 'Unrecognized value for parameter "prop": imageinfo'},
+    "main": {"warnings": "Unrecognized parameters: iiprop, iiextmetadatafilter."},
+    "imageinfo": {"warnings": "Some text that is\nThe parameter x has been deprecated."},
+}
+
+
+@pytest.mark.parametrize("module", WARNED)
+def test_a_warning_is_no_missing_page_but_stops_with_one_sentence(wiki: Wiki, client: Commons, module: str) -> None:
+    pages = [{"ns": 6, "title": "File:A.jpg", "pageid": 1}]
+    answer = {"warnings": {module: WARNED[module]}, "query": {"pages": pages}}
+    wiki.troubles = [(200, {}, json.dumps(answer).encode())]
+    with pytest.raises(DataError, match="warns that it did not do all it was asked") as caught:
+        client.files(["File:A.jpg"])
+    assert WARNED[module]["warnings"].split("\n")[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(wiki.asked) == 1
+
+
+def test_notices_of_deprecations_are_no_reason_to_stop(wiki: Wiki, client: Commons) -> None:
+    stocked(wiki, named(1))
+    notice = "Subscribe to the mediawiki-api-announce mailing list for notice of API deprecations.\nx is deprecated."
+    answer = {**wiki.answer({"titles": "File:Face 0.jpg", **commons.IMAGE}), "warnings": {"main": {"warnings": notice}}}
+    wiki.troubles = [(200, {}, json.dumps(answer).encode())]
+    assert authors(client.files(named(1))) == {"File:Face 0.jpg": "Author of File:Face 0.jpg"}
+
+
+def test_a_title_the_answer_leaves_out_is_not_taken_for_missing(wiki: Wiki, client: Commons) -> None:
+    wiki.troubles = [(200, {}, b'{"query": {"pages": []}}')]
+    assert client.files(["File:A.jpg"])["File:A.jpg"].fault == "the answer leaves the title out"
 
 
 def test_retry_after_is_waited(wiki: Wiki, client: Commons, waits: list[float]) -> None:
     wiki.troubles = [(429, {"Retry-After": "17"}, b"slow down"), (503, {}, b"")]
     assert authors(client.files(stocked(wiki, named(1))))
-    assert waits == [17, 2]
+    assert sum(waits) == 17 + 2
 
 
 def test_retry_after_may_be_a_date(wiki: Wiki, client: Commons, waits: list[float]) -> None:
@@ -167,7 +209,59 @@ def test_retry_after_may_be_a_date(wiki: Wiki, client: Commons, waits: list[floa
         (429, {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)}, b"")
     ]
     assert authors(client.files(stocked(wiki, named(1))))
-    assert 30 < waits[0] <= 40
+    assert 30 < sum(waits) <= 40
+
+
+def test_waiting_tells_why_and_how_long_still(
+    wiki: Wiki, client: Commons, waits: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiki.troubles = [(429, {"Retry-After": "25"}, b"slow down"), (200, {"Retry-After": "5"}, MAXLAG)]
+    assert authors(client.files(stocked(wiki, named(1))))
+    assert waits == [10, 10, 5, 5]
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert [line.rpartition("asking again in ")[2] for line in told.err.splitlines()] == ["25 s", "15 s", "5 s", "5 s"]
+    assert told.err.startswith("Commons: HTTP Error 429: Too Many Requests; ")
+    assert "it is busy: Waiting for db1" in told.err
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 501, 502, 503, 504, 520, 599])
+def test_statuses_that_pass_are_asked_again(wiki: Wiki, client: Commons, status: int) -> None:
+    wiki.troubles = [(status, {}, b"")]
+    assert authors(client.files(stocked(wiki, named(1))))
+    assert len(wiki.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "code", ["maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError", "internal_api_error_Exception"]
+)
+def test_errors_that_pass_are_asked_again(wiki: Wiki, client: Commons, code: str) -> None:
+    wiki.troubles = [(200, {}, json.dumps({"error": {"code": code, "info": f"[a1b2] Caught {code}"}}).encode())]
+    assert authors(client.files(stocked(wiki, named(1))))
+    assert len(wiki.asked) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 414, 418])
+def test_other_refusals_are_neither_asked_again_nor_blamed_on_the_network(
+    wiki: Wiki, client: Commons, waits: list[float], status: int
+) -> None:
+    wiki.troubles = [(status, {}, b"no")]
+    with pytest.raises(DataError, match=rf"refuses the request \(HTTP Error {status}: .*check api") as caught:
+        client.files(["File:A.jpg"])
+    assert "network" not in str(caught.value)
+    assert (len(wiki.asked), waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["commons.wikimedia.org/w/api.php", "htp://a.example/api.php", "http://", "http://a.example:port/api.php",
+     "http://a.example:99999/api.php", "http://a b.example/", "http://exämple.org/api.php", "file:///etc/passwd", "x"],
+)  # fmt: skip
+def test_a_malformed_address_is_refused_before_anything_is_asked(waits: list[float], address: str) -> None:
+    with pytest.raises(ConfigError, match="must be the web address of an api") as caught:
+        Commons("c", address).files(["File:A.jpg"])
+    assert repr(address) in str(caught.value)
+    assert waits == []
 
 
 def test_a_lagging_database_is_waited_for(wiki: Wiki, client: Commons, waits: list[float]) -> None:
@@ -232,6 +326,8 @@ def test_without_a_network_the_address_is_named(waits: list[float]) -> None:
         ((200, {}, b'{"error": {"code": "badvalue", "info": "Unrecognized value"}}'), "refuses .* Unrecognized value"),
         ((200, {}, b'{"query": {"pages": [{"ns": 6}]}}'), "answers otherwise"),
         ((200, {}, b'{"query": []}'), "answers otherwise"),
+        ((200, {}, b'{"batchcomplete": true}'), "answers otherwise"),
+        ((200, {}, b'{"warnings": {"main": 1}, "query": {}}'), "answers otherwise"),
     ],
 )
 def test_a_refusal_is_not_asked_twice(wiki: Wiki, client: Commons, trouble: tuple, said: str) -> None:

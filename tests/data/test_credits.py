@@ -9,12 +9,18 @@ import pytest
 
 from fer.data.credits import (
     API,
+    DOUBT,
     EMBEDDED,
+    HAND,
     SHIPPED,
     Credit,
     as_json,
+    by_hand_path,
     credits_path,
+    load_by_hand,
     load_credits,
+    load_record,
+    save_by_hand,
     save_credits,
     shipped_credits,
 )
@@ -37,8 +43,41 @@ def test_what_a_file_says_of_itself_is_no_look_up() -> None:
     assert not replace(KNOWN, source=EMBEDDED).resolved
 
 
+def test_a_doubt_leaves_unresolved_what_is_proven() -> None:
+    doubted = replace(KNOWN, notes=("n", f"{DOUBT}the title is a common word"))
+    assert (doubted.proven, doubted.resolved) == (True, False)
+
+
+def test_what_a_person_entered_needs_author_and_licence_but_no_title() -> None:
+    entered = replace(KNOWN, source=HAND, title="")
+    assert entered.resolved
+    assert not replace(entered, author="").resolved
+    assert not replace(entered, licence="").resolved
+
+
+def test_credits_entered_by_hand_come_before_the_records_and_titles_do_not(tmp_path: Path) -> None:
+    save_credits(tmp_path, {"6/a.jpg": KNOWN, "6/b.jpg": replace(KNOWN, file="6/b.jpg")})
+    whole = replace(KNOWN, author="Bob", source=HAND)
+    path = save_by_hand(tmp_path, {"6/a.jpg": whole, "6/b.jpg": Credit("6/b.jpg", "ab", "File:B.jpg", source=HAND)})
+    assert path == by_hand_path(tmp_path)
+    assert {name: credit.author for name, credit in load_credits(tmp_path).items()} == {
+        "6/a.jpg": "Bob",
+        "6/b.jpg": "Ann",
+    }
+    assert {credit.author for credit in load_record(tmp_path).values()} == {"Ann"}
+    assert load_by_hand(tmp_path)["6/a.jpg"] == whole
+
+
+def test_damaged_entries_are_not_to_be_deleted(tmp_path: Path) -> None:
+    save_by_hand(tmp_path, {}).write_text("[")
+    with pytest.raises(DataError, match="mend it, or move it away") as caught:
+        load_credits(tmp_path)
+    assert str(by_hand_path(tmp_path)) in str(caught.value)
+
+
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    credits = {"6/a.jpg": KNOWN, "1/ب.jpg": Credit("1/ب.jpg", "cd", author="مریم")}
+    changed = replace(KNOWN, history=('2026-02-02: author was "Bob"',), title_source="found by sha1 00")
+    credits = {"6/a.jpg": changed, "1/ب.jpg": Credit("1/ب.jpg", "cd", author="مریم")}
     assert save_credits(tmp_path / "new", credits) == credits_path(tmp_path / "new")
     assert load_credits(tmp_path / "new") == credits
 
@@ -49,7 +88,7 @@ def test_without_a_look_up_the_shipped_record_serves(tmp_path: Path) -> None:
 
 DAMAGED = (
     "", "{", "[1]", "{}1", '[{"file": "a"}]', '[{"file": "a", "pixels": "b", "x": ""}]', '[{"file": "a", "pixels": 3}]',
-    '[{"file": "a", "pixels": "b", "notes": [1]}]',
+    '[{"file": "a", "pixels": "b", "notes": [1]}]', '[{"file": "a", "pixels": "b", "history": [1]}]', "[" * 100_000,
 )  # fmt: skip
 
 

@@ -1,8 +1,17 @@
 import html
+import time
 
 import pytest
 
-from fer.data.plain_text import LONGEST, plain, web_address, without_contacts, without_private
+from fer.data.plain_text import (
+    LONGEST,
+    author_name,
+    file_title,
+    plain,
+    web_address,
+    without_contacts,
+    without_private,
+)
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -12,9 +21,15 @@ SCRIPT = "<script>alert(1)</script>"
     [
         ('<a href="//commons.wikimedia.org/wiki/User:A" title="User:A">Ann</a> &amp; Bob', "Ann & Bob"),
         ('<bdi><a rel="nofollow" class="external text" href="https://a.example">Jos&eacute;</a></bdi>', "José"),
-        ("Ann<br>Bob<br />Cy", "Ann Bob Cy"),
-        ("<div>Ann</div><div>Bob</div>", "Ann Bob"),
-        ("<ul><li>Ann</li>\n<li>Bob</li></ul>", "Ann Bob"),
+        ("Ann<br>Bob<br />Cy", "Ann; Bob; Cy"),
+        ("<div>Ann</div><div>Bob</div>", "Ann; Bob"),
+        ("<ul><li>Ann</li>\n<li>Bob</li></ul>", "Ann; Bob"),
+        ("<ol><li>Ann,</li><li></li><li><a>Bob</a> and <a>Cy</a></li></ol>", "Ann; Bob and Cy"),
+        ('<a href="/a">Ann</a> <a href="/b">Bob</a><a href="/c">Cy</a>', "Ann; Bob; Cy"),
+        ('<bdi><a href="/a">Ann</a></bdi>\n<bdi><a href="/b">Bob</a></bdi>', "Ann; Bob"),
+        ('<a href="/a">Ann</a> (<a href="/b">talk</a>)', "Ann (talk)"),
+        ('<a href="/a">Ann</a> <abbr>Dr.</abbr>', "Ann Dr."),
+        ("<p>Ann\nAuthor\n</p>", "Ann Author"),
         ('Unknown author<span style="display: none;">Unknown author</span>', "Unknown author"),
         ("مصطفی معراجی\u200c", "مصطفی معراجی\u200c"),
         ("I <3 you", "I <3 you"),
@@ -25,6 +40,58 @@ SCRIPT = "<script>alert(1)</script>"
 )
 def test_html_becomes_what_a_browser_shows(markup: str, shown: str) -> None:
     assert plain(markup) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Jane Roe ( )", "Jane Roe"),
+        ("Jane Roe () [ ], Berlin", "Jane Roe , Berlin"),
+        ("Jane Roe (talk)", "Jane Roe (talk)"),
+        ("; Jane Roe;", "Jane Roe"),
+        ("Wilfredo R. Rodriguez H.", "Wilfredo R. Rodriguez H."),
+        ("@janeroe", "@janeroe"),
+        ("مریم", "مریم"),
+        ("12", "12"),
+        ("@", ""),
+        ("( )", ""),
+        ("- / -", ""),
+        ("🌸", ""),
+        ("", ""),
+    ],
+)
+def test_an_author_needs_letters_or_digits(text: str, name: str) -> None:
+    assert author_name(text) == name
+
+
+@pytest.mark.parametrize("part", ["</a>", "</a> <b>", "<", "<span x", "<div style='display:none'>"])
+def test_a_page_of_a_million_characters_is_no_reason_to_hang(part: str) -> None:
+    started = time.monotonic()
+    plain(f"Ann{part * (1_000_000 // len(part))}")
+    assert time.monotonic() - started < 30
+
+
+TITLE = "File:Sword of Anger.jpg"
+
+
+@pytest.mark.parametrize(
+    ("typed", "title"),
+    [
+        ("Sword of Anger.jpg", TITLE),
+        ("Sword_of_Anger.jpg", TITLE),
+        (" file: Sword_of_Anger.jpg ", TITLE),
+        ("Image:Sword of Anger.jpg", TITLE),
+        ("https://commons.wikimedia.org/wiki/File:Sword_of_Anger.jpg", TITLE),
+        ("https://commons.wikimedia.org/wiki/File:Sword_of_Anger.jpg?uselang=de#filelinks", TITLE),
+        ("https://commons.m.wikimedia.org/wiki/File:V%C3%A9lib.jpg", "File:Vélib.jpg"),
+        ("Ve\u0301lib.jpg", "File:V\u00e9lib.jpg"),
+        ("Profile: a.jpg", "File:Profile: a.jpg"),
+        ("A/wiki/b.jpg", "File:A/wiki/b.jpg"),
+    ],
+)
+def test_a_title_is_understood_as_people_type_it(typed: str, title: str) -> None:
+    assert file_title(typed) == title
+    assert file_title(title) == title
 
 
 @pytest.mark.parametrize(
@@ -96,6 +163,7 @@ def test_a_credit_line_keeps_its_flickr_address_but_no_contact() -> None:
         ('https://a.example/"onclick="x', ""),
         ("https://", ""),
         ("https://[", ""),
+        ("https://a.example:port/", ""),
         ("", ""),
     ],
 )
