@@ -67,10 +67,9 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
         with store.locked(mlflow.get_tracking_uri(), "registering"):
             made = _unfinished(name, model_id, version_tags) or _create(name, model_id, version_tags)
             _retried(lambda: settle(name))
-            versions = versions_of(name)
-            own = next(version for version in versions if number(version) == made)
-            message = verdict(own, versions)
-            mlflow.MlflowClient().set_model_version_tag(name, str(made), VERDICT, message)
+            client = mlflow.MlflowClient()
+            message = verdict(client.get_model_version(name, str(made)), versions_of(name))
+            client.set_model_version_tag(name, str(made), VERDICT, message)
     except (MlflowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RegistrationError(f"the model registry did not take a version of {name}: {reason}") from error

@@ -88,10 +88,10 @@ def _one_sentence(address: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, CommandError) as error:
-        raise FerError(refusal(address, error)) from None
+        raise FerError(why_unusable(address, error)) from None
 
 
-def refusal(address: str, error: Exception) -> str:
+def why_unusable(address: str, error: Exception) -> str:
     """Return why a store cannot be used, and the cure, as one sentence.
 
     MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database

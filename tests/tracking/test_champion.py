@@ -266,6 +266,10 @@ class Registry:
         self.step()
         return [SimpleNamespace(**{**vars(version), "tags": dict(version.tags)}) for version in self.versions]
 
+    def get_model_version(self, name: str, version: str) -> SimpleNamespace:
+        self.step()
+        return self.versions[int(version) - 1]
+
     def get_model_version_by_alias(self, name: str, alias: str) -> SimpleNamespace:
         self.step()
         if not self.alias:
