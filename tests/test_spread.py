@@ -50,3 +50,19 @@ def test_the_table_shows_the_uniform_prior_below_its_set():
     assert "reported in 2021" in lines[4]
     assert "38.6" in lines[4]
     assert lines[5].split()[-3:] == ["45.0", "±", "7.1"], "the mean over classes stands last"
+
+
+@pytest.mark.parametrize(
+    ("pretrainings", "seeds", "said"),
+    [
+        (0, 3, ""),
+        (1, 1, ""),
+        (1, 3, "all 3 seeds start from one pre-training"),
+        (2, 4, "the 4 seeds start from 2 pre-trainings in turn"),
+        (3, 3, "each seed starts from a pre-training of its own"),
+    ],
+)
+def test_the_table_says_how_seeds_share_pre_trainings(pretrainings, seeds, said):
+    note = spread.pretraining_note(pretrainings, seeds)
+    assert note.strip().startswith(said)
+    assert bool(note) == bool(said)

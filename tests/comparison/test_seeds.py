@@ -186,8 +186,8 @@ def test_equal_configurations_are_seldom_told_apart_where_a_test_over_images_alo
       3000    3/1  0.03  0.10         22.1         23.9         84.9         88.7
 
     Each side's own variance keeps unequal seeds more honest (5/2 at 0.03 and 0.10: 9 instead of 18). Taking the
-    residual off once finds more where seeds are three or more and matter little. Where a side has two seeds, or seeds
-    matter most, the fewer degrees of freedom cost power. Three against one is honest only where both vary alike.
+    residual off once finds more where seeds are three or more and matter little. Where a side has two seeds, or
+    seeds matter most, the fewer degrees of freedom cost power. Three against one is honest only where both vary alike.
     """
     generator = np.random.default_rng(0)
     cases = [pair(generator, Case(runs, between, images=200)) for _ in range(300)]
