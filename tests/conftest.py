@@ -21,6 +21,12 @@ KDEF_PEOPLE = ("F01", "F06", "M31", "F31")
 """One of each split, and the two with misnamed files."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what takes longest, so that no worker is left with it at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("project")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def signals_heard() -> Iterator[None]:
     """Fail a test that leaves signals ignored: processes that later tests start would inherit that."""
@@ -29,17 +35,32 @@ def signals_heard() -> Iterator[None]:
     assert {number: signal.getsignal(number) for number in before} == before
 
 
+SharedFolder = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The file of an empty MLflow store, made once for all workers; `tests.stores.copy` gives each test its own."""
+def shared_by_workers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SharedFolder:
+    """Return a folder of a name, which the first worker that asks for it fills for all."""
     base = tmp_path_factory.getbasetemp()
     # Workers' folders lie side by side in the folder of the whole run.
-    folder = (base if worker_id == "master" else base.parent) / "empty-store"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            folder.mkdir()
-            stores.create(folder)
-    return folder / "mlflow.db"
+    place = base if worker_id == "master" else base.parent
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        path, filled = place / name, place / f"{name}.filled"
+        with FileLock(place / f"{name}.lock"):
+            if not filled.exists():
+                path.mkdir(exist_ok=True)
+                fill(path)
+                filled.touch()
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(shared_by_workers: SharedFolder) -> Path:
+    """The file of an empty MLflow store; `tests.stores.copy` gives each test its own."""
+    return shared_by_workers("empty-store", stores.create) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

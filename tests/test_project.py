@@ -248,7 +248,7 @@ def test_finetune_starts_from_a_pretrained_run_with_part_of_the_labels(pretraine
 
 
 def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(trained):
-    long = {**SMALL, "epochs": "40", "dataset": "raf", "evaluate_on": "raf", "registered_name": "none"}
+    long = {**SMALL, "epochs": "15", "dataset": "raf", "evaluate_on": "raf", "registered_name": "none"}
     process = subprocess.Popen(
         trained.command("finetune", **long), cwd=trained.folder, env=trained.environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -257,7 +257,7 @@ def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(tra
     seen = ""
     for line in process.stdout:
         seen += line
-        if re.search(r"epoch 2/40", line):
+        if re.search(r"epoch 2/15", line):
             break
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()  # ends when the launcher and the program have both gone
@@ -273,7 +273,7 @@ def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(tra
     assert continued.data.tags["fer.resumed_from"] == run.info.run_id
     history = [point.value for point in trained.client.get_metric_history(continued.info.run_id, "train/loss")]
     before = [point.value for point in trained.client.get_metric_history(run.info.run_id, "train/loss")]
-    assert len(history) == 40
+    assert len(history) == 15
     assert history[:done] == before
 
 
@@ -304,7 +304,6 @@ def test_ctrl_c_leaves_the_run_killed_though_the_launcher_says_failed(trained):
     ("entry", "params", "sentence"),
     [
         ("finetune", {"epoch": "3"}, "unknown option 'epoch': did you mean 'epochs'?"),
-        ("finetune", {"lr": "abc"}, "lr must be a number, not 'abc'"),
         ("prepare", {"dataset": "rfa"}, "unknown data set 'rfa': did you mean 'raf'?"),
         ("evaluate", {"model": "models:/nobody@champion"}, "there is no model at models:/nobody@champion"),
     ],

@@ -1,18 +1,23 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing
 
+from tests.conftest import SharedFolder
 from tests.objectives.ranks import TRAININGS, make, trained, work
 
 
 @pytest.fixture(scope="session")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def two_ranks(shared_by_workers: SharedFolder) -> list[dict[str, Any]]:
     """What two processes computed together, by rank; tests only read it."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.save({name: make(name) for name in TRAININGS}, folder / "objectives.pt")
-    torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=2)
+
+    def compute(folder: Path) -> None:
+        torch.save({name: make(name) for name in TRAININGS}, folder / "objectives.pt")
+        torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=2)
+
+    folder = shared_by_workers("ranks", compute)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
