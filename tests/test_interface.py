@@ -5,12 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +18,7 @@ from fer.config import ImportReportedConfig
 from fer.expressions import EXPRESSIONS
 from fer.reported import reported
 from tests import stores
+from tests.tracking.servers import tracking_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WITHIN = 90_000
@@ -54,16 +49,10 @@ class Interface:
     runs: dict[str, str]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def interface(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     folder = tmp_path_factory.mktemp("interface")
-    store, port = stores.copy(empty_store, folder), free_port()
+    store = stores.copy(empty_store, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", store)
@@ -76,33 +65,8 @@ def interface(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         os.environ.pop("MLFLOW_REGISTRY_URI", None)
     client = mlflow.MlflowClient(store, registry_uri=store)
     found = [run for place in client.search_experiments() for run in client.search_runs([place.experiment_id])]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    server = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)], cwd=folder, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _await(f"{address}/health")
+    with tracking_server(folder) as address:
         yield Interface(address, found[0].info.experiment_id, {run.info.run_name: run.info.run_id for run in found})
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:  # its worker was still starting
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait(timeout=20)
-
-
-def _await(address: str) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"{address} does not answer")
 
 
 @pytest.fixture(scope="module")
