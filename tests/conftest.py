@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# As many workers as cores run at once: with more threads than cores they would wait for each other at every operation.
+# Workers take all cores: with several threads each they would wait for each other at every operation.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
@@ -19,6 +19,11 @@ from tests import stores
 RAF_COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 3) | {"happiness": 20}, "test": dict.fromkeys(EXPRESSIONS, 2)}
 KDEF_PEOPLE = ("F01", "F06", "M31", "F31")
 """One of each split, and the two with misnamed files."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than there are cores: many tests wait for processes that they started."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
