@@ -16,8 +16,8 @@ from fer.cli import main
 from fer.config import COMMANDS, LISTINGS, EvaluateConfig
 from fer.errors import DataError, Interrupted
 from fer.options import build, default_of
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 ENTRY_POINTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
 HEAVY = ("torch", "torchvision", "lightning", "mlflow", "pl_bolts", "pandas", "matplotlib")
 DECLARED = [(entry, key) for entry, point in ENTRY_POINTS.items() for key in point["parameters"]]

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +11,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("requirements.lock", "requirements-test.lock")
 PYTHONS = ("3.11", "3.12")

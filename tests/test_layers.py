@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 LAYERS = [
     {"errors", "portable"},
     {"expressions", "signals", "processes", "downloading", "yaml_files"},

@@ -15,8 +15,8 @@ from fer.data.batches import share
 from fer.expressions import EXPRESSIONS
 from fer.processes import Peers, leave_unless_first, local_rank, local_world_size, rank, world_size
 from tests import stores
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 SCRIPT = """

@@ -23,8 +23,8 @@ from fer.cli import main
 from fer.data import drawn
 from fer.expressions import EXPRESSIONS
 from tests import stores
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.project
 SMALL = {"arch": "resnet18", "image_size": "32", "epochs": "2", "batch_size": "32", "lr": "1e-3", "init": "scratch"}
 SPLIT = {"train": 5, "test": 3}

@@ -21,9 +21,8 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.recognition import Recogniser
 from tests.data.test_framing import StandIn, paint
+from tests.paths import REAL_FACES, ROOT
 
-ROOT = Path(__file__).parents[1]
-REAL = ROOT.parent / "shared/data/wikimedia_commons_emotions"
 TOLERANCE = 1e-5
 """Between probabilities of whole batches, channels last, and of single faces."""
 
@@ -74,9 +73,9 @@ def test_a_file_gives_the_probabilities_of_evaluation_on_the_prepared_set(
     assert_faces_as_evaluated(recogniser(crop_size=crop_size), tmp_path / "download", tmp_path / "data", StandIn)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_real_faces_are_found_framed_and_classified_as_in_evaluation(tmp_path: Path) -> None:
-    for path in sorted(REAL.glob("4/*"))[:10]:
+    for path in sorted(REAL_FACES.glob("4/*"))[:10]:
         place = tmp_path / "download/4" / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.read_bytes())

@@ -28,7 +28,7 @@ def markdown(found: Comparison, figures: Iterable[str]) -> str:
         _bullets([f"**{one.letter}**: {_md(one.name)} ({members(one)})" for one in found.configurations]),
     ]
     if options := option_cells(found):
-        parts += ["## What differs", _table(options)]
+        parts += ["## What differs", _markdown_table(options)]
     parts += [
         "## What came out",
         _bullets(_md(line) for lines in found.verdicts.values() for line in lines) or "There is nothing to test.",
@@ -38,9 +38,9 @@ def markdown(found: Comparison, figures: Iterable[str]) -> str:
     if found.notes:
         parts.append(_bullets(map(_md, found.notes)))
     for name, title in found.titles.items():
-        parts += [f"## {_md(title)}", "Accuracy in per cent.", _table(_set_table(found, name))]
+        parts += [f"## {_md(title)}", "Accuracy in per cent.", _markdown_table(_set_table(found, name))]
     if found.tests:
-        parts += ["## Tests", _table([TEST_HEADINGS, *paired_cells(found)])]
+        parts += ["## Tests", _markdown_table([TEST_HEADINGS, *paired_cells(found)])]
     parts += [f"![{_caption(place)}]({place})" for place in figures]
     return "\n\n".join([*parts, "## How this was computed", _bullets(found.methods)]) + "\n"
 
@@ -61,7 +61,7 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = ["| " + " | ".join(map(_md, row)) + " |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 

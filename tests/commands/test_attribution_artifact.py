@@ -20,10 +20,10 @@ from fer.data.wikimedia import WIKIMEDIA
 from fer.errors import DataError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from tests.paths import REAL_FACES
 
 FILES = {f"attribution/attribution.{ending}" for ending in ("html", "md", "csv", "bib")}
 SHEET = "contact_sheets/wikimedia.png"
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
 
 
 class Store:
@@ -241,9 +241,9 @@ def test_a_damaged_picture_or_record_is_one_sentence(store):
         credits_of(manifest, store.root)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_all_84_pictures_of_the_real_set_are_in_the_record_and_have_a_page_to_visit(tmp_path):
-    manifest = prepare(WIKIMEDIA, REAL, tmp_path).manifest
+    manifest = prepare(WIKIMEDIA, REAL_FACES, tmp_path).manifest
     found = credits_of(manifest, tmp_path).values()
     known = shipped_credits()
     assert len(found) == len(known) == 84

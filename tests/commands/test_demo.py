@@ -27,8 +27,8 @@ from fer.data.faces import any_actions, any_identity, studio_scene
 from fer.errors import ConfigError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WITHIN = 90_000
 """Milliseconds the page may take on a busy machine."""

@@ -22,8 +22,8 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from tests import stores
 from tests.data.test_framing import StandIn, paint
+from tests.paths import REAL_FACES
 
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
 Fer = Callable[..., SimpleNamespace]
 
 
@@ -230,13 +230,13 @@ def test_names_too_long_for_an_ending_still_give_a_file_each():
     assert all(len(stem.encode()) <= 200 for stem in stems)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_faces_of_photographs_are_found(fer, tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "photos").mkdir()
-    for path in sorted(path for path in REAL.glob("4/*") if not path.name.endswith("~"))[:3]:
+    for path in sorted(path for path in REAL_FACES.glob("4/*") if not path.name.endswith("~"))[:3]:
         shutil.copy(path, tmp_path / "photos")
     ended = fer(image=tmp_path / "photos")
     assert ended.code == 0, ended.err

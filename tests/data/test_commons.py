@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +14,8 @@ from fer.data import commons
 from fer.data.commons import CLIENT, Commons
 from fer.errors import ConfigError, DataError
 from tests.data.mediawiki import Wiki, info, running
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MAXLAG = json.dumps({"error": {"code": "maxlag", "info": "Waiting for db1: 7 seconds lagged", "lag": 7}}).encode()
 
 

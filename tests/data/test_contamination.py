@@ -17,9 +17,9 @@ from fer.data.preparing import prepare
 from fer.data.thumbprints import thumbprints
 from fer.data.wikimedia import WIKIMEDIA
 from tests.data.copies import cropped, darkened, known, recompressed, texture, whole
+from tests.paths import REAL_FACES
 
 torch = pytest.importorskip("torch")
-FREE_FACES = Path(__file__).parents[3] / "shared" / "data" / "wikimedia_commons_emotions"
 OTHERS = [texture(seed) for seed in range(100, 140)]
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -157,7 +157,7 @@ def test_windows_are_normalised_and_flat_ones_vanish() -> None:
 def ferplus_root() -> Path:
     """Return the data root that holds a prepared FER+, or skip."""
     root = data_root()
-    if not manifest_path(root, "ferplus").is_file() or not FREE_FACES.is_dir():
+    if not manifest_path(root, "ferplus").is_file() or not REAL_FACES.is_dir():
         pytest.skip(f"needs FER+ prepared under {root} (set FER_DATA) and the free faces at ../shared/data")
     return root
 
@@ -171,7 +171,7 @@ def test_sword_of_anger_is_found_in_ferplus_and_no_other_free_face(tmp_path: Pat
         if (root / part).is_dir():
             (tmp_path / part).mkdir()
             (tmp_path / part / "ferplus").symlink_to(root / part / "ferplus")
-    test = prepare(WIKIMEDIA, FREE_FACES, tmp_path).manifest
+    test = prepare(WIKIMEDIA, REAL_FACES, tmp_path).manifest
     found = find(thumbprints(test, tmp_path), thumbprints(some, tmp_path), wholes(test, tmp_path))
     assert [(Path(match.test).name, Path(match.training).name) for match in found] == [
         ("Sword_of_Anger.jpg", "fer0024338.png")

@@ -15,8 +15,7 @@ from fer.data.onnx_sizes import free_sizes
 from fer.errors import DataError
 from fer.portable.detection import CenterFace, Face, decode, overlaps
 from fer.portable.images import read_rgb
-
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
+from tests.paths import REAL_FACES
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +209,9 @@ def test_damaged_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         center_face()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_at_least_82_of_the_84_wikimedia_faces_are_found(centerface: CenterFace) -> None:
-    pictures = [path for path in sorted(REAL.glob("[1-7]/*")) if not path.name.endswith("~")]
+    pictures = [path for path in sorted(REAL_FACES.glob("[1-7]/*")) if not path.name.endswith("~")]
     missed = [path.name for path in pictures if not faces(centerface, read_rgb(path))]
     assert len(pictures) == 84
     assert len(missed) <= 2, missed

@@ -5,8 +5,8 @@ from PIL import Image, TiffImagePlugin
 
 from fer.data.embedded import Embedded, claims_of, read_embedded
 from fer.data.wikimedia_files import listed_files
+from tests.paths import REAL_FACES
 
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:r="http://ns.adobe.com/xap/1.0/rights/"
  xmlns:p="http://ns.adobe.com/photoshop/1.0/" xmlns:e="http://ns.adobe.com/exif/1.0/" {attributes}>{elements}
@@ -106,9 +106,9 @@ def test_notices_become_a_few_fixed_words(notice: str, claims: list[str]) -> Non
     assert claims_of(notice) == claims
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_the_real_set_says_what_the_list_holds() -> None:
-    found = {item.file: read_embedded(REAL / item.file) for item in listed_files()}
+    found = {item.file: read_embedded(REAL_FACES / item.file) for item in listed_files()}
     assert [(name, said.author, "; ".join(said.claims)) for name, said in found.items()] == [
         (item.file, item.author, item.claims) for item in listed_files()
     ]

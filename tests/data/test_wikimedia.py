@@ -7,8 +7,7 @@ from fer.data.preparing import Prepared, prepare
 from fer.data.wikimedia import WIKIMEDIA, scan
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
-
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
+from tests.paths import REAL_FACES
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -57,9 +56,9 @@ def test_every_mode_and_name_of_the_drawn_tree_is_prepared(prepared: tuple[Path,
     assert notes["CMYK"] == notes["rotated by EXIF"] == 1
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_the_real_set_is_complete(tmp_path: Path) -> None:
-    done = prepare(WIKIMEDIA, REAL, tmp_path)
+    done = prepare(WIKIMEDIA, REAL_FACES, tmp_path)
     assert done.manifest.counts() == {"test": dict.fromkeys(EXPRESSIONS, 12)}
     assert len(done.manifest.images) == 84
     assert done.left_out == done.differences == ()

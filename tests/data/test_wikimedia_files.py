@@ -13,8 +13,7 @@ from fer.data.images import inspect
 from fer.data.wikimedia_files import COMMIT, FILES, PLACE, listed_files, obtain, unlike_list
 from fer.errors import DataError
 from tests.data.repository import Repository, drawn_repository, served
-
-REAL = Path(__file__).parents[2].parent / "shared/data/wikimedia_commons_emotions"
+from tests.paths import REAL_FACES
 
 
 @pytest.fixture
@@ -142,9 +141,9 @@ def test_a_set_is_compared_by_its_pixels(repository: Repository, root: Path) -> 
     ]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_the_shared_copies_have_the_listed_pixels_though_not_the_listed_bytes() -> None:
-    pictures = {item.file: REAL / item.file for item in listed_files()}
+    pictures = {item.file: REAL_FACES / item.file for item in listed_files()}
     assert unlike_list(pictures) == []
     facts = {name: inspect(path) for name, path in pictures.items()}
     assert [(item.file, item.width, item.height) for item in listed_files()] == [

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -22,9 +21,9 @@ from mlflow.exceptions import MlflowException
 from fer.errors import RegistrationError
 from fer.tracking import champion, registry, store
 from fer.tracking.registry import Registration, register
+from tests.paths import ROOT
 from tests.tracking.servers import tracking_server
 
-ROOT = Path(__file__).parents[2]
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}
 SCORES = (0.3, 0.8, 0.5, 0.7, 0.4, 0.6)
 

