@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from fer.data.contamination import COPY, IDENTICAL, WITHIN, Match, find, wholes
-from fer.data.correlation import SHORTLIST, Contents, search, unit
+from fer.contamination.correlation import SHORTLIST, Contents, search, unit
+from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find, wholes
+from fer.contamination.signatures import LARGE, SMALL, grey, thumbprints
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.places import data_root, manifest_path
-from fer.data.thumbprints import LARGE, SMALL, grey, thumbprints
+from fer.utils.paths import data_root, manifest_path
 
 COPIES = 5
 """Of each picture."""

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fer.data.detection import center_face
+from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, read_manifest
-from fer.data.places import data_root, manifest_path
-from fer.data.threads import all_cores
 from fer.portable.detection import Face
 from fer.portable.framing import eyes_to_mouth, frame_of, main_face
 from fer.portable.images import read_rgb
+from fer.utils.parallel import all_cores
+from fer.utils.paths import data_root, manifest_path
 
 SIDE, BORDER = 192, 48
 

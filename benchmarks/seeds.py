@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtri, stdtr
 
 from fer.comparison.seeds import seeds_test
-from fer.metrics import Floats
+from fer.evaluation.metrics import Floats
 
 DIFFICULTY, OWN_VIEW, CHANCE = 1.0, 0.5, 1.0
 """Standard deviations in the probit model of image, configuration x image, and single answer."""

@@ -19,11 +19,11 @@ from torch import nn
 from fer.data.augment import Strengths
 from fer.data.batches import Batch, ImagePool, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
-from fer.devices import make_fabric, pick_device
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
 from fer.models.small_maps import train_small_maps_fast
 from fer.objectives.classification import Classification
+from fer.training.devices import make_fabric, pick_device
 
 STRENGTHS = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fer.recognition import Recogniser
+    from fer.prediction.recogniser import Recogniser
 
 
 def load(address: str = "models:/fer@champion", device: str = "auto") -> "Recogniser":
@@ -18,6 +18,6 @@ def load(address: str = "models:/fer@champion", device: str = "auto") -> "Recogn
         ConfigError: There is no such device.
         ModelError: There is no such model, or it cannot be read.
     """
-    from fer import recognition  # torch takes seconds
+    from fer.prediction import recogniser  # torch takes seconds
 
-    return recognition.load(address, device)
+    return recogniser.load(address, device)

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from fer.config import COMMANDS, LISTINGS, TRAINING
+from fer.config.commands import COMMANDS, LISTINGS, TRAINING
+from fer.config.options import build, default_of
 from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
-from fer.options import build, default_of
-from fer.processes import rank, world_size
+from fer.utils.distributed import rank, world_size
 
 ALL = COMMANDS | LISTINGS
 WORDS = {"first_word": "action", "second_word": "file"}

@@ -10,9 +10,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from filelock import FileLock
 
-from fer.data.drawn import write_kdef, write_raf, write_wikimedia
-from fer.data.preparing import Prepared, prepare
-from fer.data.registry import DATASETS
+from fer.data.datasets.drawn.layouts import write_kdef, write_raf, write_wikimedia
+from fer.data.datasets.registry import DATASETS
+from fer.data.prepare import Prepared, prepare
 from fer.expressions import EXPRESSIONS
 from tests import stores
 

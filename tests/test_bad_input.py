@@ -17,14 +17,14 @@ from mlflow.entities import Run
 from PIL import Image
 
 from fer.cli import main
-from fer.data.ferplus import COLUMNS
-from fer.data.places import manifest_path, summary_path
-from fer.data.preparing import Prepared
-from fer.data.raf import LABELS
-from fer.data.registry import DATASETS
+from fer.data.datasets.ferplus import COLUMNS
+from fer.data.datasets.raf import LABELS
+from fer.data.datasets.registry import DATASETS
+from fer.data.prepare import Prepared
 from fer.expressions import EXPRESSIONS, code_of
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import SPEC, save_classifier
+from fer.utils.paths import manifest_path, summary_path
 from tests import stores
 
 ALIGNED = Path("Image/aligned")

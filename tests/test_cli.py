@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from fer.cli import main
-from fer.config import COMMANDS, LISTINGS, EvaluateConfig
+from fer.config.commands import COMMANDS, LISTINGS, EvaluateConfig
+from fer.config.options import build, default_of
 from fer.errors import DataError, Interrupted
-from fer.options import build, default_of
 from tests.paths import ROOT
 
 ENTRY_POINTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]

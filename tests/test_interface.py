@@ -14,9 +14,9 @@ import mlflow
 import pytest
 
 from fer.commands import import_reported
-from fer.config import ImportReportedConfig
+from fer.config.commands import ImportReportedConfig
+from fer.experiments.reported import reported
 from fer.expressions import EXPRESSIONS
-from fer.reported import reported
 from tests import stores
 from tests.tracking.servers import tracking_server
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer.config import AttributionConfig
-from fer.data.commons import ADDRESS, NO_TITLE, Commons
-from fer.data.credits import (
+from fer.attribution.commons import ADDRESS, NO_TITLE, Commons
+from fer.attribution.credits import (
     HAND,
     Credit,
     by_hand_path,
@@ -20,12 +19,12 @@ from fer.data.credits import (
     save_by_hand,
     save_credits,
 )
-from fer.data.file_claims import claim_notes
-from fer.data.lookup import look_up
-from fer.data.places import data_root, disk_faults_said, locked
-from fer.data.plain_text import author_name, file_title, plain, web_address
-from fer.data.wikimedia_files import ListedFile, listed_files
+from fer.attribution.lookup import claim_notes, look_up
+from fer.attribution.plain_text import author_name, file_title, plain, web_address
+from fer.config.commands import AttributionConfig
+from fer.data.datasets.wikimedia import ListedFile, listed_files
 from fer.errors import ConfigError, FerError, unknown_name
+from fer.utils.paths import data_root, disk_faults_said, locked
 
 ENTRY = ("author", "licence", "licence_url", "source", "title")
 """Options of `set` alone."""

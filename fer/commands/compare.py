@@ -7,13 +7,12 @@ from pathlib import Path
 from fer.comparison.comparing import Comparison, compare
 from fer.comparison.configurations import REPRODUCES, RunFigures
 from fer.comparison.figures import figures, svg
-from fer.comparison.markdown import markdown
 from fer.comparison.page import page
-from fer.comparison.text import table_csv, terminal, verdicts_csv
-from fer.config import CompareConfig
-from fer.data.registry import DATASETS, resolve
+from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
+from fer.config.commands import CompareConfig
+from fer.data.datasets.registry import DATASETS, resolve
 from fer.errors import ConfigError, DataError, quoted_path
-from fer.reported import reported
+from fer.experiments.reported import reported
 from fer.tracking.reading import Runs, Tested
 from fer.tracking.runs import tracked
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer.answer_page import STYLE, fault_page
-from fer.commands.answering import Answering, choices, taken
-from fer.config import DemoConfig
+from fer.config.commands import DemoConfig
 from fer.errors import ConfigError, DataError
 from fer.portable.images import MAX_PIXELS
-from fer.signals import interrupting
+from fer.prediction.demo_backend import Answering, choices, taken
+from fer.prediction.demo_page import STYLE, fault_page
+from fer.utils.signals import interrupting
 
 FORGOTTEN = 120
 """Seconds after which an upload is deleted that was never answered because its page was closed."""

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.card.page import ATTRIBUTION, LICENCE, README, headline, terms
-from fer.commands.landing import land, made_beside, megabytes, short_name
-from fer.config import DownloadConfig
+from fer.config.commands import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
+from fer.model_card.card import ATTRIBUTION, LICENCE, README, headline, terms
 from fer.models.backbones import ModelSpec
 from fer.models.files import SPEC
-from fer.models.weights import ADDRESSES
-from fer.tracking.cards import pinned
-from fer.tracking.fetching import MLMODEL, fetch_classifier, forget_places
+from fer.models.initial_weights import ADDRESSES
+from fer.tracking.models import MLMODEL, fetch_classifier, forget_places, pinned
+from fer.utils.atomic import land, made_beside, megabytes, short_name
 
 PASSING = {README, LICENCE, ATTRIBUTION, "__pycache__"}
 """What one version may have and another not: a card, and what Python writes beside code that is loaded."""

@@ -4,17 +4,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.commands.contamination import log_contamination, past_of
-from fer.commands.evaluation import evaluate_sets, log_evaluations, table_reports
-from fer.config import EvaluateConfig
-from fer.data.places import data_root
-from fer.data.registry import resolve_prepared
-from fer.devices import pick_device
+from fer.config.commands import EvaluateConfig
+from fer.data.datasets.registry import resolve_prepared
 from fer.errors import DataError
-from fer.report import Report, text_table
-from fer.tracking.fetching import fetch_classifier
+from fer.evaluation.report import Report, text_table
+from fer.pipeline.contamination import log_contamination, past_of
+from fer.pipeline.evaluation import evaluate_sets, log_evaluations, table_reports
+from fer.tracking.models import fetch_classifier
 from fer.tracking.registry import FetchedModel
 from fer.tracking.runs import tracked
+from fer.training.devices import pick_device
+from fer.utils.paths import data_root
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from fer.commands.experiment_needs import check, prepare
-from fer.commands.stages import Stage, Stages, configuration
-from fer.config import ExperimentConfig
-from fer.data.places import data_root
+from fer.config.commands import ExperimentConfig
+from fer.config.options import default_of
 from fer.errors import ConfigError, FerError
-from fer.experiments import ALL, Experiment, experiment_names, read_experiment
-from fer.options import default_of
-from fer.reported import reported
-from fer.spread import pretraining_note, spread_metrics, spread_table, spreads
+from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
+from fer.experiments.reported import reported
+from fer.experiments.seeds import pretraining_note, spread_metrics, spread_table, spreads
+from fer.pipeline.requirements import check, prepare
+from fer.pipeline.stages import Stage, Stages, configuration
 from fer.tracking.environment import code_version
 from fer.tracking.runs import TrackedRun, tracked
+from fer.utils.paths import data_root
 
 MACHINE = ("data_root", "output", "device")
 """Options of `experiment` that hold for all its stages."""

@@ -5,14 +5,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.card.page import INPUT, terms
-from fer.commands.landing import land, made_beside, megabytes, short_name
-from fer.config import ExportConfig
+from fer.config.commands import ExportConfig
 from fer.errors import ConfigError, quoted, quoted_path
-from fer.exporting import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
+from fer.model_card.card import INPUT, terms
 from fer.models.backbones import ModelSpec
-from fer.tracking.cards import pinned
-from fer.tracking.fetching import fetch_classifier
+from fer.models.export import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
+from fer.tracking.models import fetch_classifier, pinned
+from fer.utils.atomic import land, made_beside, megabytes, short_name
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fer.checkpoints import BEST, LAST
-from fer.commands.beginning import begin
-from fer.commands.concluding import EVALUATION_BATCH, FinetuneResult, conclude
-from fer.commands.crediting import log_input
-from fer.commands.evaluation import open_pool
-from fer.commands.finetune_plan import Plan, make_plan
-from fer.commands.precision import use_bf16
-from fer.commands.resuming import bring_best, continued, find_checkpoint
-from fer.commands.training_sets import prepare_once
-from fer.config import FinetuneConfig
+from fer.config.commands import FinetuneConfig
 from fer.data.batches import TrainingBatches
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.places import manifest_path
 from fer.data.sampling import labelled_part, undersampled
 from fer.errors import DataError
+from fer.evaluation.inference import probabilities
+from fer.evaluation.report import Report, report, text_table
 from fer.expressions import EXPRESSIONS
-from fer.inference import probabilities
 from fer.models.backbones import Classifier
 from fer.objectives.classification import (
     Classification,
@@ -34,10 +25,19 @@ from fer.objectives.classification import (
     scale_weights,
     training_prior,
 )
-from fer.processes import leave_unless_first, rank, world_size
-from fer.report import Report, report, text_table
+from fer.pipeline.evaluation import open_pool
+from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, conclude
+from fer.pipeline.finetune_plan import Plan, make_plan
+from fer.pipeline.initialize import begin
+from fer.pipeline.inputs import log_input
+from fer.pipeline.resume import bring_best, continued, find_checkpoint
+from fer.pipeline.training_sets import prepare_once
 from fer.tracking.runs import TrackedRun, tracked
-from fer.training import train
+from fer.training.devices import use_bf16
+from fer.training.loop import train
+from fer.training.state import BEST, LAST
+from fer.utils.distributed import leave_unless_first, rank, world_size
+from fer.utils.paths import manifest_path
 
 Validate = Callable[[nn.Module, int], dict[str, float]]
 

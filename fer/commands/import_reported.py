@@ -1,7 +1,7 @@
 """`import-reported`: the figures of 2021 as runs, so that MLflow's own pages show them beside ours."""
 
-from fer.config import ImportReportedConfig
-from fer.reported import Row, reported
+from fer.config.commands import ImportReportedConfig
+from fer.experiments.reported import Row, reported
 from fer.tracking.imported import Elsewhere, Recorded, record
 
 SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"

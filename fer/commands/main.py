@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer.commands import finetune, prepare
-from fer.commands.concluding import FinetuneResult
-from fer.config import FinetuneConfig, MainConfig, PrepareConfig
-from fer.data.places import data_root
+from fer.config.commands import FinetuneConfig, MainConfig, PrepareConfig
+from fer.config.options import build
 from fer.errors import ConfigError
-from fer.options import build
-from fer.report import text_table
+from fer.evaluation.report import text_table
+from fer.pipeline.finalize import FinetuneResult
 from fer.tracking.runs import tracked
+from fer.utils.paths import data_root
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGURATIONS = ("drawn-plain", "drawn-augmented")

@@ -11,16 +11,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 import fer
-from fer.annotating import CARDS, SQUARE, annotated, overlay
-from fer.commands.picture_files import asked_files, asked_place, read_picture, stem_of, write, write_picture
-from fer.config import PredictConfig
-from fer.data.places import printable
+from fer.config.commands import PredictConfig
 from fer.errors import DataError
-from fer.explaining import saliency
 from fer.portable.images import UnusableImage
-from fer.predictions import Prediction, counts, predictions_csv, predictions_table
-from fer.recognition import RecognisedFace, Recogniser
+from fer.prediction.annotate import CARDS, SQUARE, annotated, overlay
+from fer.prediction.explain import saliency
+from fer.prediction.files import asked_files, asked_place, read_picture, stem_of, write, write_picture
+from fer.prediction.recogniser import RecognisedFace, Recogniser
+from fer.prediction.table import Prediction, counts, predictions_csv, predictions_table
 from fer.tracking.runs import TrackedRun, tracked
+from fer.utils.paths import printable
 
 TABLE = "predictions.csv"
 NO_FACE = "no face found; framing=none takes the whole picture as one"

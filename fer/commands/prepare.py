@@ -5,24 +5,23 @@ from pathlib import Path
 
 from PIL import Image
 
+from fer.attribution.contact_sheet import Credited, credited_sheet
 from fer.commands.attribution import credits_told
-from fer.commands.crediting import CURE, credits_of, log_input
-from fer.config import PrepareConfig
-from fer.credited_sheets import Credited, credited_sheet
-from fer.data import drawn
-from fer.data.detection import center_face
+from fer.config.commands import PrepareConfig
+from fer.data.datasets.base import DataSet
+from fer.data.datasets.drawn import layouts
+from fer.data.datasets.registry import DRAWN_FOLDER, absent, find_source, resolve
+from fer.data.datasets.wikimedia import WIKIMEDIA, unlike_list
+from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import as_seen
-from fer.data.places import data_root, manifest_path, summary_path
-from fer.data.preparing import Prepared, framing_word, load_prepared, preparation_counts, prepare
-from fer.data.registry import DRAWN_FOLDER, absent, find_source, resolve
-from fer.data.sources import DataSet
-from fer.data.wikimedia import WIKIMEDIA
-from fer.data.wikimedia_files import unlike_list
+from fer.data.prepare import Prepared, framing_word, load_prepared, preparation_counts, prepare
 from fer.errors import ConfigError
+from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
-from fer.figures import contact_sheet
+from fer.pipeline.inputs import CURE, credits_of, log_input
 from fer.tracking.runs import TrackedRun, tracked
+from fer.utils.paths import data_root, manifest_path, summary_path
 
 SHOWN = 12
 """Pictures of each expression on a contact sheet."""
@@ -56,7 +55,7 @@ def run(config: PrepareConfig) -> PrepareResult:
     prepared: dict[str, Prepared] = {}
     with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
-            drawn.write_all(root / DRAWN_FOLDER, scale=config.scale)
+            layouts.write_all(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
             done = prepared[dataset.name] = _prepared(dataset, sources[dataset.name], root, config.framing)
             _log(run, dataset, done, root)

@@ -10,33 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer.checkpoints import BEST, LAST
-from fer.commands.beginning import begin
-from fer.commands.crediting import log_input
-from fer.commands.evaluation import open_pool
-from fer.commands.precision import use_bf16
-from fer.commands.pretrain_plan import Plan, make_plan
-from fer.commands.resuming import continued, find_checkpoint
-from fer.commands.training_sets import prepare_once
-from fer.config import PretrainConfig
+from fer.config.commands import PretrainConfig
 from fer.data.batches import ImagePool
+from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.places import manifest_path
 from fer.data.sampling import labelled_part
-from fer.data.sources import DataSet
 from fer.data.views import ViewBatches
 from fer.errors import DataError
+from fer.evaluation.figures import feature_map_figure, learning_curves
+from fer.evaluation.inference import outputs
 from fer.expressions import EXPRESSIONS
-from fer.figures import feature_map_figure, learning_curves
-from fer.inference import outputs
 from fer.models.backbones import Encoder, ModelSpec
-from fer.models.files import save_encoder
-from fer.models.foreign import read_file
+from fer.models.files import read_file, save_encoder
 from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
-from fer.processes import leave_unless_first, rank, world_size
-from fer.progress import Progress
+from fer.pipeline.evaluation import open_pool
+from fer.pipeline.initialize import begin
+from fer.pipeline.inputs import log_input
+from fer.pipeline.pretrain_plan import Plan, make_plan
+from fer.pipeline.resume import continued, find_checkpoint
+from fer.pipeline.training_sets import prepare_once
 from fer.tracking.runs import TrackedRun, tracked
-from fer.training import train
+from fer.training.devices import use_bf16
+from fer.training.loop import train
+from fer.training.state import BEST, LAST, Progress
+from fer.utils.distributed import leave_unless_first, rank, world_size
+from fer.utils.paths import manifest_path
 
 PROBE_BATCH = 256
 

@@ -2,7 +2,7 @@
 
 import shlex
 
-from fer.config import RegisterConfig
+from fer.config.commands import RegisterConfig
 from fer.errors import ConfigError, FerError
 from fer.tracking.registering import UNREGISTERED, register_run
 from fer.tracking.registry import Registration

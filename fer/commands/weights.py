@@ -3,12 +3,11 @@
 import shutil
 import textwrap
 
-from fer.config import WeightsConfig
-from fer.downloading import fault_of
+from fer.config.commands import WeightsConfig
 from fer.models.backbones import classification_archs
-from fer.models.catalogue import CATALOGUE, Entry
-from fer.models.downloading import cache
-from fer.models.weights import IMAGENET_TERMS, supervised_file
+from fer.models.catalogue import CATALOGUE, Entry, cache
+from fer.models.initial_weights import IMAGENET_TERMS, supervised_file
+from fer.utils.download import fault_of
 
 WIDTHS = (60, 120)
 """Narrowest and widest text."""

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from fer.comparison import words
+from fer.comparison import verdicts as words
 from fer.comparison.configurations import Configuration, RunFigures, configurations
 from fer.comparison.tables import ACCURACY, Reported, Row, metric, rows
 from fer.comparison.testing import PairedTest, paired_tests
 from fer.errors import ConfigError, DataError, quoted, unknown_name
-from fer.report import UNIFORM_PRIOR
+from fer.evaluation.report import UNIFORM_PRIOR
 
 MOST = 10
 """Configurations that are all compared with each other."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fer.comparison.answers import Answers
-from fer.metrics import Floats
+from fer.comparison.predictions import Answers
+from fer.evaluation.metrics import Floats
 
 REPETITION = {"seed", "output", "resume", "registered_name", "promote", "config", "data_root"}
 """Options in which repetitions of one configuration may differ: the seed, names and places."""

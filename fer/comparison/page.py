@@ -4,8 +4,10 @@ import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-from fer.comparison.canvas import style
-from fer.comparison.cells import (
+from fer.comparison.comparing import Comparison
+from fer.comparison.configurations import Configuration
+from fer.comparison.figures import style
+from fer.comparison.render import (
     FIGURES,
     HEADINGS,
     TEST_HEADINGS,
@@ -15,8 +17,6 @@ from fer.comparison.cells import (
     paired_cells,
     printable,
 )
-from fer.comparison.comparing import Comparison
-from fer.comparison.configurations import Configuration
 from fer.comparison.tables import MEASURES, Cell, Row
 
 _STYLE = """

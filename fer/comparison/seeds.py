@@ -31,8 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fer.metrics import Floats, Interval, Ints, score_interval
-from fer.statistics import LEVEL
+from fer.evaluation.metrics import Floats, Interval, Ints, score_interval
+from fer.evaluation.statistics import LEVEL
 
 NOTHING = -1.0, 1.0
 """The interval of a difference about which nothing is known."""

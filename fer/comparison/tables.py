@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer.comparison.answers import Joined, join
 from fer.comparison.configurations import Configuration, RunFigures
+from fer.comparison.predictions import Joined, join
 from fer.comparison.seeds import mean_interval
+from fer.evaluation.metrics import Interval
+from fer.evaluation.statistics import seeds_summary
 from fer.expressions import EXPRESSIONS
-from fer.metrics import Interval
-from fer.statistics import seeds_summary
 
 ACCURACY, CLASS_MEAN = "accuracy", "mean_class_accuracy"
 MEASURES = (*EXPRESSIONS, ACCURACY, CLASS_MEAN)

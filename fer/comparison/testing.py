@@ -6,11 +6,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from fer.comparison.answers import Joined, join
 from fer.comparison.configurations import Configuration
+from fer.comparison.predictions import Joined, join
 from fer.comparison.seeds import seeds_test
 from fer.comparison.tables import ACCURACY, CLASS_MEAN
-from fer.statistics import LEVEL, Difference, holm, mcnemar, randomisation_test, smallest_difference
+from fer.evaluation.statistics import LEVEL, Difference, holm, mcnemar, randomisation_test, smallest_difference
 
 DRAWS = 10_000
 MCNEMAR, RANDOMISATION, QUASI_F = "exact McNemar", "randomisation", "quasi-F"

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from fer.data.places import printable
 from fer.errors import DataError
+from fer.utils.paths import printable
 
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError)
 """What Python's readers raise on broken content; a KeyError is a link to a member that does not exist."""

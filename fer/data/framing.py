@@ -13,11 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from fer.data.manifest import ImageRow
-from fer.data.threads import all_cores, within_memory
 from fer.portable.detection import Detector, Face
 from fer.portable.frames import Frame
 from fer.portable.framing import frame_of, main_face
 from fer.portable.images import read_rgb
+from fer.utils.parallel import all_cores, within_memory
 
 DETECTED, FIXED = "detected", "fixed box"
 NOT_FOUND = "not found"

@@ -10,11 +10,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.places import disk_faults_said, locked
-from fer.data.threads import all_cores, within_memory
 from fer.errors import DataError
 from fer.portable.frames import cut
 from fer.portable.images import UnusableImage, read_rgb
+from fer.utils.parallel import all_cores, within_memory
+from fer.utils.paths import disk_faults_said, locked
 
 Pixels = NDArray[np.uint8]
 

@@ -1,16 +1,19 @@
 """Classifiers and encoders on disk: a folder of safetensors and JSON, or a training checkpoint."""
 
 import json
+import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from fer.errors import ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
-from fer.models.foreign import read_file
 from fer.portable.json_files import read_object
 
 WEIGHTS = "model.safetensors"
@@ -110,3 +113,85 @@ def _read_pair(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         raise ModelError(f"{described} is damaged: {error}") from None
     values.pop("method", None)  # for people; an encoder is used the same way however it was trained
     return ModelSpec.from_dict(values, str(described)), state
+
+
+class Inert:
+    """Takes the place of what a file refers to: accepts anything, keeps nothing, does nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# torch fills dicts only where they are plain or ordered, so dict subclasses become ordered dicts.
+_DICTS = ("pytorch_lightning.utilities.parsing.AttributeDict", "lightning_fabric.utilities.data.AttributeDict")
+_OTHERS = (
+    "argparse.Namespace",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+    "pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor",
+    "pl_bolts.callbacks.ssl_online.SSLOnlineEvaluator",
+    # Trainer arguments saved among the hyperparameters by Lightning 1.0 to 1.2.
+    "pytorch_lightning.utilities.argparse._gpus_arg_default",
+    "pytorch_lightning.utilities.argparse_utils._gpus_arg_default",
+    # Scores kept as NumPy numbers.
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+)
+STAND_INS: dict[str, type] = dict.fromkeys(_DICTS, OrderedDict) | dict.fromkeys(_OTHERS, Inert)
+"""What takes the place of each name a weights file may refer to; any other name is refused."""
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return what a weights file holds, never running code from it.
+
+    Args:
+        path: A file of safetensors or of `torch.save`, in the present or the old form.
+
+    Raises:
+        ModelError: The file cannot be read, refers to more than tensors and known bookkeeping, or holds no names.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        with _stand_ins():
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a foreign file
+        raise ModelError(f"{path} is no weights file: {_reason(path, str(error))}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds {type(content).__name__}, not named tensors")
+    return content
+
+
+def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the named tensors among what a file holds: at its top, or under `state_dict` or `model`.
+
+    Raises:
+        ModelError: It holds none.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        raise ModelError(f"{path} holds no named tensors")
+    return state
+
+
+def _stand_ins() -> safe_globals:
+    return safe_globals([(kind, name) for name, kind in STAND_INS.items()])
+
+
+def _reason(path: Path, message: str) -> str:
+    """Return why torch refused a file, naming what it refers to where that is the reason."""
+    try:
+        with _stand_ins():
+            refused = sorted(get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # the old form cannot be listed, and a file that is none of torch's raises anything
+        refused = re.findall(r"GLOBAL (\S+) w", message)
+    if refused:
+        return f"it refers to {', '.join(refused)}, and only tensors and known bookkeeping are read"
+    return " ".join(message.split())[:160]

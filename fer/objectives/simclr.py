@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
-from fer.objectives.gathering import first_row, gathered
-from fer.objectives.views import features_of, without_autocast
+from fer.objectives.features import features_of, without_autocast
+from fer.utils.distributed import first_row, gathered
 
 
 class SimCLR(nn.Module):

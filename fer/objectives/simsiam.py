@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
+from fer.objectives.features import features_of
 from fer.objectives.probes import spread
-from fer.objectives.views import features_of
 
 
 class SimSiam(nn.Module):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
-from fer.objectives.gathering import gathered_plain, rank_rows
-from fer.objectives.views import features_of, without_autocast
+from fer.objectives.features import features_of, without_autocast
+from fer.utils.distributed import gathered_plain, rank_rows
 
 LARGE = 2
 """How many views, the first ones, are large and give assignments."""

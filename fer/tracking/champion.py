@@ -11,11 +11,11 @@ which champion it found, if nobody else was registering then; the decision start
 from collections.abc import Sequence
 from math import inf, isnan
 
-from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-import mlflow  # isort: skip
-from mlflow.entities.model_registry import ModelVersion  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
+from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
 
 CHAMPION = "champion"
 """The alias."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fer.tracking import store
+import mlflow
+from mlflow.entities import Metric, Param, Run, RunTag
 
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.entities import Metric, Param, Run, RunTag  # isort: skip
+from fer.tracking import store
 
 REPORTED = "reported"
 """Tag of every recorded run."""

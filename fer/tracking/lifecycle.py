@@ -3,13 +3,13 @@
 import os
 from contextlib import suppress
 
-from fer.errors import FerError, Interrupted
-from fer.signals import deferring
-from fer.tracking import store
+import mlflow
+from mlflow.entities import RunInfo, RunStatus
+from mlflow.exceptions import MlflowException
 
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.entities import RunInfo, RunStatus  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
+from fer.errors import FerError, Interrupted
+from fer.tracking import store
+from fer.utils.signals import deferring
 
 ERROR = "fer.error"
 """Tag of a run: why it did not finish."""

@@ -15,18 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
 from fer import portable, serving
-from fer.data.detection import PACKAGE, center_face_version, center_face_weights
+from fer.data.detector import PACKAGE, center_face_version, center_face_weights
 from fer.expressions import EXPRESSIONS
 from fer.portable.answers import BOX
 from fer.portable.classifier import SPEC
 from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
-
-import mlflow  # isort: skip
-from mlflow.models import ModelSignature  # isort: skip
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
 SAID = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")

@@ -1,13 +1,13 @@
 """Registering the model that a run has logged, when the run ends or at any time later."""
 
+import mlflow
+from mlflow.entities import LoggedModel, Run
+from mlflow.exceptions import MlflowException
+
 from fer.errors import ConfigError, ModelError, RegistrationError
 from fer.tracking import store
 from fer.tracking.champion import SCORE, VERDICT, versions_of
 from fer.tracking.registry import Registration, register
-
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.entities import LoggedModel, Run  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
 
 REGISTERED = "fer.registered"
 """Tag of a run whose model is registered: as which version, and who is champion."""

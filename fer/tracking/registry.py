@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import mlflow
+from mlflow.exceptions import MlflowException
+
 from fer.errors import ModelError, RegistrationError, unknown_name
 from fer.tracking import store
 from fer.tracking.champion import PROMOTED, SCORE, VERDICT, found_before, number, settle, verdict, versions_of
-
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.exceptions import MlflowException  # isort: skip
 
 R = TypeVar("R")
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fer.checkpoints import BEST, LAST
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
 from fer.errors import ModelError
 from fer.tracking import store
 from fer.tracking.registry import ENCODER
-
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.entities import Run  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
+from fer.training.state import BEST, LAST
 
 FINGERPRINT = "fer.fingerprint"
 """The tag."""

@@ -12,19 +12,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import mlflow
+from mlflow.data.pandas_dataset import PandasDataset, from_pandas
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+
 from fer.data.manifest import Manifest
 from fer.errors import FerError, Interrupted
-from fer.processes import rank
-from fer.signals import follow_parent, interrupting
 from fer.tracking import store
-from fer.tracking.afterwards import keep_killed
 from fer.tracking.environment import environment_tags
 from fer.tracking.lifecycle import MAX_TAG, end_run, refusal, start_run
-
-import mlflow  # isort: skip  # after `store`, which sets what MLflow reads at import
-from mlflow.data.pandas_dataset import PandasDataset, from_pandas  # isort: skip
-from mlflow.entities import Metric, Param, RunStatus, RunTag  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
+from fer.tracking.status_guard import keep_killed
+from fer.utils.distributed import rank
+from fer.utils.signals import follow_parent, interrupting
 
 BATCH = 900  # MLflow takes at most 1,000 figures a call
 

@@ -9,11 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.commands import attribution
-from fer.commands.attribution import run
-from fer.config import AttributionConfig, PrepareConfig
-from fer.data import commons
-from fer.data.credits import (
+from fer.attribution import commons
+from fer.attribution.credits import (
     HAND,
     by_hand_path,
     credits_path,
@@ -23,10 +20,13 @@ from fer.data.credits import (
     save_credits,
     shipped_credits,
 )
-from fer.data.wikimedia_files import PLACE, listed_files
+from fer.commands import attribution
+from fer.commands.attribution import run
+from fer.config.commands import AttributionConfig, PrepareConfig
+from fer.data.datasets.wikimedia import PLACE, listed_files
 from fer.errors import ConfigError, DataError
-from tests.data.mediawiki import Wiki, info, running
-from tests.data.repository import drawn_repository, served
+from tests.attribution.mediawiki import Wiki, info, running
+from tests.data.datasets.repository import drawn_repository, served
 
 CONTACT = "https://example.org/project"
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from fer.attribution import artifacts
+from fer.attribution.credits import API, Credit, save_credits, shipped_credits
+from fer.attribution.formats import artifacts
 from fer.cli import main
-from fer.commands.crediting import credits_of, log_input
-from fer.data.credits import API, Credit, save_credits, shipped_credits
+from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import inspect
 from fer.data.manifest import read_manifest
-from fer.data.places import manifest_path
-from fer.data.preparing import prepare
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.prepare import prepare
 from fer.errors import DataError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from fer.pipeline.inputs import credits_of, log_input
+from fer.utils.paths import manifest_path
 from tests.paths import REAL_FACES
 
 FILES = {f"attribution/attribution.{ending}" for ending in ("html", "md", "csv", "bib")}

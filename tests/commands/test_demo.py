@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 
 from fer.commands.demo import free_port, run
-from fer.config import DemoConfig
-from fer.data.drawing import render
-from fer.data.faces import any_actions, any_identity, studio_scene
+from fer.config.commands import DemoConfig
+from fer.data.datasets.drawn.actions import any_actions, any_identity, studio_scene
+from fer.data.datasets.drawn.render import render
 from fer.errors import ConfigError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier

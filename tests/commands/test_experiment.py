@@ -12,21 +12,22 @@ import pytest
 import torch
 from mlflow.entities import Run
 
-from fer import experiments
-from fer.commands import experiment, stages
+from fer.commands import experiment
 from fer.commands.experiment import ExperimentResult
-from fer.config import EvaluateConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
+from fer.config.commands import EvaluateConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
+from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import read_manifest
-from fer.data.places import manifest_path
-from fer.data.preparing import prepare
-from fer.data.registry import DATASETS
+from fer.data.prepare import prepare
 from fer.errors import ConfigError, DataError, FerError, Interrupted, ModelError
-from fer.experiments import Experiment
+from fer.experiments import files
+from fer.experiments.files import Experiment
 from fer.expressions import EXPRESSIONS
-from fer.models import downloading
+from fer.models import catalogue
+from fer.pipeline import stages
 from fer.tracking import store
 from fer.tracking.environment import CodeVersion
 from fer.tracking.runs import TrackedRun
+from fer.utils.paths import manifest_path
 from tests import stores
 
 COMMIT = CodeVersion("a" * 40, dirty=False)
@@ -56,7 +57,7 @@ def place(empty_store, tmp_path_factory, raw_trees) -> Path:
     stores.copy(empty_store, folder)
     (folder / "files").mkdir()
     (folder / "files" / f"{NAME}.yaml").write_text(TINY.format(epochs=1))
-    shutil.copy(experiments.FOLDER / "reported.yaml", folder / "files")
+    shutil.copy(files.FOLDER / "reported.yaml", folder / "files")
     shutil.copytree(raw_trees / "raf", folder / "data" / "raf_basic" / "basic")
     return folder
 
@@ -68,8 +69,8 @@ def run(place, monkeypatch) -> Runner:
     monkeypatch.chdir(place)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(experiments, "FOLDER", place / "files")
-    monkeypatch.setattr("fer.reported.FOLDER", place / "files")
+    monkeypatch.setattr(files, "FOLDER", place / "files")
+    monkeypatch.setattr("fer.experiments.reported.FOLDER", place / "files")
     monkeypatch.setattr(experiment, "code_version", lambda: COMMIT)
     mlflow.set_tracking_uri(None)
     store.connect()
@@ -177,7 +178,7 @@ def test_whatever_differs_is_trained_again(change, no_training, place, run, monk
     elif change == "unwanted":
         given["reuse"] = False
     elif change == "device":
-        monkeypatch.setattr("fer.commands.finetune_plan.pick_device", lambda name: torch.device("cuda"))
+        monkeypatch.setattr("fer.pipeline.finetune_plan.pick_device", lambda name: torch.device("cuda"))
     else:
         commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
         version = commit.get(change, CodeVersion("unknown", False))
@@ -340,7 +341,7 @@ def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place,
     def offline(*rest):
         raise OSError("no network")
 
-    monkeypatch.setattr(downloading, "bring", offline)
+    monkeypatch.setattr(catalogue, "bring", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = Path(shutil.copytree(place / "files", tmp_path / "files"))
     (folder / "swav.yaml").write_text("dataset: raf\ninit: swav-imagenet\n")
@@ -348,7 +349,7 @@ def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place,
     (folder / "kdef.yaml").write_text("dataset: raf+kdef\ninit: scratch\n")
     (folder / "waiting.yaml").write_text("dataset: raf\ninit: ~/there_is_none.pth\n")
     (folder / "wrong.yaml").write_text("epoch: 3\n")
-    monkeypatch.setattr(experiments, "FOLDER", folder)
+    monkeypatch.setattr(files, "FOLDER", folder)
     result = run("all")
     assert [(stage.command, stage.how) for stage in result.stages] == [("finetune", "reused")]
     (nested,) = children(result.run_id)
@@ -368,7 +369,7 @@ def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place,
 def test_all_goes_on_after_a_failure_and_ends_failed(no_training, run, place, tmp_path, monkeypatch, capsys):
     folder = Path(shutil.copytree(place / "files", tmp_path / "files"))
     (folder / "another.yaml").write_text(TINY.format(epochs=7))
-    monkeypatch.setattr(experiments, "FOLDER", folder)
+    monkeypatch.setattr(files, "FOLDER", folder)
     with pytest.raises(FerError, match="1 of 2 experiments failed: another"):
         run("all")
     assert "another failed: anew" in capsys.readouterr().out

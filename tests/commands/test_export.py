@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fer import exporting
 from fer.cli import main
+from fer.models import export
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 
@@ -44,7 +44,7 @@ def test_what_was_written_is_told_and_described_beside_it(place):
     assert described["bytes"] == file.stat().st_size
     assert described["checked"]["batches"] == [1, 3, 32]
     difference = described["checked"]["largest_difference"]
-    assert difference <= described["checked"]["tolerance"] == exporting.TOLERANCE
+    assert difference <= described["checked"]["tolerance"] == export.TOLERANCE
     assert f"{difference:.1e}" in said
     assert f"{file.stat().st_size / 1e6:,.1f} MB" in said
     told = ("batches of 1, 3 and 32", "research only", "surprise, fear", "each a face, cut out", str(torch.__version__))
@@ -57,11 +57,11 @@ def test_a_file_that_answers_otherwise_is_removed_and_the_earlier_one_stays(plac
     assert place.run("--format", "torch", "--output", "net.pt2")[0] == 0
     before = (place.here / "net.pt2").read_bytes()
 
-    def wrongly(program: object, path: Path, metadata: object) -> tuple[str, exporting.Answers]:
+    def wrongly(program: object, path: Path, metadata: object) -> tuple[str, export.Answers]:
         path.write_bytes(b"wrong")
         return "", lambda images: torch.full((len(images), 7), 1 / 7)
 
-    monkeypatch.setattr(exporting, "_write_torch", wrongly)
+    monkeypatch.setattr(export, "_write_torch", wrongly)
     for output in ("net.pt2", "other.pt2"):
         code, said = place.run("--format", "torch", "--output", output)
         assert code == 2 and "was removed" in said and said.count("\n") == 1

@@ -1,12 +1,12 @@
 import mlflow
 import pytest
 
-from fer import reported as reading
 from fer.cli import main
 from fer.commands import import_reported
-from fer.config import ImportReportedConfig
+from fer.config.commands import ImportReportedConfig
+from fer.experiments import reported as reading
+from fer.experiments.reported import reported
 from fer.expressions import EXPRESSIONS
-from fer.reported import reported
 from fer.tracking import store
 from tests import stores
 

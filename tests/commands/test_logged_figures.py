@@ -11,10 +11,10 @@ import pytest
 
 import fer
 from fer.commands import finetune, prepare
-from fer.config import FinetuneConfig, PrepareConfig
+from fer.config.commands import FinetuneConfig, PrepareConfig
 from fer.data.manifest import read_manifest
-from fer.data.places import manifest_path
 from fer.expressions import EXPRESSIONS
+from fer.utils.paths import manifest_path
 from tests import stores
 
 SETS = ("drawn-raf", "drawn-kdef", "drawn-wikimedia")

@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fer import recognition
-from fer.annotating import SQUARE
 from fer.cli import main
-from fer.commands.picture_files import stem_of
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from fer.prediction import recogniser
+from fer.prediction.annotate import SQUARE
+from fer.prediction.files import stem_of
 from tests import stores
 from tests.data.test_framing import StandIn, paint
 from tests.paths import REAL_FACES
@@ -45,7 +45,7 @@ def fer(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(recognition, "_detector", StandIn)
+    monkeypatch.setattr(recogniser, "_detector", StandIn)
     mlflow.set_tracking_uri(None)
 
     def run(**options: object) -> SimpleNamespace:

@@ -7,10 +7,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from fer.commands import compare, experiment, stages
+from fer.commands import compare, experiment
 from fer.commands.experiment import ExperimentResult
-from fer.config import CompareConfig, ExperimentConfig
+from fer.config.commands import CompareConfig, ExperimentConfig
 from fer.errors import ConfigError, FerError
+from fer.pipeline import stages
 from fer.tracking import store
 from fer.tracking.environment import CodeVersion
 from tests import stores

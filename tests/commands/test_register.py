@@ -12,9 +12,9 @@ from mlflow.exceptions import MlflowException
 
 from fer.cli import main
 from fer.commands.register import register_at_end
-from fer.config import ExportConfig, RegisterConfig
+from fer.config.commands import ExportConfig, RegisterConfig
+from fer.config.options import build
 from fer.errors import ConfigError, ModelError, RegistrationError
-from fer.options import build
 from fer.tracking.registering import REGISTERED, UNREGISTERED, register_run
 from fer.tracking.runs import TrackedRun, tracked
 from tests import stores

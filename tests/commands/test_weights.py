@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 from fer.commands.weights import run
-from fer.config import WeightsConfig
+from fer.config.commands import WeightsConfig
 from fer.models.catalogue import CATALOGUE
 
 

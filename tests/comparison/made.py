@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fer.comparison.answers import read_answers
 from fer.comparison.configurations import RunFigures
+from fer.comparison.predictions import read_answers
+from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
-from fer.report import report
 
 SETS = {
     "raf": ("RAF-DB", ()),

@@ -9,9 +9,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from fer.comparison import comparing, words
+from fer.comparison import comparing
 from fer.comparison.seeds import mean_interval, seeds_test
 from fer.comparison.tables import MEASURES
+from fer.comparison.verdicts import p_words, points
 from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
@@ -136,10 +137,8 @@ def test_every_interval_excludes_0_exactly_where_the_p_beside_it_is_below_5_perc
         found = compare(*runs)
         for test in found.tests:
             assert (test.low <= 0 <= test.high) == (test.p >= 0.05)
-            shown = f"points [{words.points(test.low)}, {words.points(test.high)}], {words.p_words(test.p)}, adjusted p"
-            flipped = (
-                f"points [{words.points(-test.high)}, {words.points(-test.low)}], {words.p_words(test.p)}, adjusted p"
-            )
+            shown = f"points [{points(test.low)}, {points(test.high)}], {p_words(test.p)}, adjusted p"
+            flipped = f"points [{points(-test.high)}, {points(-test.low)}], {p_words(test.p)}, adjusted p"
             assert shown in found.verdicts[dataset][0] or flipped in found.verdicts[dataset][0]
             seen.add(test.p < 0.05)
     assert seen == {True, False}
@@ -156,7 +155,7 @@ def test_what_is_called_better_is_decided_by_the_adjusted_p():
             line for line in found.verdicts["raf"] if {test.first.name, test.second.name} < set(line.split())
         )
         assert "cannot be told apart" in sentence
-        assert f"{words.p_words(test.p)}, adjusted {words.p_words(test.adjusted)}" in sentence
+        assert f"{p_words(test.p)}, adjusted {p_words(test.adjusted)}" in sentence
 
 
 def test_seeds_of_one_configuration_give_a_table_and_no_test():

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from fer.comparison.canvas import style
 from fer.comparison.comparing import compare
-from fer.comparison.figures import figures, per_class, svg
-from fer.metrics import confusion_matrix
+from fer.comparison.figures import figures, per_class, style, svg
+from fer.evaluation.metrics import confusion_matrix
 from tests.comparison.made import SETS, answers, labels, run
 
 TRUTH = labels(84)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fer.data.archives import is_archive, unpack
-from fer.data.preparing import prepare
-from fer.data.registry import DATASETS, find_source
+from fer.data.datasets.registry import DATASETS, find_source
+from fer.data.prepare import prepare
 from fer.errors import DataError
 
 

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from fer.data.kdef import KDEF, PROFILE_SIDE
+from fer.data.datasets.kdef import KDEF, PROFILE_SIDE
+from fer.data.datasets.registry import DATASETS
+from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.data.packing import as_seen, pack
-from fer.data.places import manifest_path
-from fer.data.preparing import load_prepared, preparation_counts, prepare
-from fer.data.registry import DATASETS
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.prepare import load_prepared, preparation_counts, prepare
 from fer.errors import DataError
 from fer.portable.detection import Face
 from fer.portable.frames import Frame, cut, read_frame
 from fer.portable.framing import EYES_TO_MOUTH, frame_of, main_face
 from fer.portable.images import read_rgb
+from fer.utils.paths import manifest_path
 
 Pixels = NDArray[np.uint8]
 SIDE = 10 / EYES_TO_MOUTH

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image, ImageDraw
 
-from fer.commands.picture_files import read_picture
-from fer.data.embedded import read_embedded
+from fer.attribution.embedded import read_embedded
+from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import inspect
-from fer.data.preparing import prepare
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.prepare import prepare
 from fer.portable import images
 from fer.portable.images import UnusableImage, decode_rgb, read_rgb
+from fer.prediction.files import read_picture
 
 COLOUR = (200, 60, 20)
 TURNED = {

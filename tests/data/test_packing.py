@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from fer.data import packing
+from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest
 from fer.data.packing import pack, packed_side
-from fer.data.preparing import Prepared, prepare
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.prepare import Prepared, prepare
 from fer.errors import DataError
 from fer.portable.images import read_rgb
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer.objectives.classification import Classification, scale_weights
-from fer.objectives.gathering import gathered, gathered_plain, rank_rows
 from fer.objectives.simclr import SimCLR
 from fer.objectives.swav import SwAV
+from fer.utils.distributed import gathered, gathered_plain, rank_rows
 
 IMAGES, STEPS = 6, 5
 TRAININGS = ("simclr", "swav", "swav-queue", "weighted", "weighted-smoothed")

@@ -2,7 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from fer.config import PretrainConfig
+from fer.config.commands import PretrainConfig
 from fer.errors import ConfigError
 from fer.objectives.registry import METHODS
 from tests.objectives.ranks import Tiny, draw

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fer.data.detection import center_face_weights
+from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.detector import center_face_weights
 from fer.data.packing import pack
-from fer.data.preparing import prepare
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.prepare import prepare
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier

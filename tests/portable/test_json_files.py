@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from fer.data.preparing import load_prepared, preparation_counts, prepared_framing
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.prepare import load_prepared, preparation_counts, prepared_framing
 from fer.errors import DataError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import ENCODER_SPEC, SPEC, load_classifier, read_folder, save_classifier, save_encoder
-from fer.models.weights import obtain
+from fer.models.initial_weights import obtain
 from fer.portable.classifier import PortableClassifier, UnusableModel
 from fer.portable.json_files import read_json, read_object
 

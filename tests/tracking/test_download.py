@@ -12,17 +12,17 @@ import pandas
 import pytest
 import yaml
 
-from fer.card.figures import SetFigures
-from fer.card.page import Origin, card_files, headline
 from fer.cli import main
 from fer.errors import ModelError
+from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
+from fer.model_card.card import Origin, card_files, headline
+from fer.model_card.tables import SetFigures
 from fer.models.files import load_classifier
-from fer.report import report
-from fer.tracking import fetching
-from fer.tracking.cards import log_card
+from fer.tracking import models
+from fer.tracking.models import log_card
 from fer.tracking.registry import register
-from tests.answers import draw
+from tests.predictions import draw
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "research only"}
 
@@ -181,7 +181,7 @@ def half_way(act):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_download_leaves_what_was_there_before(place, monkeypatch, number):
     assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
-    monkeypatch.setattr(fetching, "fetch_model", half_way(lambda: os.kill(os.getpid(), number)))
+    monkeypatch.setattr(models, "fetch_model", half_way(lambda: os.kill(os.getpid(), number)))
     for output in ("model", "fresh"):
         code, _ = place.run("--model", "models:/fer-demo/2", "--output", output)
         assert code == 128 + number
@@ -194,7 +194,7 @@ def test_a_download_that_fails_leaves_nothing(place, monkeypatch):
     def fail() -> None:
         raise ModelError("the server broke off")
 
-    monkeypatch.setattr(fetching, "fetch_model", half_way(fail))
+    monkeypatch.setattr(models, "fetch_model", half_way(fail))
     assert place.run("--model", "models:/fer-demo/1")[0] == 2
     assert names(place.here) == set()
 

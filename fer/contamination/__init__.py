@@ -1,0 +1,1 @@
+"""Find test images among training images."""

@@ -1,0 +1,1 @@
+"""Drawn faces in the layouts of the real data sets."""

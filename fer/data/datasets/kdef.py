@@ -1,0 +1,112 @@
+"""KDEF: 70 people posing seven expressions at five angles in two sessions.
+
+Lundqvist, Flykt & Öhman, "The Karolinska Directed Emotional Faces", 1998. A file such as `AF01AFFL.JPG` reads: session
+A or B, sex F or M, person 01-35, expression, angle (FL full left, HL half left, S straight, HR, FR).
+"""
+
+import re
+from pathlib import Path
+
+from fer.data.archives import NotHere
+from fer.data.datasets.base import Candidate, DataSet, Scan, tree_of_2021
+from fer.data.framing import Framing
+from fer.expressions import EXPRESSIONS
+
+# `AF` is also the prefix of session A, women: the expression is read from characters 5 and 6 only.
+NAME = re.compile(r"([AB])([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(FL|HL|S|HR|FR)\.JPG", re.IGNORECASE)
+EXPRESSION_OF = {
+    "AF": "fear", "AN": "anger", "DI": "disgust", "HA": "happiness", "NE": "neutral", "SA": "sadness", "SU": "surprise"
+}  # fmt: skip
+REPAIRED = {"AF31V.JPG": "AF31SAHL.JPG", "AM31H.JPG": "AM31SUHR.JPG"}
+ANGLE_GROUP = {
+    "S": "frontal", "HL": "half-profile", "HR": "half-profile", "FL": "full-profile", "FR": "full-profile"
+}  # fmt: skip
+PROFILE_SIDE = 1.3
+"""Side of a full profile's frame, as a multiple of the median frame's.
+
+Assumed, as the set was not at hand: all five cameras stand at one height and distance, and the head in the middle. A
+head is about 215 mm deep with its nose, and a frame about 165 mm wide, so 1.3 frames hold it whichever way it looks.
+"""
+
+TEST_PEOPLE = ("F03", "F09", "F14", "F20", "F25", "F31", "F34", "M02", "M08", "M13", "M19", "M24", "M31", "M33")
+VALIDATION_PEOPLE = ("F06", "F17", "F28", "M05", "M16", "M27")
+TRAIN_PEOPLE = tuple(
+    person
+    for person in (f"{sex}{number:02d}" for sex in "FM" for number in range(1, 36))
+    if person not in TEST_PEOPLE + VALIDATION_PEOPLE
+)
+
+
+def split_of(person: str) -> str:
+    """Return the split of a person such as `F01`: 50 train, 6 validation, 14 test, sexes balanced.
+
+    Raises:
+        ValueError: There is no such person in KDEF.
+    """
+    for split, people in (("test", TEST_PEOPLE), ("validation", VALIDATION_PEOPLE), ("train", TRAIN_PEOPLE)):
+        if person in people:
+            return split
+    raise ValueError(f"KDEF has no person {person}")
+
+
+def scan(source: Path) -> Scan:
+    """Read KDEF's folders.
+
+    Args:
+        source: `KDEF_and_AKDEF`, its folder `KDEF`, one that holds the former, or a tree that the 2021 project
+            prepared. The averages of `AKDEF` show every person at once and are never read.
+
+    Raises:
+        NotHere: The folder holds no picture named as KDEF's are.
+    """
+    bases = (source / "KDEF_and_AKDEF" / "KDEF", source / "KDEF", source)
+    base = next((folder for folder in bases if any(folder.glob("[AB][FM][0-9][0-9]/*"))), None)
+    files = sorted(base.glob("[AB][FM][0-9][0-9]/*")) if base else [path for path, *_ in tree_of_2021(source, "kdef")]
+    if not files:
+        raise NotHere(f"{source} is not KDEF: it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG")
+    found = Scan()
+    for path in files:
+        source_name = path.relative_to(base or source).as_posix()
+        if path.name.endswith("~"):
+            continue
+        if candidate := _candidate(path, source_name):
+            found.candidates.append(candidate)
+        else:
+            found.left_out.append((source_name, "its name is not of the form AF01AFFL.JPG"))
+    return found
+
+
+def _candidate(path: Path, source_name: str) -> Candidate | None:
+    name = REPAIRED.get(path.name.upper(), path.name.upper())
+    notes = "" if name == path.name.upper() else f"name repaired from {path.name}"
+    match = NAME.fullmatch(name)
+    if match is None or match[2] not in TRAIN_PEOPLE + VALIDATION_PEOPLE + TEST_PEOPLE:
+        return None
+    session, person, code, angle = match.groups()
+    # AF01 and BF01 are one person: the identity is sex and number.
+    return Candidate(
+        path, EXPRESSION_OF[code], split_of(person), name, source_name, person, angle, session, notes
+    )  # fmt: skip
+
+
+def _places(root: Path) -> tuple[Path, ...]:
+    return (root / "KDEF_and_AKDEF",)
+
+
+KDEF = DataSet(
+    name="kdef",
+    title="KDEF",
+    scan=scan,
+    places=_places,
+    obtain="request it at kdef.se",
+    terms="KDEF: non-commercial research only, no redistribution",
+    showable=False,
+    native_side=762,
+    known_counts={
+        "train": dict.fromkeys(EXPRESSIONS, 56 * 10),
+        "test": dict.fromkeys(EXPRESSIONS, 14 * 10),
+    },
+    person_split=True,
+    angle_groups=ANGLE_GROUP,
+    framing=Framing(fixed=dict.fromkeys(("FL", "FR"), PROFILE_SIDE)),
+)

@@ -1,0 +1,120 @@
+"""The data sets by name, and the words by which options choose among them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fer.data.archives import is_archive
+from fer.data.datasets.base import DataSet
+from fer.data.datasets.ferplus import FERPLUS
+from fer.data.datasets.kdef import KDEF
+from fer.data.datasets.raf import RAF
+from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.errors import ConfigError, DataError, quoted_path, unknown_name
+from fer.utils.paths import manifest_path, prepared_names, printable
+
+DRAWN_FOLDER = "drawn"
+"""Folder under the data root where the drawn set's raw trees are written."""
+
+
+def _drawn(real: DataSet) -> DataSet:
+    """Return the drawn stand-in of a set: the same reader, no terms, pictures that may be shown."""
+    return replace(
+        real,
+        name=f"drawn-{real.name}",
+        title=f"drawn faces laid out as {real.title}",
+        places=lambda root: (root / DRAWN_FOLDER / real.name,),
+        obtain="run prepare with dataset=drawn",
+        terms="",
+        showable=True,
+        known_counts={},
+        # The drawn KDEF shows test people only.
+        has_train=real is RAF,
+        # No detector is made for drawn faces.
+        framing=None,
+        drawn=True,
+        fetch=None,
+    )
+
+
+DATASETS: dict[str, DataSet] = {
+    item.name: item for item in (RAF, KDEF, FERPLUS, WIKIMEDIA, _drawn(RAF), _drawn(KDEF), _drawn(WIKIMEDIA))
+}
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "drawn": ("drawn-raf", "drawn-kdef", "drawn-wikimedia"),
+    # names of 2021
+    "raf_basic": ("raf",),
+    "wikimedia_commons_emotions": ("wikimedia",),
+}
+
+
+def resolve(names: str) -> list[DataSet]:
+    """Return the data sets an option such as `raf+kdef` or `drawn` names, without repetition.
+
+    Raises:
+        ConfigError: A name is unknown or the option is empty.
+    """
+    chosen: dict[str, DataSet] = {}
+    for word in names.split("+"):
+        for name in ALIASES.get(word.strip(), (word.strip(),)):
+            if name not in DATASETS:
+                raise ConfigError(unknown_name("data set", name, [*DATASETS, *ALIASES]))
+            chosen[name] = DATASETS[name]
+    return list(chosen.values())
+
+
+def resolve_prepared(names: str, root: Path) -> list[DataSet]:
+    """Return the sets an option names, where `prepared` means every set prepared under the data root.
+
+    Raises:
+        ConfigError: A name is unknown.
+        DataError: A named set, or for `prepared` any set, is not prepared.
+    """
+    if names == "prepared":
+        found = [DATASETS[name] for name in prepared_names(root) if name in DATASETS]
+        if not found:
+            raise DataError(f"no data set is prepared under {root}: run prepare, for instance with dataset=drawn")
+        return found
+    chosen = resolve(names)
+    for dataset in chosen:
+        if not manifest_path(root, dataset.name).is_file():
+            raise DataError(f"{dataset.title} is not prepared under {root}: run prepare with dataset={dataset.name}")
+    return chosen
+
+
+def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
+    """Return the download, a folder or an archive: the option, else the first usual place that exists, else None.
+
+    Raises:
+        DataError: The option names neither.
+    """
+    if not option:
+        return next((place for place in dataset.places(root) if _is_folder(place)), None)
+    try:
+        source = Path(option).expanduser().resolve()
+        exists, fits = source.exists(), source.is_dir() or is_archive(source)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"source {quoted_path(option)} cannot be read: {error}") from None
+    if printable(str(source)) != str(source):
+        raise DataError(f"source {quoted_path(option)} cannot be recorded: its path is no UTF-8 text in one line")
+    if not exists:
+        raise DataError(f"source {quoted_path(option)}: there is no {source}")
+    if not fits:
+        raise DataError(f"source {quoted_path(option)} is neither a folder nor a zip or tar archive")
+    return source
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # in a folder that may not be entered, such as another user's home
+
+
+def absent(dataset: DataSet, root: Path) -> DataError:
+    """Return the error for a set that is nowhere: where it was looked for, how to get it, what works without it."""
+    places = " and ".join(str(place) for place in dataset.places(root))
+    return DataError(
+        f"{dataset.title} was not found in {places}: {dataset.obtain} and pass its folder as source=...; "
+        "dataset=drawn works at once"
+    )

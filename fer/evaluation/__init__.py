@@ -1,0 +1,1 @@
+"""Predict, measure and report: figures of one model on one data set."""

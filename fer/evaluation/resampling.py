@@ -1,0 +1,130 @@
+"""Persons and images as what is drawn: intervals over persons, and the draws of the randomisation test.
+
+Functions of arrays, with no framework; N images of C classes show G persons.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from fer.evaluation.metrics import Floats, Interval, Ints, score_interval
+
+CELLS = 2_000_000
+"""Numbers held at once while persons are drawn."""
+TIE = 1e-12
+"""Differences that differ by less are equal."""
+
+
+def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence: float = 0.95) -> Interval | None:
+    """Return the interval of accuracy over persons, or None for fewer than two of them.
+
+    A person's pictures resemble each other, so an interval that takes them for independent images is too narrow. The
+    variance is that of the ratio of right answers to images when whole persons are drawn (Cochran, 1977, Sampling
+    Techniques, 3rd edition, section 9.5 with equation 6.13), and the interval has Wilson's form with the effective
+    number of images, share * (1 - share) / variance, and the quantile of Student's t with G - 1 degrees of freedom
+    (Dean & Pagano, 2015, Journal of Survey Statistics and Methodology 3:484-503). There are at most as many effective
+    images as images, so the plain Wilson interval lies inside.
+
+    Args:
+        correct: Whether each image is answered rightly, `(N,)` booleans.
+        clusters: Who is on it, `(N,)`.
+        confidence: Coverage, in (0, 1).
+
+    Raises:
+        ValueError: The lengths differ, or `confidence` is not in (0, 1).
+    """
+    right = np.asarray(correct, dtype=np.float64)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    who = person_numbers(clusters, len(right))
+    if not len(who) or who.max() < 1:
+        return None
+    persons, share = int(who.max()) + 1, float(right.mean())
+    sums = np.bincount(who, weights=right - share)
+    variance = float((sums**2).sum()) / len(right) ** 2 * persons / (persons - 1)
+    effective = min(share * (1 - share) / variance, len(right)) if variance > 0 else len(right)
+    return score_interval(share, effective, float(stdtrit(persons - 1, 0.5 + confidence / 2)))
+
+
+def person_numbers(clusters: ArrayLike, images: int) -> Ints:
+    """Return each image's person as a number from 0, int64 `(N,)`.
+
+    Raises:
+        ValueError: `clusters` does not name one person an image.
+    """
+    found = np.asarray(clusters)
+    if found.shape != (images,):
+        raise ValueError(f"clusters must name the person of each of {images} images, not {found.shape}")
+    return np.unique(found, return_inverse=True)[1]
+
+
+def swapped_images(
+    gain: Ints, place: Ints, classes: int, draws: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Draw differences of mean-class accuracies with the answers of single images swapped.
+
+    Only numbers of images by class are drawn: of images that A alone, B alone, or both or neither answer rightly.
+
+    Args:
+        gain: 1 where A alone is right, -1 where B alone is, else 0, `(N,)`.
+        place: Class of each image, `(N,)` in [0, classes), each of which occurs.
+        classes: C.
+        draws: How many.
+        generator: Draws the signs.
+
+    Returns:
+        The differences, `(draws,)`, and the sums of the images' weights with the same signs, likewise.
+    """
+    swapped, shift = np.zeros(draws), np.zeros(draws)
+    images = np.bincount(place, minlength=classes)
+    for sign in (1, -1, 0):
+        counts = np.bincount(place[gain == sign], minlength=classes)
+        signs = 2 * generator.binomial(counts, 0.5, size=(draws, classes)) - counts
+        sums = (signs / images).mean(axis=1)
+        swapped += sign * sums
+        shift += sums
+    return swapped, shift
+
+
+def swapped_persons(
+    gain: Ints, weights: Floats, who: Ints, draws: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Draw the same with all answers on a person swapped together.
+
+    Args:
+        gain: As above.
+        weights: What each image counts in the mean, `(N,)`.
+        who: Person of each image, `(N,)` in [0, G).
+        draws: How many.
+        generator: Draws the signs.
+    """
+    columns = np.stack([np.bincount(who, weights=weights * gain), np.bincount(who, weights=weights)], axis=1)
+    most = max(1, CELLS // len(columns))
+    sums = []
+    for start in range(0, draws, most):
+        size = min(most, draws - start), len(columns)
+        sums.append((2 * generator.integers(0, 2, size=size) - 1) @ columns)
+    swapped, shift = np.concatenate(sums).T
+    return swapped, shift
+
+
+def not_rejected(estimate: float, swapped: Floats, shift: Floats) -> tuple[Floats, Floats]:
+    """Return by draw between which true differences the drawn one is at least as large as the observed one.
+
+    With d taken off each image the observed difference is |estimate - d| and a draw's |swapped - d * shift|, which is
+    the larger one between two values of d on either side of the estimate, as |shift| <= 1; everywhere where it is 1.
+
+    Args:
+        estimate: The observed difference.
+        swapped: By draw the difference with answers swapped, `(draws,)`.
+        shift: By draw the sum of the images' weights with the signs drawn, likewise.
+    """
+    everywhere = 1 - np.abs(shift) < TIE
+    ends = np.stack([
+        (estimate - swapped) / np.where(everywhere, 1, 1 - shift),
+        (estimate + swapped) / np.where(everywhere, 1, 1 + shift),
+    ])  # fmt: skip
+    # Sums in another order differ in the last digits, and a tie counts.
+    least = np.where(everywhere, -1.0, ends.min(axis=0) - TIE)
+    most = np.where(everywhere, 1.0, ends.max(axis=0) + TIE)
+    return least.clip(-1, 1), most.clip(-1, 1)

@@ -1,0 +1,240 @@
+"""Whether one classifier is better than another: paired tests on the same images, and what repeated runs vary.
+
+Functions of arrays, with no framework. Every draw has a seed, so equal arguments give equal answers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, betaincinv, gammaln, xlog1py, xlogy
+
+from fer.evaluation.metrics import Interval, Ints
+from fer.evaluation.resampling import not_rejected, person_numbers, swapped_images, swapped_persons
+
+LEVEL = 0.05
+"""The p below which a difference counts as shown; intervals are at 1 - LEVEL."""
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Whether two classifiers are right equally often on the same images.
+
+    Attributes:
+        only_a: Images that only A answers rightly.
+        only_b: Images that only B answers rightly.
+        p: Two-sided and exact; 1 where the two are never right alone.
+        low: Lower end of the 95 % interval of A's accuracy minus B's, which excludes 0 exactly where p is below 0.05.
+        high: Upper end.
+    """
+
+    only_a: int
+    only_b: int
+    p: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of A minus that of B, with its interval and two-sided p."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNemar:
+    """Test whether A and B have the same accuracy, from which of the same images each answers rightly.
+
+    Under the hypothesis the images that one of them alone answers rightly fall to either with probability 1/2.
+    McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12:153-157, with the binomial distribution itself in place of its approximation.
+
+    Args:
+        correct_a: Whether A is right on each image, `(N,)` booleans.
+        correct_b: The same of B, in the same order.
+
+    Raises:
+        ValueError: The two are not `(N,)` booleans of one length.
+    """
+    first, second = np.asarray(correct_a), np.asarray(correct_b)
+    if first.ndim != 1 or first.shape != second.shape or {first.dtype, second.dtype} != {np.dtype(bool)}:
+        raise ValueError(f"correct_a and correct_b must both be (N,) booleans, not {first.shape} and {second.shape}")
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
+    low, high = _interval_of_paired_accuracies(only_a, only_b, len(first))
+    return McNemar(only_a, only_b, min(1.0, 2 * tail), low, high)
+
+
+def _interval_of_paired_accuracies(only_a: int, only_b: int, images: int) -> Interval:
+    """Return the wider of two 95 % intervals of a difference of accuracies on the same images.
+
+    Bonett & Price's (2012, Adjusted Wald confidence interval for a difference of binomial proportions based on paired
+    data, Journal of Educational and Behavioral Statistics 37:479-488) allows for the number of images on which the two
+    disagree, but may exclude 0 where the exact test does not reject. Clopper & Pearson's (1934, Biometrika 26:404-413)
+    of the share of the disagreements that falls to A is the exact test's own, but takes their number for given.
+    """
+    quantile = NormalDist().inv_cdf(1 - LEVEL / 2)
+    for_a, for_b = (only_a + 1) / (images + 2), (only_b + 1) / (images + 2)
+    half = quantile * math.sqrt((for_a + for_b - (for_a - for_b) ** 2) / (images + 2))
+    low, high = max(for_a - for_b - half, -1.0), min(for_a - for_b + half, 1.0)
+    if only_a + only_b == 0:
+        return low, high
+    least = float(betaincinv(only_a, only_b + 1, LEVEL / 2)) if only_a else 0.0
+    most = float(betaincinv(only_a + 1, only_b, 1 - LEVEL / 2)) if only_b else 1.0
+    disagreement = (only_a + only_b) / images
+    return min(low, disagreement * (2 * least - 1)), max(high, disagreement * (2 * most - 1))
+
+
+def randomisation_test(
+    labels: NDArray[np.int64],
+    answers_a: NDArray[np.int64],
+    answers_b: NDArray[np.int64],
+    clusters: ArrayLike | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Difference:
+    """Compare A and B by mean-class accuracy on the same images.
+
+    p is that of the randomisation test, in which A and B swap their answers on an image, or on all of a person's, with
+    probability 1/2 (Noreen, 1989, Computer-Intensive Methods for Testing Hypotheses, chapter 2). It is (1 + count) /
+    (1 + draws), so never 0 (Phipson & Smyth, 2010). The interval holds every difference that this test, with the same
+    draws, does not reject when it is first taken off each image (Garthwaite, 1996, Confidence intervals from
+    randomization tests, Biometrics 52:1387-1393): so it excludes 0 exactly where p is below 1 - confidence.
+
+    Args:
+        labels: True classes, `(N,)` integers.
+        answers_a: A's answers, likewise.
+        answers_b: B's answers, likewise.
+        clusters: Who is on each image, `(N,)`; None swaps single images. One person tells nothing of others: the
+            interval is then [-1, 1] and p is 1.
+        draws: How often answers are swapped.
+        seed: Seed of the draws.
+        confidence: Coverage of the interval, in (0, 1).
+
+    Raises:
+        ValueError: An argument is malformed, or there is no image.
+    """
+    classes, place = _check_answers(labels, answers_a, answers_b, confidence)
+    truth = np.asarray(labels)
+    gain = (np.asarray(answers_a) == truth).astype(np.int64) - (np.asarray(answers_b) == truth)
+    weights = 1 / (classes * np.bincount(place)[place])
+    estimate = float(weights @ gain)
+    generator = np.random.default_rng(seed)
+    if clusters is None:
+        swapped = swapped_images(gain, place, classes, draws, generator)
+    else:
+        who = person_numbers(clusters, len(truth))
+        if who.max() < 1:
+            return Difference(estimate, -1.0, 1.0, 1.0)
+        swapped = swapped_persons(gain, weights, who, draws, generator)
+    least, most = not_rejected(estimate, *swapped)
+    extreme = int(((least <= 0) & (most >= 0)).sum())
+    # p < 1 - confidence exactly where fewer draws than this do not reject.
+    needed = math.ceil(round((1 - confidence) * (1 + draws), 9)) - 1
+    low = float(np.sort(least)[needed - 1]) if needed else -1.0
+    high = float(np.sort(-most)[needed - 1]) * -1 if needed else 1.0
+    return Difference(estimate, round(low, 10) + 0.0, round(high, 10) + 0.0, (1 + extreme) / (1 + draws))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, in the order given.
+
+    Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6:65-70.
+
+    Raises:
+        ValueError: A value does not lie in [0, 1].
+    """
+    if not all(0 <= value <= 1 for value in p):
+        raise ValueError(f"p-values must lie in 0-1, not {list(p)}")
+    adjusted, highest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda number: p[number])):
+        highest = max(highest, min(1.0, (len(p) - rank) * float(p[place])))
+        adjusted[place] = highest
+    return adjusted
+
+
+def smallest_difference(images: int, disagreement: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest true difference of accuracies that `mcnemar` shows on so many images with this power.
+
+    The power is exact, over the number of images on which only one is right and how they fall to the two: Duffy
+    (1984), Asymptotic and exact power for the McNemar test and its analogue with R controls per case, Biometrics
+    40:1005-1015. On large sets it is Connor's (1987, Biometrics 43:207-211).
+
+    Args:
+        images: N.
+        disagreement: Share of the images that one of the two alone answers rightly, in [0, 1].
+        power: Probability of p <= alpha, in (0, 1).
+        alpha: Level of the two-sided test, in (0, 1).
+
+    Returns:
+        A share of the images in (0, disagreement]; `math.inf` where they are too few to show any difference.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if images < 1 or not 0 <= disagreement <= 1:
+        raise ValueError(f"images must be 1 or more and disagreement lie in 0-1, not {images} and {disagreement}")
+    _check_share("power", power)
+    _check_share("alpha", alpha)
+    numbers = np.arange(images + 1)
+    choices = gammaln(images + 1) - gammaln(numbers + 1) - gammaln(images - numbers + 1)
+    chance = np.exp(choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement))
+    numbers, chance = numbers[chance > 1e-12], chance[chance > 1e-12]
+    # p <= alpha where the fewer of the two numbers is at most this; -1 where that cannot happen.
+    limits = np.array([_most_on_one_side(number, alpha) for number in numbers.tolist()])
+    able = limits >= 0
+    numbers, chance, limits = numbers[able], chance[able], limits[able]
+
+    def shown(share: float) -> float:
+        """Return the power where this share of the disagreements falls to one of the two."""
+        return float(chance @ (bdtr(limits, numbers, share) + bdtr(limits, numbers, 1 - share)))
+
+    low, high = 0.5, 1.0
+    if shown(high) < power:
+        return math.inf
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(middle) >= power else (middle, high)
+    return disagreement * (2 * high - 1)
+
+
+def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and sample standard deviation (over n - 1) of runs that differ in their seed; None for one run's.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if not len(values):
+        raise ValueError("values are empty: give at least one run's figure")
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+
+
+def _check_answers(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
+    """Return how many classes occur in the labels, and each image's among them."""
+    _check_share("confidence", confidence)
+    shapes = {np.asarray(values).shape for values in (labels, first, second)}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(f"labels and both answers must be (N,), not {sorted(shapes)}")
+    if not np.size(labels):
+        raise ValueError("labels are empty: give at least one image")
+    present, place = np.unique(np.asarray(labels), return_inverse=True)
+    return len(present), place
+
+
+def _most_on_one_side(number: int, alpha: float) -> int:
+    """Return the largest k with 2 P(X <= k) <= alpha for X of Binomial(number, 1/2); -1 if there is none."""
+    tails = 2 * bdtr(np.arange(number // 2 + 1), number, 0.5)
+    return int(np.searchsorted(tails, alpha, side="right")) - 1

@@ -1,0 +1,1 @@
+"""Experiment files, reported figures, and statistics over seeds."""

@@ -1,0 +1,86 @@
+"""The files of `experiments/`: which there are, and what stages each one asks for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer.config.commands import EvaluateConfig, FinetuneConfig, PretrainConfig
+from fer.config.options import build
+from fer.errors import ConfigError, unknown_name
+from fer.utils.yaml_files import read_yaml
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+REPORTED = "reported"
+"""The file that holds the 2021 figures and is no experiment."""
+ALL = "all"
+"""Stands for every experiment."""
+STAGES: dict[str, type] = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "evaluate": EvaluateConfig}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment's file asks for; a stage it does not ask for is None.
+
+    Attributes:
+        name: The file's name without `.yaml`.
+        pretrain: The pre-training, whose encoder `finetune` then starts from.
+        finetune: The training of a classifier, which also tests it on the sets of `evaluate_on`.
+        evaluate: A test of its own, on other sets or with other options.
+    """
+
+    name: str
+    pretrain: PretrainConfig | None = None
+    finetune: FinetuneConfig | None = None
+    evaluate: EvaluateConfig | None = None
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """Return the configurations of the stages asked for, in their order."""
+        found = {stage: getattr(self, stage) for stage in STAGES}
+        return {stage: config for stage, config in found.items() if config is not None}
+
+
+def experiment_names() -> list[str]:
+    """Return the names of the experiments there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != REPORTED)
+
+
+def read_experiment(name: str) -> Experiment:
+    """Read an experiment's file.
+
+    A file holds the options of `pretrain` (it then names a `method`) or of `finetune`; or it holds, under the names of
+    the stages, the options of each.
+
+    Args:
+        name: One of `experiment_names`, or the path of a file that ends in `.yaml`.
+
+    Raises:
+        ConfigError: There is no such experiment, or its file is not in order.
+    """
+    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+    if not name.endswith(".yaml") and name not in experiment_names():
+        if not FOLDER.is_dir():
+            raise ConfigError(f"there is no folder {FOLDER}: run experiments from a clone of the project")
+        raise ConfigError(unknown_name("experiment", name, [*experiment_names(), ALL]))
+    content = read_yaml(str(path))
+    if not any(isinstance(value, dict) for value in content.values()):
+        stage = "pretrain" if "method" in content else "finetune"
+        return Experiment(path.stem, **{stage: build(STAGES[stage], {}, file=str(path))})
+    for key in content:
+        if key not in STAGES:
+            raise ConfigError(f"{unknown_name('stage', key, STAGES)} in {path}")
+    found: dict[str, Any] = {stage: build(STAGES[stage], {}, file=str(path), section=stage) for stage in content}
+    experiment = Experiment(path.stem, **found)
+    _check_order(experiment, path)
+    return experiment
+
+
+def _check_order(experiment: Experiment, path: Path) -> None:
+    """Refuse stages that contradict each other: where a stage begins follows from the one before."""
+    pretrain, finetune, evaluate = experiment.pretrain, experiment.finetune, experiment.evaluate
+    if evaluate and not finetune:
+        raise ConfigError(f"evaluate in {path} tests what finetune made: add finetune, or use the command evaluate")
+    if evaluate and evaluate.model != EvaluateConfig().model:
+        raise ConfigError(f"model in {path} is what finetune made: leave it out")
+    if pretrain and finetune and finetune.init != FinetuneConfig().init:
+        raise ConfigError(f"init of finetune in {path} is what pretrain made: leave it out")

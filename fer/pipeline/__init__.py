@@ -1,0 +1,1 @@
+"""What commands share: data, training, evaluation and tracking meet here."""

@@ -1,0 +1,1 @@
+"""Use a trained model: recognise, annotate, explain, serve a page."""

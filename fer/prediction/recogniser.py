@@ -1,0 +1,153 @@
+"""A trained model for whoever has this package: pictures or pixels in, expressions out."""
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fer.data.detector import center_face
+from fer.errors import ConfigError, DataError, unknown_name
+from fer.models.backbones import Classifier, ModelSpec
+from fer.models.files import load_classifier
+from fer.models.initial_weights import ADDRESSES
+from fer.portable.detection import CenterFace
+from fer.portable.framing import framed_faces
+from fer.portable.images import UnusableImage, decode_rgb, read_rgb, upright_rgb
+from fer.training.devices import full_fp32, pick_device
+
+FRAMINGS = ("auto", "none")
+BATCH = 32
+"""Faces of one picture that are classified at once."""
+
+Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class RecognisedFace:
+    """A face and what it shows.
+
+    Attributes:
+        box: Left, top, right, bottom in pixels of the upright picture; may reach beyond it.
+        score: The detector's confidence in [0, 1]; 1 for a whole picture.
+        crop: What the network saw, `(S, S, 3)`, RGB in [0, 255].
+        expression: The most probable one.
+        probabilities: By expression, in stored order; they sum to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    crop: NDArray[np.uint8] = field(repr=False)
+    expression: str
+    probabilities: dict[str, float]
+
+
+class Recogniser(nn.Module):
+    """A classifier with its preprocessing, in evaluation mode.
+
+    Attributes:
+        network: The classifier.
+        spec: What it is.
+        expressions: Names of its outputs, in order.
+        terms: Terms it inherits from starting weights and training sets.
+        address: Where it was loaded from.
+    """
+
+    def __init__(self, network: Classifier, address: str = "") -> None:
+        super().__init__()
+        self.network = network
+        self.spec: ModelSpec = network.spec
+        self.expressions: tuple[str, ...] = network.spec.expressions
+        self.terms: tuple[str, ...] = network.spec.terms
+        self.address = address
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scores before the softmax, `(N, 7)`.
+
+        Args:
+            images: Faces `(N, 3, H, W)`, RGB in [0, 255], framed as in training; resized where need be.
+        """
+        side = self.spec.image_size
+        if tuple(images.shape[-2:]) != (side, side):
+            # Antialiasing matters where pictures shrink; where they grow, this is the resizing of training.
+            images = F.interpolate(images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True)
+        scores: Tensor = self.network(images)
+        return scores
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the probabilities of each expression, `(N, 7)`; arguments as of `forward`."""
+        with full_fp32():
+            scores: Tensor = (self(images).float() / self.spec.temperature).softmax(1)
+        return scores
+
+    def faces(self, picture: Picture, framing: str = "auto") -> list[RecognisedFace]:
+        """Return the faces of a picture and their expressions, the main face first.
+
+        Args:
+            picture: A file, a file's content, a Pillow picture, or pixels `(H, W, 3)`, RGB in [0, 255].
+            framing: `auto`: find faces and frame them, unless the model was trained on whole pictures; `none`: the
+                whole picture is one face, stretched to a square.
+
+        Raises:
+            ConfigError: There is no such framing.
+            DataError: The picture cannot be used, or the detector is not installed.
+        """
+        if framing not in FRAMINGS:
+            raise ConfigError(unknown_name("framing", framing, FRAMINGS))
+        detector = _detector() if framing == "auto" and self.spec.framing == "detect" else None
+        found = framed_faces(_upright(picture), self.spec.crop_size, detector)
+        recognised = []
+        for start in range(0, len(found), BATCH):
+            some = found[start : start + BATCH]
+            pixels = torch.from_numpy(np.stack([face.crop for face in some])).to(self._device())
+            for face, scores in zip(some, self.probabilities(pixels.permute(0, 3, 1, 2).float()).tolist(), strict=True):
+                shares = dict(zip(self.expressions, scores, strict=True))
+                answer = max(shares, key=shares.__getitem__)
+                recognised.append(RecognisedFace(face.box, face.score, face.crop, answer, shares))
+        return recognised
+
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def load(address: str, device: str = "auto") -> Recogniser:
+    """Return the model at an address; arguments and errors as of `fer.load`."""
+    place = pick_device(device)
+    if not address.startswith(ADDRESSES):
+        return Recogniser(load_classifier(Path(address).expanduser()), address).to(place)
+    from fer.tracking.models import fetch_classifier  # MLflow takes seconds, and paths need none of it
+
+    with tempfile.TemporaryDirectory() as folder:
+        network, _ = fetch_classifier(address, Path(folder))
+    return Recogniser(network, address).to(place)
+
+
+@cache
+def _detector() -> CenterFace:
+    """Return the detector; all models and threads share one."""
+    return center_face()
+
+
+def _upright(picture: Picture) -> Image.Image:
+    """Return any picture as displayed, in RGB."""
+    try:
+        if isinstance(picture, (str, Path)):
+            return read_rgb(Path(picture).expanduser())
+        if isinstance(picture, bytes):
+            return decode_rgb(picture)
+        if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
+            raise TypeError  # Pillow would take some as other numbers than they are
+        return upright_rgb(picture if isinstance(picture, Image.Image) else Image.fromarray(picture))
+    except UnusableImage as fault:
+        named = f"{picture}: " if isinstance(picture, (str, Path)) else ""
+        raise DataError(f"{named}{fault}: give a picture such as a JPEG or PNG file") from None
+    except (TypeError, ValueError, OSError):
+        raise DataError("the picture holds no pixels: give uint8 of shape (H, W, 3)") from None

@@ -1,0 +1,230 @@
+"""LARS, which gives every layer a learning rate of its own, for training with large batches."""
+
+import math
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling: You, Gitman & Ginsburg (2017), Large Batch Training of Convolutional Networks.
+
+    With weights w, gradient g, decay d, momentum m and rate r (their algorithm 1):
+
+        scale = trust * |w| / (|g| + d |w|), or 1 where |w| or |g| is 0
+        v = m v + scale * (g + d w)
+        w = w - r v
+
+    A group with `adapt=False` has a scale of 1, which is SGD: biases and normalisation are trained so, as Chen et al.
+    (2020), A Simple Framework for Contrastive Learning of Visual Representations, appendix B.9 do. The scale stays on
+    the device: no step waits for a GPU.
+
+    Args:
+        params: Parameters, or groups of them, each with `adapt` (True), `weight_decay` (0) and `lr` where they differ.
+        lr: Learning rate, above 0.
+        momentum: In [0, 1).
+        weight_decay: Decay of groups that name none.
+        trust: Trust coefficient: the length of a step as a share of the weights' length, at a rate of 1.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update the parameters by their gradients.
+
+        Args:
+            closure: Computes the loss and its gradients again, or None.
+
+        Returns:
+            The closure's loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    self._update(weights, weights.grad, group)
+        return loss
+
+    def _update(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        decay = group["weight_decay"]
+        change = gradient.add(weights, alpha=decay)
+        if group["adapt"]:
+            change.mul_(layer_scale(weights, gradient, decay, group["trust"]))
+        state = self.state[weights]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weights)
+        velocity = state["momentum_buffer"]
+        velocity.mul_(group["momentum"]).add_(change)
+        weights.sub_(velocity, alpha=group["lr"])
+
+
+def layer_scale(weights: Tensor, gradient: Tensor, decay: float, trust: float) -> Tensor:
+    """Return trust * |w| / (|g| + decay |w|), or 1 where |w| or |g| is 0, as a scalar tensor."""
+    weight_norm = torch.linalg.vector_norm(weights)
+    gradient_norm = torch.linalg.vector_norm(gradient)
+    scale = trust * weight_norm / (gradient_norm + decay * weight_norm)
+    # Python's `if` would have to read the norms, and make a GPU wait for each layer.
+    return torch.where((weight_norm > 0) & (gradient_norm > 0), scale, 1.0)
+
+
+DECAYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
+"""Layers whose weights decay."""
+SCHEDULED = 2
+"""Parameter groups whose rate follows the schedule, the first ones: with and without decay."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to optimise.
+
+    Attributes:
+        epochs: Passes over the training images.
+        lr: Peak learning rate.
+        optimizer: `adamw`, `sgd` or `lars`.
+        weight_decay: Decay of the weights of layers in `DECAYING`; other parameters have none.
+        momentum: Of SGD and LARS.
+        clip_grad_norm: Largest norm of the gradient of all parameters together; 0: gradients are not clipped.
+        warmup_epochs: Linear warm-up before the cosine.
+        ema: Decay of the average of the network's weights; 0 for none.
+        patience: Epochs without a better score before stopping; 0 for never.
+        selection: Key of the validation figure that chooses the best epoch; of `loss` the lowest wins.
+        device: `auto`, `cpu` or `cuda`.
+        bf16: Whether to compute in bfloat16 where that is safe.
+        seed: Of everything random.
+        choose: Whether the epoch with the best score is kept; else the latest is.
+        constant: Part of the objective whose rate has neither warm-up nor decay; empty for none.
+        constant_factor: Its rate as a multiple of `lr`.
+    """
+
+    epochs: int
+    lr: float
+    optimizer: str
+    weight_decay: float
+    momentum: float
+    warmup_epochs: float
+    ema: float
+    patience: int
+    selection: str
+    device: str
+    bf16: bool
+    seed: int
+    clip_grad_norm: float = 0.0
+    choose: bool = True
+    constant: str = ""
+    constant_factor: float = 1.0
+
+
+def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Build the optimizer of an objective's parameters.
+
+    Its first two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each
+    two the first holds the weights that decay and the second the rest, which LARS leaves as SGD would have it.
+    """
+    named = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
+    decaying = decaying_names(objective)
+    scheduled = [(name, parameter) for name, parameter in named if not _is_constant(name, settings)]
+    constant = [(name, parameter) for name, parameter in named if _is_constant(name, settings)]
+    groups = _groups(scheduled, decaying, settings)
+    if constant:
+        rate = settings.lr * settings.constant_factor
+        groups += [group | {"lr": rate} for group in _groups(constant, decaying, settings)]
+    if settings.optimizer == "lars":
+        return LARS(groups, lr=settings.lr, momentum=settings.momentum)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def decaying_names(model: nn.Module) -> set[str]:
+    """Find the parameters that decay: the weights of linear layers, convolutions and attention, by full name.
+
+    Biases, the parameters of normalisation, and what a trunk learns beside its layers (layer scales, class tokens,
+    positions, temperatures of attention) are not maps of features: pulled to 0 they only lose what they say. The
+    number of dimensions does not tell them apart, for a class token has three.
+    """
+    decaying = set()
+    for place, module in model.named_modules():
+        if isinstance(module, DECAYING):
+            for name, _ in module.named_parameters(recurse=False):
+                if name.endswith("weight"):
+                    decaying.add(f"{place}.{name}" if place else name)
+    return decaying
+
+
+def _is_constant(name: str, settings: Settings) -> bool:
+    return bool(settings.constant) and name.startswith(f"{settings.constant}.")
+
+
+def _groups(
+    named: Sequence[tuple[str, nn.Parameter]], decaying: Container[str], settings: Settings
+) -> list[dict[str, Any]]:
+    weights = [parameter for name, parameter in named if name in decaying]
+    others = [parameter for name, parameter in named if name not in decaying]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "lars":
+        groups[0]["adapt"], groups[1]["adapt"] = True, False
+    return groups
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LambdaLR:
+    """Return what sets each group's rate before every step: the first two follow `rate_factor`, constant ones do not.
+
+    Args:
+        optimizer: From `make_optimizer` with the same settings.
+        settings: How to optimise.
+        steps: Of an epoch.
+    """
+    scheduled, groups = rate_factor(settings, steps), len(optimizer.param_groups)
+    return LambdaLR(optimizer, [scheduled if group < SCHEDULED else lambda step: 1.0 for group in range(groups)])
+
+
+def rate_factor(settings: Settings, steps: int) -> Callable[[int], float]:
+    """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
+    total = settings.epochs * steps
+    warmup = min(settings.warmup_epochs * steps, total / 2)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
+
+    return factor
+
+
+def make_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential average of a network's weights and buffers.
+
+    The decay rises as (1 + n) / (10 + n) to its value, so that short runs are not held to their random start.
+    """
+
+    def blend(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averages, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)
+
+    return AveragedModel(network, multi_avg_fn=torch.no_grad()(blend), use_buffers=True)

@@ -1,0 +1,148 @@
+"""One training in several processes, as torchrun starts them: who this one is, and how it agrees with the others."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Return this process's number among all; 0 where there is only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is also its GPU's."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_world_size() -> int:
+    """Return how many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def leave_unless_first() -> None:
+    """End every process but the first: their part, the training, is done, and one of them logs and tests."""
+    if rank() > 0:
+        sys.exit(0)
+
+
+class Peers:
+    """What the processes of one training tell each other besides gradients.
+
+    Messages go through gloo in the processors' memory, so that asking costs a GPU nothing. Every method must be called
+    by all processes alike. With one process each is a plain function call.
+    """
+
+    def __init__(self) -> None:
+        self._group: Any = None
+        if world_size() > 1:
+            import torch.distributed as dist
+
+            self._group = dist.new_group(backend="gloo")
+
+    def highest(self, number: int) -> int:
+        """Return the largest of the processes' numbers."""
+        if self._group is None:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        value = torch.tensor(number)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._group)
+        return int(value)
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process."""
+        return any(self.gather(flag))
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Return the mean of each value over the processes; all must hold the same keys."""
+        everyone = self.gather(values)
+        return {key: sum(one[key] for one in everyone) / len(everyone) for key in values}
+
+    def gather(self, value: T) -> list[T]:
+        """Return the processes' values in the order of their ranks."""
+        if self._group is None:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * world_size()
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
+    def by_first(self, compute: Callable[[], T]) -> T:
+        """Let the first process compute a value and return it in all."""
+        if self._group is None:
+            return compute()
+        import torch.distributed as dist
+
+        box: list[Any] = [compute() if rank() == 0 else None]
+        dist.broadcast_object_list(box, src=0, group=self._group)
+        result: T = box[0]
+        return result
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Return the rows of all processes in the order of their ranks, `(N, ...)` to `(world * N, ...)`.
+
+    Differentiable. Let each rank r have a loss of its own, l_r, that sees the rows z_s of every rank s. The gradient of
+    the mean of the losses is then the mean over s of (sum over r of dl_r / dz_s) * dz_s / dw. DDP takes the mean over s
+    of what each rank s has computed; so the backward pass here gives rank s the sum over r, from all ranks' losses, and
+    not only its own part. One process that holds all rows finds the same gradient.
+    """
+    if not _several():
+        return tensor
+    joined: Tensor = _Gather.apply(tensor)
+    return joined
+
+
+def gathered_plain(tensor: Tensor) -> Tensor:
+    """Return what `gathered` returns, without a gradient."""
+    if not _several():
+        return tensor.detach()
+    own = tensor.detach().contiguous()
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return torch.cat(parts)
+
+
+def rank_rows(joined: Tensor, count: int) -> Tensor:
+    """Return this process's `count` rows of what was gathered."""
+    start = first_row(count)
+    return joined[start : start + count]
+
+
+def first_row(count: int) -> int:
+    """Return where the first of this process's `count` rows stands among the gathered ones."""
+    return dist.get_rank() * count if _several() else 0
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class _Gather(torch.autograd.Function):
+    """Joins the rows forward; backward sums the ranks' gradients and takes the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.count = len(tensor)
+        return gathered_plain(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return rank_rows(total, ctx.count)

@@ -1,0 +1,157 @@
+"""The report's files: HTML, Markdown, CSV and the terminal's text."""
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fer.comparison.comparing import compare
+from fer.comparison.figures import figures, svg
+from fer.comparison.page import page
+from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
+from fer.expressions import EXPRESSIONS
+from tests.comparison.made import SETS, answers, labels, run
+
+TRUTH = labels(140, absent=(2,))
+EVIL = "<script>alert('x')</script> & | `b` $x_1$ \x1b[31m\n=1+1"
+REPORTED = {"row": {"raf": {"accuracy": 0.45, "accuracy/fear": 0.05}}}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A configuration with a hostile name and two seeds, and a single run that repeats a reported row."""
+    runs = [run(EVIL, {"raf": (TRUTH, answers(TRUTH, 0.7, n))}, n, minutes=3.0 + n) for n in (0, 1)]
+    curves = dict.fromkeys(("train/loss", "validation/accuracy"), ((1, 0.9), (2, 0.6)))
+    tags = {"fer.reproduces": "row"}
+    runs.append(run("plain", {"raf": (TRUTH, answers(TRUTH, 0.5, 5))}, minutes=2.0, curves=curves, tags=tags))
+    return compare(runs, SETS, REPORTED)
+
+
+@pytest.fixture(scope="module")
+def drawn(found):
+    return {name: svg(figure) for name, figure in figures(found).items()}
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and the text of a page."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for key, value in attrs if key in ("src", "href") and value]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, drawn):
+    content = page(found, drawn)
+    parsed = Page(content)
+    assert "script" not in parsed.tags
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in parsed.addresses)
+    assert "http://" not in content.replace("http-equiv", "")
+    assert "default-src 'none'" in content
+    assert any("<script>alert('x')</script> & | `b`" in words for words in parsed.words)
+    assert "\x1b" not in content
+
+
+def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
+    parsed = Page(page(found, drawn))
+    assert set(drawn) == {"per_class-raf", "confusion_difference-raf", "learning_curves", "minutes"}
+    assert parsed.tags.count("img") == len(drawn)
+    assert "2021: 45.0" in parsed.words
+    assert all(sentence in " ".join(parsed.words) for sentence in found.methods)
+
+
+def test_the_page_fits_dark_screens_and_paper(found):
+    content = page(found, {})
+    assert "prefers-color-scheme: dark" in content
+    assert "@media print" in content
+
+
+def test_markdown_shows_names_as_they_are_and_its_tables_are_whole(found, drawn):
+    text = markdown(found, [f"figures/{name}.svg" for name in drawn])
+    assert "<script>" not in text
+    assert "\x1b" not in text
+    tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    assert len(tables) == 3
+    for table in tables:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().splitlines()}
+        assert len(widths) == 1
+    assert "![Accuracy by expression](figures/per_class-raf.svg)" in text
+    assert all(
+        re.search(rf"^- .*{word}", text, re.MULTILINE) for word in ("cannot be told|is better than", "Clark 1973")
+    )
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_number_of_the_csv_table_equals_an_independent_computation(found):
+    table = {(row["configuration"], row["measure"]): row for row in rows(table_csv(found))}
+    for one in found.configurations:
+        right = np.array([item.answers["raf"].answers == TRUTH for item in one.runs])
+        parts = {f"accuracy/{name}": right[:, n == TRUTH] for n, name in enumerate(EXPRESSIONS)} | {"accuracy": right}
+        for measure, part in parts.items():
+            row = table[one.letter, measure]
+            if not part.size:
+                assert (row["value"], row["low"], row["high"]) == ("", "", "")
+                continue
+            shares = part.mean(axis=1)
+            assert float(row["value"]) == pytest.approx(shares.mean())
+            assert (row["deviation"] == "") == (len(shares) == 1)
+            assert len(shares) == 1 or float(row["deviation"]) == pytest.approx(shares.std(ddof=1))
+            assert 0 <= float(row["low"]) <= float(row["value"]) <= float(row["high"]) <= 1
+        classes = [n for n in range(7) if n != 2]
+        means = [np.mean([answer[n == TRUTH].mean() for n in classes]) for answer in right]
+        assert float(table[one.letter, "mean_class_accuracy"]["value"]) == pytest.approx(np.mean(means))
+    assert table["B", "accuracy"]["reported"] == "0.45"
+    assert table["A", "accuracy"]["reported"] == ""
+    assert len(table) == 2 * 9
+
+
+def test_every_number_of_the_csv_of_tests_equals_an_independent_computation(found):
+    accuracy, mean = rows(verdicts_csv(found))
+    ours, theirs = (
+        np.array([item.answers["raf"].answers == TRUTH for item in one.runs], dtype=float)
+        for one in found.configurations
+    )
+    gain = ours.mean(axis=0) - theirs[0]
+    images, seeds = gain.var(ddof=1) / len(TRUTH), ours.mean(axis=1).var(ddof=1) * (1 / 2 + 1)
+    residual = (ours - ours.mean(axis=0)).var(axis=1, ddof=1).sum() / len(TRUTH) * (1 / 2 + 1)
+    variance, many = max(images + seeds - residual, images, seeds), len(TRUTH) - 1
+    freedom = variance**2 / (images**2 / many + seeds**2 / 1 + residual**2 / many)
+    p = 2 * stats.t.sf(abs(gain.mean()) / variance**0.5, freedom)
+    assert float(accuracy["difference"]) == pytest.approx(gain.mean())
+    assert float(accuracy["p"]) == pytest.approx(p)
+    smaller, larger = sorted((float(accuracy["p"]), float(mean["p"])))
+    assert {float(accuracy["p_adjusted"]), float(mean["p_adjusted"])} == {
+        min(1, 2 * smaller),
+        max(larger, min(1, 2 * smaller)),
+    }
+    assert (accuracy["test"], accuracy["images"], accuracy["only_first"]) == ("quasi-F", "140", "")
+
+
+def test_a_spreadsheet_computes_no_name():
+    runs = [run(name, {"raf": (TRUTH, TRUTH)}, config={"lr": n}) for n, name in enumerate(("=1+1", "@x"))]
+    assert {row["name"] for row in rows(table_csv(compare(runs, SETS, {})))} == {"'=1+1", "'@x"}
+
+
+def test_the_terminal_gets_key_table_and_words_and_no_control_characters(found):
+    text = terminal(found)
+    assert re.search(r"^A: <script>.*\(seeds 0, 1; runs [0-9a-f]{8}, [0-9a-f]{8}\)$", text, re.MULTILINE)
+    assert re.search(r"^A  raf +140 .* -  .*\d\d\.\d ±\d\.\d \[\d\d\.\d, \d\d\.\d\]$", text, re.MULTILINE)
+    assert re.search(r"^ +reported in 2021 +- +5\.0 .* 45\.0 +-$", text, re.MULTILINE)
+    assert re.search(r"^\* ", text, re.MULTILINE)
+    assert "\x1b" not in text

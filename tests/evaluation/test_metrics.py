@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import metrics as sk
+from statsmodels.stats.proportion import proportion_confint
+
+from fer.evaluation import metrics
+from tests.predictions import SEEDS, cases, draw
+
+
+@cases
+def test_confusion_matrix_is_scikit_learns(seed, count, absent):
+    labels, probabilities = draw(seed, count, absent)
+    answers = probabilities.argmax(axis=1)
+    ours = metrics.confusion_matrix(labels, answers, 7)
+    assert ours.dtype == np.int64
+    assert_array_equal(ours, sk.confusion_matrix(labels, answers, labels=range(7)))
+
+
+@cases
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:.*number of unique classes")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_means_over_classes_are_scikit_learns(seed, count, absent):
+    labels, probabilities = draw(seed, count, absent)
+    answers = probabilities.argmax(axis=1)
+    confusion = metrics.confusion_matrix(labels, answers, 7)
+    assert_allclose(metrics.mean_class_accuracy(confusion), sk.balanced_accuracy_score(labels, answers))
+    assert_allclose(metrics.macro_f1(confusion), sk.f1_score(labels, answers, average="macro"))
+
+
+def test_a_class_only_predicted_lowers_f1_but_not_class_accuracy():
+    confusion = metrics.confusion_matrix([0, 0, 1, 1], [0, 0, 1, 2], 7)
+    assert metrics.mean_class_accuracy(confusion) == pytest.approx((1 + 0.5) / 2)
+    assert metrics.macro_f1(confusion) == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_statistics_keep_leading_dimensions():
+    stack = np.random.default_rng(0).integers(0, 5, size=(4, 3, 7, 7))
+    for statistic in (metrics.mean_class_accuracy, metrics.macro_f1):
+        single = [[float(statistic(matrix)) for matrix in row] for row in stack]
+        assert_allclose(statistic(stack), single)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize(("hits", "trials"), [(0, 1), (1, 1), (0, 84), (40, 84), (84, 84), (3, 12), (2911, 3068)])
+def test_wilson_interval_is_statsmodels(hits, trials, level):
+    interval = metrics.wilson_interval(hits, trials, level)
+    assert_allclose(interval, proportion_confint(hits, trials, 1 - level, method="wilson"), atol=1e-12)
+    assert 0 <= interval[0] <= hits / trials <= interval[1] <= 1
+
+
+def test_wilson_interval_needs_trials_and_possible_numbers():
+    assert metrics.wilson_interval(0, 0) is None
+    with pytest.raises(ValueError, match="successes"):
+        metrics.wilson_interval(3, 2)
+    with pytest.raises(ValueError, match="level"):
+        metrics.wilson_interval(1, 2, level=95)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["mean_class_accuracy", "macro_f1"])
+def test_bootstrap_equals_resampling_images_within_classes(seed, name):
+    labels, probabilities = draw(seed, 84, absent=(2,))
+    answers = probabilities.argmax(axis=1)
+    statistic = getattr(metrics, name)
+    generator = np.random.default_rng(100 + seed)
+    groups = [np.flatnonzero(labels == c) for c in range(7) if (labels == c).any()]
+    values = []
+    for _ in range(4000):
+        chosen = np.concatenate([generator.choice(group, size=len(group)) for group in groups])
+        values.append(float(statistic(metrics.confusion_matrix(labels[chosen], answers[chosen], 7))))
+    confusion = metrics.confusion_matrix(labels, answers, 7)
+    ours = metrics.bootstrap_interval(confusion, statistic, resamples=20_000, seed=seed)
+    # The percentiles of 4,000 resamples wander by about 0.003; an unstratified or mis-scaled draw misses by more.
+    assert_allclose(ours, np.quantile(values, [0.025, 0.975]), atol=0.008)
+
+
+def test_bootstrap_keeps_the_size_of_every_class_and_its_level():
+    labels, probabilities = draw(3, 84, absent=(5,))
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), 7)
+    seen = []
+
+    def record(draws):
+        seen.append(draws)
+        return metrics.mean_class_accuracy(draws)
+
+    wide = metrics.bootstrap_interval(confusion, record, level=0.99, resamples=500)
+    narrow = metrics.bootstrap_interval(confusion, record, level=0.5, resamples=500)
+    assert seen[0].shape == (500, 7, 7)
+    assert (seen[0].sum(axis=2) == confusion.sum(axis=1)).all()
+    assert not seen[0][:, confusion == 0].any()
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_bootstrap_is_repeatable_by_seed():
+    confusion = np.arange(49).reshape(7, 7)
+    first, again, other = (metrics.bootstrap_interval(confusion, metrics.macro_f1, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bins", [1, 10, 15])
+def test_calibration_error_is_the_loops(seed, bins):
+    generator = np.random.default_rng(seed)
+    # Rounded values put many answers exactly on the edges of ten bins.
+    confidence = np.append(generator.uniform(size=80).round(1), [0.0, 0.0, 1.0, 1.0])
+    correct = generator.uniform(size=84) < confidence
+    total = 0.0
+    for index in range(bins):
+        low, high = np.linspace(0, 1, bins + 1)[[index, index + 1]]
+        inside = [i for i, c in enumerate(confidence) if low < c <= high or (index == 0 and c == 0)]
+        if inside:
+            total += len(inside) / 84 * abs(np.mean(confidence[inside]) - np.mean(correct[inside]))
+    assert metrics.expected_calibration_error(confidence, correct, bins) == pytest.approx(total)
+    assert sum(b.count for b in metrics.reliability_bins(confidence, correct, bins)) == 84
+
+
+def test_reliability_bins_include_their_upper_edge_and_leave_empty_ones_absent():
+    first, second = metrics.reliability_bins([0.5, 0.25, 0.0], [True, False, False], bins=2)
+    assert (first.low, first.high, first.count, first.accuracy) == (0.0, 0.5, 3, pytest.approx(1 / 3))
+    assert (second.count, second.confidence, second.accuracy) == (0, None, None)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("count", [1, 84])
+def test_proper_scores_are_scikit_learns(seed, count):
+    labels, probabilities = draw(seed, count)
+    nll = sk.log_loss(labels, probabilities, labels=range(7))
+    brier = sk.brier_score_loss(labels, probabilities, labels=range(7), scale_by_half=False)
+    assert metrics.negative_log_likelihood(labels, probabilities) == pytest.approx(nll)
+    assert metrics.brier_score(labels, probabilities) == pytest.approx(brier)
+
+
+def test_a_certain_mistake_is_finite_and_as_scikit_learn_has_it():
+    labels, probabilities = [0, 1], np.eye(7)[[1, 1]]
+    expected = sk.log_loss(labels, probabilities, labels=range(7))
+    assert metrics.negative_log_likelihood(labels, probabilities) == pytest.approx(expected)
+    assert metrics.brier_score(labels, probabilities) == pytest.approx(1.0)
+
+
+def test_other_functions_refuse_malformed_input_by_name():
+    with pytest.raises(ValueError, match=r"^predictions must lie in 0-6"):
+        metrics.confusion_matrix([0], [9], 7)
+    with pytest.raises(ValueError, match=r"^predictions must be as many"):
+        metrics.confusion_matrix([0, 1], [0], 7)
+    with pytest.raises(ValueError, match=r"^confusion counts no image"):
+        metrics.mean_class_accuracy(np.zeros((2, 7, 7)))
+    with pytest.raises(ValueError, match=r"^confusion must be"):
+        metrics.macro_f1(np.ones((7, 6)))
+    with pytest.raises(ValueError, match=r"^confidence must lie"):
+        metrics.reliability_bins([1.2], [True])
+    with pytest.raises(ValueError, match=r"^confidence and correct"):
+        metrics.reliability_bins([0.2, 0.3], [True])
+    with pytest.raises(ValueError, match=r"^confidence is empty"):
+        metrics.expected_calibration_error([], [])
+    with pytest.raises(ValueError, match=r"^level"):
+        metrics.bootstrap_interval(np.eye(7), metrics.macro_f1, level=1.0)

@@ -1,0 +1,179 @@
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from fer.commands import finetune, pretrain
+from fer.config.options import build, default_of, read_yaml
+from fer.data.batches import TrainingBatches
+from fer.data.views import ViewBatches
+from fer.errors import ConfigError, ModelError
+from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment
+from fer.experiments.reported import reported
+from fer.expressions import EXPRESSIONS
+from fer.models.backbones import Classifier, ModelSpec
+from fer.models.initial_weights import NAMES, Start
+from fer.pipeline import finetune_plan, initialize, pretrain_plan
+from fer.pipeline.requirements import check
+from fer.tracking.runs import SilentRun
+from fer.utils.paths import data_root
+
+every = pytest.mark.parametrize("name", experiment_names())
+DRAWN_INSTEAD = {"drawn": "raf", "ferplus": "raf"}
+"""Which of the fixtures' drawn sets stands in for a set that is not among them."""
+
+
+@pytest.fixture
+def weights_at_hand(tmp_path, monkeypatch) -> None:
+    """The one file of weights that experiments name by its place."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
+    place.parent.mkdir(parents=True)
+    place.touch()
+
+
+def written(path: Path) -> dict[str, dict[str, Any]]:
+    """What a file holds, by stage."""
+    content = yaml.safe_load(path.read_text())
+    return content if any(isinstance(value, dict) for value in content.values()) else {flat_stage(content): content}
+
+
+def flat_stage(content: dict[str, Any]) -> str:
+    return "pretrain" if "method" in content else "finetune"
+
+
+@every
+def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path, monkeypatch, weights_at_hand):
+    for module in (finetune_plan, pretrain_plan):
+        monkeypatch.setattr(module, "unprepared", lambda sets, root: [])  # the real sets are not at hand
+    path = FOLDER / f"{name}.yaml"
+    assert len(path.read_text().splitlines()) <= 25
+    experiment, plans = read_experiment(name), {"finetune": finetune_plan, "pretrain": pretrain_plan}
+    assert experiment.stages
+    for stage, options in written(path).items():
+        config = replace(experiment.stages[stage], data_root=str(tmp_path))
+        if stage in plans:
+            assert plans[stage].make_plan(config).sets
+        defaults = {item.name: default_of(item) for item in fields(STAGES[stage])}
+        # Method and data set are always named; all else only where it differs.
+        same = [
+            key for key in options if getattr(config, key) == defaults[key] and key not in ("method", "dataset")
+        ]  # fmt: skip
+        assert not same
+
+
+def small(config: Any, root: Path) -> Any:
+    dataset = "+".join(DRAWN_INSTEAD.get(word, word) for word in config.dataset.split("+"))
+    return replace(
+        config, dataset=dataset, data_root=str(root), arch="resnet18", image_size=32, batch_size=4, init="scratch",
+        epochs=1, precision="fp32", device="cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Start:
+    """Weights of a trunk that fits, instead of those from the network."""
+    return Start("stand-in", Classifier(ModelSpec("resnet18", 32)).trunk.state_dict(), origin="stand-in")
+
+
+@every
+def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path, monkeypatch, stand_in):
+    experiment, (root, _), ended = read_experiment(name), prepared, []
+    for batches in (TrainingBatches, ViewBatches):
+        monkeypatch.setattr(batches, "__len__", lambda self: 2)
+    monkeypatch.setattr(
+        initialize, "starting_point", lambda init, *rest: stand_in if init != "scratch" else Start(init, None)
+    )  # fmt: skip
+    monkeypatch.setattr(finetune, "conclude", lambda plan, run, folder, progress, *rest: ended.append(progress))
+    monkeypatch.setattr(pretrain._Pretraining, "_conclude", lambda self, progress, *rest: ended.append(progress))
+    torch.manual_seed(0)
+    if experiment.pretrain:
+        plan = pretrain_plan.make_plan(replace(small(experiment.pretrain, root), hidden=16, projection=16))
+        pretrain._Pretraining(plan, SilentRun(), tmp_path).run(None)
+    if experiment.finetune:
+        told = finetune_plan.make_plan(small(experiment.finetune, root))
+        finetune._Finetuning(replace(told, init=experiment.finetune.init), SilentRun(), tmp_path).run(None)
+    assert len(ended) == len(set(experiment.stages) - {"evaluate"})
+    for progress in ended:
+        assert progress.epoch == 1
+        assert math.isfinite(progress.history[0]["train/loss"])
+
+
+def test_every_row_of_2021_has_a_file_and_every_such_file_its_row():
+    listed = read_yaml(str(FOLDER / "reported.yaml"))
+    rows = [*reported(), *listed["to_do"]]
+    assert len(rows) == len(set(rows)) == 9 + 7
+    assert {name for name in experiment_names() if name.startswith("raf-")} == set(rows)
+
+
+@pytest.mark.parametrize("name", reported())
+def test_a_file_trains_as_the_row_it_reproduces(name):
+    config, row = read_experiment(name).finetune, reported()[name]
+    ours = {key: value for key, value in row.settings.items() if hasattr(config, key)}
+    assert ours.pop("selection") == "best epoch on test"
+    assert config.test_best
+    # AdamW without decay is Adam.
+    assert (ours.pop("optimizer"), config.optimizer, config.weight_decay) == ("adam", "adamw", 0)
+    weights = tuple(ours.pop("class_weights", ()))
+    assert config.class_weights == pytest.approx(weights)
+    assert {key: getattr(config, key) for key in ours} == ours
+    assert {"dataset", "init", "lr", "epochs", "batch_size", "augment", "arch", "image_size"} <= ours.keys()
+
+
+def test_reported_figures_are_shares_and_agree_with_their_classes():
+    for row in reported().values():
+        for dataset, figures in row.figures.items():
+            scalars = figures.scalars()
+            assert all(0 <= value <= 1 for key, value in scalars.items() if key != "images")
+            if dataset == "wikimedia":  # twelve of each class, so the overall figure is the classes' mean
+                assert scalars["mean_class_accuracy"] == pytest.approx(figures.accuracy, abs=1e-5)
+                assert tuple(figures.per_class) == EXPRESSIONS
+            # A count of images over their number, told with six decimals, of RAF-DB's 3,068 images with four.
+            right = figures.accuracy * figures.images
+            assert right == pytest.approx(round(right), abs=0.5e-4 * figures.images if dataset == "raf" else 1e-2)
+
+
+def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root, _ = prepared
+    experiment = read_experiment("raf-simsiam-imagenet")
+    place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
+    with pytest.raises(ModelError, match=rf"simsiam_imagenet\.pth are missing: put the file at {place}"):
+        check(replace(experiment, finetune=replace(experiment.finetune, data_root=str(root))), data_root(str(root)))
+    assert experiment.finetune.init not in NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("finetun: {epochs: 1}", "unknown stage 'finetun': did you mean 'finetune'?"),
+        ("epochs: 1\nfinetune: {epochs: 1}", "unknown stage 'epochs'"),
+        ("finetune: {epoch: 1}", "unknown option 'epoch': did you mean 'epochs'?"),
+        ("pretrain: {}\nfinetune: {init: scratch}", "init of finetune .* is what pretrain made"),
+        ("finetune: {}\nevaluate: {model: a.ckpt}", "model .* is what finetune made"),
+        ("evaluate: {dataset: raf}", "evaluate .* tests what finetune made"),
+        ("pretrain: {}\nfinetune: 3", "finetune .* must hold lines"),
+    ],
+)
+def test_a_file_with_a_fault_is_refused_in_a_sentence(text, sentence, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        read_experiment(str(path))
+
+
+def test_a_file_of_stages_given_to_a_command_is_refused_with_the_cure():
+    path = str(FOLDER / "debug.yaml")
+    with pytest.raises(ConfigError, match=r"describes stages .* run it as an experiment"):
+        build(STAGES["finetune"], {}, file=path)
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match="did you mean 'raf-swav-imagenet'"):
+        read_experiment("raf-swav-imagnet")
+    with pytest.raises(ConfigError, match="'reported'"):
+        read_experiment("reported")

@@ -1,0 +1,153 @@
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from fer.cli import main
+from fer.data.batches import ImagePool
+from fer.data.manifest import ImageRow, Manifest
+from fer.evaluation.inference import outputs, probabilities
+from fer.evaluation.metrics import negative_log_likelihood
+from fer.expressions import EXPRESSIONS
+from fer.model_card.card import headline
+from fer.models.backbones import Classifier, ModelSpec
+from fer.models.files import load_classifier, save_classifier
+from fer.pipeline.finalize import calibrate, code_in_words
+from fer.tracking.environment import CodeVersion
+from tests import stores
+
+
+class Recorded:
+    """Stands in for a run."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+        self.pictures: list[str] = []
+
+    def metrics(self, values) -> None:
+        self.figures |= values
+
+    def figure(self, figure, path) -> None:
+        self.pictures.append(path)
+
+
+@pytest.fixture(scope="module")
+def pool() -> ImagePool:
+    names = [EXPRESSIONS[n % 7] for n in range(35)]
+    rows = tuple(
+        ImageRow(f"{n}.png", name, "validation", "", "", "", "", 0, 32, 32, "", "") for n, name in enumerate(names)
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3), dtype=np.uint8)
+    return ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    made = Classifier(ModelSpec("squeezenet1_1", 32)).eval()
+    for part in made.trunk.classifier.parameters():  # sure of itself, and mostly wrong
+        part.data *= 20
+    return made
+
+
+def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(pool, classifier, tmp_path):
+    members, run = pool.indices("validation"), Recorded()
+    labels = pool.labels.numpy()
+    before = probabilities(classifier, pool, members, 32, 16)
+    classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
+    calibrate(run, classifier, pool, members, 16)
+    temperature = classifier.spec.temperature
+    assert temperature > 1.5
+    save_classifier(classifier, tmp_path)
+    read = load_classifier(tmp_path)
+    assert read.spec.temperature == temperature
+    after = probabilities(read, pool, members, 32, 16)
+    scores = outputs(read, pool, members, 32, 16).double()
+    np.testing.assert_allclose(after, (scores / temperature).softmax(1).numpy())
+    assert (after.argmax(1) == before.argmax(1)).all()
+    np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
+    assert run.figures["calibration/temperature"] == temperature
+    assert run.figures["validation/nll"] == pytest.approx(negative_log_likelihood(labels, after))
+    assert run.figures["validation/uncalibrated/nll"] == pytest.approx(negative_log_likelihood(labels, before))
+    assert run.figures["validation/nll"] < run.figures["validation/uncalibrated/nll"]
+    assert {"validation/brier", "validation/ece", "validation/uncalibrated/brier"} <= run.figures.keys()
+    assert run.pictures == ["calibration/reliability.png"]
+
+
+def test_one_validation_image_is_enough_to_go_on(pool, classifier):
+    calibrate(Recorded(), classifier, pool, pool.indices("validation")[:1], 16)
+    assert 0.05 <= classifier.spec.temperature <= 20
+
+
+def test_networks_that_are_no_classifier_have_no_temperature(pool, classifier):
+    warm = Classifier(replace(classifier.spec, temperature=5.0)).eval()
+    warm.load_state_dict(classifier.state_dict())
+    members = pool.indices("validation")
+    plain = probabilities(torch.nn.Sequential(warm), pool, members, 32, 16)
+    np.testing.assert_allclose(plain, probabilities(classifier, pool, members, 32, 16))
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, empty_store, tmp_path_factory) -> SimpleNamespace:
+    """A short training on drawn faces that stand for RAF-DB, its run, and the champion as MLflow downloads it."""
+    root, _ = prepared
+    folder = tmp_path_factory.mktemp("trained")
+    options = {
+        "dataset": "raf", "data_root": root, "arch": "squeezenet1_1", "init": "scratch", "image_size": 32, "epochs": 1,
+        "batch_size": 16, "output": folder / "outputs", "registered_name": "fer-test",
+    }  # fmt: skip
+    address = stores.copy(empty_store, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        mlflow.set_tracking_uri(None)
+        main(["finetune", *(str(word) for key, value in options.items() for word in (f"--{key}", value))])
+        mlflow.set_registry_uri(address)
+        model = Path(mlflow.artifacts.download_artifacts("models:/fer-test@champion", dst_path=str(folder / "model")))
+        client = mlflow.MlflowClient(address, registry_uri=address)
+        run = client.get_run(client.get_model_version("fer-test", "1").run_id)
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    return SimpleNamespace(model=model, run=run, card=(model / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_registered_model_brings_a_card_with_the_runs_figures(trained):
+    figures = trained.run.data.metrics
+    rows = [line.strip("| ").split("|") for line in headline(trained.card).splitlines()[2:]]
+    table = {row[0].strip(): row[2].strip() for row in rows}
+    assert {"raf", "kdef", "wikimedia", "kdef/frontal", "raf/uniform_prior"} <= table.keys()
+    for name, shown in table.items():
+        accuracy, low, high = (100 * figures[f"{name}/accuracy{end}"] for end in ("", "_low", "_high"))
+        assert shown == f"{accuracy:.1f} [{low:.1f}, {high:.1f}]"
+    head = yaml.safe_load(trained.card.split("---\n")[1])
+    assert head["datasets"] == ["raf"]
+    assert {result["dataset"]["name"] for result in head["model-index"][0]["results"]} == {"raf", "kdef", "wikimedia"}
+
+
+def test_the_card_tells_run_code_start_and_terms(trained):
+    run = trained.run
+    for known in (run.info.run_id, run.data.tags["git.commit"], "`scratch`", "squeezenet1_1", "epoch 1 of 1"):
+        assert known in trained.card
+    assert run.data.tags["terms"] in trained.card
+    assert run.data.tags["terms"] in (trained.model / "LICENSE.md").read_text(encoding="utf-8")
+    (logged,) = run.outputs.model_outputs
+    assert trained.card.count(f'models:/{logged.model_id}"') == 3
+    assert "@champion" not in trained.card
+
+
+def test_the_pictures_it_was_tested_on_are_credited(trained):
+    text = (trained.model / "attribution.md").read_text(encoding="utf-8")
+    assert "(attribution.md)" in trained.card
+    assert text.count("| 1/") == 2, "two drawn stand-ins of each expression"
+
+
+def test_a_card_admits_uncommitted_changes():
+    assert "not committed" in code_in_words(CodeVersion("abc", True))
+    assert code_in_words(CodeVersion("abc", False)) == "commit `abc`"

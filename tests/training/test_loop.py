@@ -1,0 +1,364 @@
+import math
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fer.data.augment import Strengths
+from fer.data.batches import Batch, ImagePool, TrainingBatches
+from fer.data.manifest import ImageRow, Manifest
+from fer.errors import ConfigError, Interrupted, ModelError
+from fer.expressions import EXPRESSIONS
+from fer.objectives.classification import Classification
+from fer.training.devices import pick_device
+from fer.training.loop import train
+from fer.training.optimization import Settings, rate_factor
+from fer.training.state import BEST, LAST, Progress
+from fer.utils.distributed import Peers
+
+COUNT = 42
+CARRIED = {"spec": {"arch": "tiny"}, "config": {"seed": 0}}
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(24, 7))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images / 255))
+
+
+class Recorded:
+    def __init__(self) -> None:
+        self.points: list[tuple[int, dict[str, float]]] = []
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        self.points.append((step, dict(values)))
+
+
+class SignalledBatches:
+    """Batches during one of which a signal arrives."""
+
+    def __init__(self, inner: TrainingBatches, epoch: int, step: int, number: int = signal.SIGTERM) -> None:
+        self.inner, self.at, self.number = inner, (epoch, step), number
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(self.inner.epoch(epoch, start), start=start):
+            if (epoch, step) == self.at:
+                os.kill(os.getpid(), self.number)
+            yield batch
+
+
+@pytest.fixture(scope="module")
+def pool() -> ImagePool:
+    generator = np.random.default_rng(0)
+    names = [EXPRESSIONS[n % 7] for n in range(COUNT)]
+    rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
+    pixels = generator.integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8)
+    return ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+
+
+@pytest.fixture
+def batches(pool: ImagePool) -> TrainingBatches:
+    return TrainingBatches(pool, pool.indices("train"), 16, 8, seed=3, strengths=Strengths(flip=0.5, crop=0.6))
+
+
+def objective(seed: int = 0) -> Classification:
+    torch.manual_seed(seed)
+    return Classification(Tiny())
+
+
+def flat(network: nn.Module) -> float:
+    """A validation figure that depends on the weights."""
+    return float(sum(tensor.double().sum() for tensor in network.state_dict().values()))
+
+
+def validate(network: nn.Module, epoch: int) -> dict[str, float]:
+    assert not network.training
+    return {"validation/accuracy": math.sin(flat(network) * 100), "validation/loss": float(epoch)}
+
+
+def settings(**changes: object) -> Settings:
+    plain = Settings(
+        epochs=3, lr=0.01, optimizer="adamw", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,
+        selection="accuracy", device="cpu", bf16=False, seed=0,
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def weights(path: os.PathLike[str]) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["model"]
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_equal_seeds_give_equal_weights_and_other_seeds_do_not(batches, tmp_path):
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(objective(seed), batches, validate, settings(), Recorded(), tmp_path / folder, CARRIED)
+    assert equal(weights(tmp_path / "a" / LAST), weights(tmp_path / "b" / LAST))
+    assert not equal(weights(tmp_path / "a" / LAST), weights(tmp_path / "c" / LAST))
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"optimizer": "sgd", "ema": 0.5}], ids=str)
+@pytest.mark.parametrize("at", [(0, 0), (1, 2), (1, 4), (2, 4)], ids=str)
+def test_a_stopped_run_continues_to_the_same_weights_and_figures(batches, tmp_path, changes, at):
+    whole = Recorded()
+    train(objective(), batches, validate, settings(**changes), whole, tmp_path / "whole", CARRIED)
+    with pytest.raises(Interrupted) as stop:
+        train(objective(), SignalledBatches(batches, *at), validate, settings(**changes), Recorded(), tmp_path, CARRIED)
+    assert stop.value.signum == signal.SIGTERM
+    continued = Recorded()
+    # Other initial weights: everything must come from the checkpoint.
+    train(objective(9), batches, validate, settings(**changes), continued, tmp_path / "more", CARRIED, tmp_path / LAST)
+    assert equal(weights(tmp_path / "whole" / LAST), weights(tmp_path / "more" / LAST))
+    assert [step for step, _ in continued.points] == [1, 2, 3]
+    for (_, one), (_, other) in zip(whole.points, continued.points, strict=True):
+        timing = {"train/images_per_second"}
+        assert {k: v for k, v in one.items() if k not in timing} == pytest.approx(
+            {k: v for k, v in other.items() if k not in timing}, rel=1e-12
+        )
+
+
+def test_the_best_checkpoint_is_the_epoch_with_the_best_validation_score(batches, tmp_path):
+    scores, kept = {1: 0.2, 2: 0.9, 3: 0.9, 4: 0.1}, {}
+
+    def scripted(network: nn.Module, epoch: int) -> dict[str, float]:
+        kept[epoch] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        return {"validation/accuracy": scores[epoch]}
+
+    progress = train(objective(), batches, scripted, settings(epochs=4), Recorded(), tmp_path, CARRIED)
+    assert (progress.best_epoch, progress.best_score) == (2, 0.9)
+    assert equal(weights(tmp_path / BEST), kept[2])
+    assert equal(weights(tmp_path / LAST), kept[4])
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_of_the_loss_the_lowest_wins(batches, tmp_path):
+    losses = {1: 2.0, 2: 1.0, 3: 3.0}
+    progress = train(
+        objective(),
+        batches,
+        lambda network, epoch: {"validation/loss": losses[epoch]},
+        settings(selection="loss"),
+        Recorded(),
+        tmp_path,
+        CARRIED,
+    )
+    assert progress.best_epoch == 2
+
+
+def test_patience_ends_a_run_that_no_longer_improves(batches, tmp_path):
+    progress = train(
+        objective(),
+        batches,
+        lambda network, epoch: {"validation/accuracy": 1.0 / epoch},
+        settings(epochs=10, patience=2),
+        Recorded(),
+        tmp_path,
+        CARRIED,
+    )
+    assert (progress.epoch, progress.best_epoch) == (3, 1)
+
+
+def test_every_epoch_records_losses_accuracies_rate_and_speed(batches, tmp_path):
+    recorder = Recorded()
+    train(objective(), batches, validate, settings(), recorder, tmp_path, CARRIED)
+    assert [step for step, _ in recorder.points] == [1, 2, 3]
+    for _, figures in recorder.points:
+        assert {"train/loss", "train/accuracy", "validation/accuracy", "validation/loss", "lr"} <= figures.keys()
+        assert figures["train/images_per_second"] > 0
+        assert 0 <= figures["train/accuracy"] <= 1
+
+
+def test_training_lowers_the_loss_on_images_it_can_memorise(pool, tmp_path):
+    batches = TrainingBatches(pool, pool.indices("train"), 16, 14, seed=0, strengths=Strengths())
+    recorder = Recorded()
+    train(objective(), batches, validate, settings(epochs=40), recorder, tmp_path, CARRIED)
+    assert recorder.points[-1][1]["train/loss"] < 0.7 * recorder.points[0][1]["train/loss"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_cure(batches, tmp_path):
+    broken = objective()
+    with torch.no_grad():
+        broken.network.head[1].bias.fill_(math.nan)
+    with pytest.raises(ModelError, match="smaller lr"):
+        train(broken, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+
+
+class PoisonedBatches:
+    """Batches of which one ends in a loss that is not a number, and after which a signal may arrive."""
+
+    def __init__(self, inner: TrainingBatches, epoch: int, step: int, signal_step: int | None = None) -> None:
+        self.inner, self.at, self.signal_step = inner, (epoch, step), signal_step
+        self.drawn = 0
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(self.inner.epoch(epoch, start), start=start):
+            self.drawn += 1
+            if (epoch, step) == self.at:
+                batch.images[0, 0, 0, 0] = math.nan
+            if (epoch, step) == (self.at[0], self.signal_step):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+
+def finite(path: os.PathLike[str]) -> bool:
+    content = torch.load(path, weights_only=True)
+    return all(bool(tensor.isfinite().all()) for tensor in content["objective"].values())
+
+
+@pytest.mark.parametrize("signal_step", [2, 3], ids=["in the same step", "a step later"])
+def test_a_signal_after_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    batches, tmp_path, signal_step, capsys
+):
+    train(objective(), batches, validate, settings(epochs=1), Recorded(), tmp_path / "one", CARRIED)
+    poisoned = PoisonedBatches(batches, epoch=1, step=2, signal_step=signal_step)
+    with pytest.raises(Interrupted):
+        train(objective(), poisoned, validate, settings(warmup_epochs=0), Recorded(), tmp_path, CARRIED)
+    assert finite(tmp_path / LAST)
+    assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
+    assert f"{LAST} was not written again" in capsys.readouterr().out
+
+
+def test_weights_spoilt_by_an_epochs_last_step_are_not_saved(batches, tmp_path):
+    # The loss of that step was computed before, and is finite.
+    made = objective()
+    steps = iter(range(10 * len(batches)))
+
+    def spoil(module: nn.Module, inputs: object, output: object) -> None:
+        if module.training and next(steps) == 2 * len(batches) - 1:
+            module.network.head[1].bias.register_hook(lambda gradient: gradient * math.nan)
+
+    made.register_forward_hook(spoil)
+    with pytest.raises(ModelError, match="not finite at step 5 of epoch 2"):
+        train(made, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert finite(tmp_path / LAST)
+    assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
+
+
+def test_a_long_epoch_is_not_computed_for_nothing(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer.training.loop.LOOK_EVERY", 4)
+    many = TrainingBatches(pool, pool.indices("train").repeat(10), 16, 8, seed=3, strengths=Strengths())
+    poisoned = PoisonedBatches(many, epoch=0, step=5)
+    with pytest.raises(ModelError, match="not finite at step 8 of epoch 1"):
+        train(objective(), poisoned, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert poisoned.drawn == 8 < len(many)
+    assert not (tmp_path / LAST).exists()
+
+
+@pytest.mark.parametrize("largest", [0.0, 0.1])
+def test_gradients_are_clipped_to_the_largest_norm(pool, tmp_path, largest):
+    # One step of plain SGD at a rate of 1 moves the weights by the gradient.
+    batches = TrainingBatches(pool, pool.indices("train")[:8], 16, 8, seed=3, strengths=Strengths())
+    once = settings(epochs=1, lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup_epochs=0.0)
+    made = objective()
+    before = [parameter.detach().clone() for parameter in made.parameters()]
+    train(made, batches, validate, replace(once, clip_grad_norm=largest), Recorded(), tmp_path, CARRIED)
+    steps = [(old - new.detach()).flatten() for old, new in zip(before, made.parameters(), strict=True)]
+    moved = float(torch.cat(steps).norm())
+    assert moved == pytest.approx(largest, rel=1e-3) if largest else moved > 0.2
+
+
+def test_the_average_differs_from_the_weights_and_is_what_is_kept(batches, tmp_path):
+    made = objective()
+    train(made, batches, validate, settings(ema=0.99), Recorded(), tmp_path, CARRIED)
+    assert not equal(weights(tmp_path / LAST), made.network.state_dict())
+    with_none = objective()
+    train(with_none, batches, validate, settings(), Recorded(), tmp_path / "plain", CARRIED)
+    assert equal(weights(tmp_path / "plain" / LAST), with_none.network.state_dict())
+    assert equal(made.network.state_dict(), with_none.network.state_dict())
+
+
+def test_a_best_checkpoint_cannot_be_continued(batches, tmp_path):
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    with pytest.raises(ModelError, match=LAST):
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED, tmp_path / BEST)
+
+
+def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tmp_path):
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    for name in (LAST, BEST):
+        content = torch.load(tmp_path / name, weights_only=True)
+        assert content["spec"] == CARRIED["spec"]
+        assert content["config"] == CARRIED["config"]
+        assert Progress(**content["progress"]).history
+
+
+def test_the_rate_rises_linearly_then_falls_to_nothing():
+    factor = rate_factor(settings(epochs=10, warmup_epochs=2.0), steps=10)
+    rates = [factor(step) for step in range(101)]
+    assert rates[:20] == pytest.approx([(n + 1) / 21 for n in range(20)])
+    assert max(rates) == pytest.approx(1)
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("question", [1, 3, 5, 6, 9], ids=lambda question: f"question {question}")
+def test_a_signal_that_comes_while_the_processes_ask_each_other_is_not_lost(batches, tmp_path, monkeypatch, question):
+    asked = []
+
+    def highest(peers: Peers, number: int) -> int:
+        asked.append(number)
+        if len(asked) == question:
+            os.kill(os.getpid(), signal.SIGTERM)  # after the number was given, before the answer is there
+        return number
+
+    monkeypatch.setattr(Peers, "highest", highest)
+    with pytest.raises(Interrupted) as stop:
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert stop.value.signum == signal.SIGTERM
+    assert len(asked) == question + 1
+    assert (tmp_path / LAST).is_file()
+
+
+def test_a_signal_after_the_last_question_still_ends_in_words(batches, tmp_path, monkeypatch):
+    asked = []
+
+    def highest(peers: Peers, number: int) -> int:
+        asked.append(number)
+        if len(asked) == 3 * (len(batches) + 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number
+
+    monkeypatch.setattr(Peers, "highest", highest)
+    with pytest.raises(Interrupted):
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+
+
+def test_a_second_ctrl_c_does_not_wait(batches, tmp_path):
+    class Twice(SignalledBatches):
+        def epoch(self, epoch, start=0):
+            for batch in super().epoch(epoch, start):
+                if (epoch, start) == self.at:
+                    os.kill(os.getpid(), self.number)
+                yield batch
+
+    with pytest.raises(Interrupted) as stop:
+        train(objective(), Twice(batches, 0, 0, signal.SIGINT), validate, settings(), Recorded(), tmp_path, CARRIED)
+    assert stop.value.signum == signal.SIGINT
+    assert not (tmp_path / LAST).exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said():
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(ConfigError, match="device=auto"):
+        pick_device("cuda")

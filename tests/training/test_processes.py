@@ -1,0 +1,202 @@
+"""Training in two processes, started as a user would: by torchrun, on CPUs, over the loopback interface."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+
+from fer.data.batches import share
+from fer.data.datasets.drawn import layouts
+from fer.expressions import EXPRESSIONS
+from fer.utils.distributed import Peers, leave_unless_first, local_rank, local_world_size, rank, world_size
+from tests import stores
+from tests.paths import ROOT
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from torch import nn
+from fer.data.augment import Strengths
+from fer.data.batches import ImagePool, TrainingBatches
+from fer.data.manifest import ImageRow, Manifest
+from fer.expressions import EXPRESSIONS
+from fer.objectives.classification import Classification
+from fer.optimization import Settings
+from fer.processes import rank, world_size
+from fer.training import train
+
+class Silent:
+    def metrics(self, values, step):
+        pass
+
+folder = Path(sys.argv[1])
+names = [EXPRESSIONS[n % 7] for n in range(42)]
+rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
+pixels = np.random.default_rng(0).integers(0, 256, (42, 16, 16, 3), dtype=np.uint8)
+pool = ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+torch.manual_seed(0)
+network = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(294, 7))
+batches = TrainingBatches(pool, pool.indices("train"), 16, 8, 3, Strengths(flip=0.5, crop=0.6), rank(), world_size())
+settings = Settings(
+    epochs=3, lr=1e-4, optimizer="sgd", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.9, patience=0,
+    selection="accuracy", device="cpu", bf16=False, seed=0,
+)
+progress = train(
+    Classification(network), batches, lambda network, epoch: {"validation/accuracy": epoch / 10}, settings, Silent(),
+    folder / "checkpoints", {"config": {}},
+)
+torch.save(network.state_dict(), folder / f"{rank()}-of-{world_size()}.pt")
+torch.save(progress.history, folder / f"{rank()}-of-{world_size()}.history")
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with drawn RAF and KDEF downloads at their default places."""
+    folder = tmp_path_factory.mktemp("processes")
+    counts = {"train": dict.fromkeys(EXPRESSIONS, 12), "test": dict.fromkeys(EXPRESSIONS, 3)}
+    layouts.write_raf(folder / "data" / "raf_basic" / "basic", counts, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(place, empty_store) -> dict[str, str]:
+    made = {
+        **os.environ, "MLFLOW_TRACKING_URI": stores.copy(empty_store, place), "FER_DATA": str(place / "data"),
+        "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+        made.pop(name, None)
+    return made
+
+
+def run(words: list[str], place: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def last_run(environment: dict[str, str], command: str) -> mlflow.entities.Run:
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    (found,) = client.search_runs(["0", "1"], f"tags.`fer.command` = '{command}'")
+    return found
+
+
+def test_a_process_alone_talks_to_itself():
+    assert (rank(), local_rank(), world_size(), local_world_size()) == (0, 0, 1, 1)
+    peers = Peers()
+    assert peers.highest(15) == 15
+    assert peers.gather("a") == ["a"]
+    assert peers.any(True) and not peers.any(False)
+    assert peers.mean({"loss": 2.0}) == {"loss": 2.0}
+    assert peers.by_first(lambda: 3) == 3
+    leave_unless_first()
+
+
+def test_processes_but_the_first_leave(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as stop:
+        leave_unless_first()
+    assert not stop.value.code
+
+
+@pytest.mark.parametrize("count", [8, 9, 3])
+def test_shares_are_equal_and_join_to_the_batch(count):
+    positions = torch.arange(count)
+    shares = [share(positions, number, 2) for number in range(2)]
+    assert len(shares[0]) == len(shares[1])
+    assert torch.equal(torch.cat(shares), positions[: count // 2 * 2])
+
+
+@pytest.mark.project
+def test_two_processes_train_the_model_that_one_trains_and_hold_equal_weights(place, environment):
+    script = place / "script.py"
+    script.write_text(SCRIPT)
+    run([*TORCHRUN, str(script), str(place)], place, environment)
+    run([sys.executable, str(script), str(place)], place, environment)
+    first, second, alone = (torch.load(place / f"{name}.pt") for name in ("0-of-2", "1-of-2", "0-of-1"))
+    for name, tensor in alone.items():
+        assert torch.equal(first[name], second[name])
+        # The mean of two halves' means is the batch's mean but for rounding.
+        assert torch.allclose(first[name], tensor, rtol=1e-4, atol=1e-6), name
+    ours, whole = (torch.load(place / f"{name}.history") for name in ("1-of-2", "0-of-1"))
+    assert [row["train/loss"] for row in ours] == pytest.approx([row["train/loss"] for row in whole], rel=1e-4)
+    assert [row["train/accuracy"] for row in ours] == pytest.approx([row["train/accuracy"] for row in whole])
+
+
+SMALL = ["--dataset", "raf", "--arch", "resnet18", "--image_size", "32", "--init", "scratch", "--batch_size", "16"]
+
+
+@pytest.mark.project
+def test_finetune_under_torchrun_is_one_run(place, environment):
+    words = ["-m", "fer", "finetune", *SMALL, "--epochs", "2", "--registered_name", "none"]
+    printed = run([*TORCHRUN, *words], place, environment)
+    found = last_run(environment, "finetune")
+    assert found.info.status == "FINISHED", printed
+    assert found.data.metrics["raf/images"] == 21
+    assert printed.count("epoch 2/2") == 1
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    assert len(client.get_metric_history(found.info.run_id, "train/loss")) == 2
+    assert {item.path for item in client.list_artifacts(found.info.run_id, "checkpoints")} == {
+        "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+    }  # fmt: skip
+
+
+@pytest.mark.project
+@pytest.mark.parametrize("method", ["swav"])
+def test_pretrain_under_torchrun_is_one_run(place, environment, method):
+    words = ["-m", "fer", "pretrain", *SMALL, "--method", method, "--epochs", "1", "--small_crops", "2"]
+    heads = ["--hidden", "64", "--projection", "32", "--prototypes", "16", "--queue", "16", "--queue_from_epoch", "0"]
+    run([*TORCHRUN, *words, *heads], place, environment)
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    (found,) = client.search_runs(["0", "1"], f"tags.`fer.command` = 'pretrain' and params.method = '{method}'")
+    assert found.info.status == "FINISHED"
+    assert 0 <= found.data.metrics["validation/knn_accuracy"] <= 1
+    assert found.data.metrics["validation/feature_std"] > 0
+    names = {item.path for item in client.list_artifacts(found.info.run_id, "encoder")}
+    assert names == {"encoder/encoder.json", "encoder/encoder.safetensors"}
+
+
+@pytest.mark.project
+def test_a_signal_to_torchrun_saves_once_and_leaves_the_run_killed(place, environment):
+    words = ["-m", "fer", "finetune", *SMALL, "--epochs", "60", "--registered_name", "none", "--seed", "5"]
+    process = subprocess.Popen(
+        [*TORCHRUN, *words], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 2/60" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()
+    process.wait(timeout=60)
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    (found,) = client.search_runs(["0", "1"], "params.seed = '5'")
+    assert found.info.status == "KILLED", rest
+    names = {item.path for item in client.list_artifacts(found.info.run_id, "checkpoints")}
+    assert "checkpoints/last.ckpt" in names
+
+
+@pytest.mark.project
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["finetune", *SMALL, "--batch_size", "15"], "batch_size must be a multiple of the 2 processes, not 15"),
+        (["evaluate"], "evaluate runs in one process: start it without torchrun"),
+    ],
+    ids=["batch", "evaluate"],
+)
+def test_what_several_processes_cannot_do_is_said(place, environment, words, sentence):
+    done = subprocess.run(
+        [*TORCHRUN, "-m", "fer", *words], cwd=place, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode != 0
+    assert f"fer: {sentence}" in done.stderr
