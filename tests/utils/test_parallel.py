@@ -29,12 +29,13 @@ SIDE = 2000
 WORKING_ON = """
 import os, sys
 from pathlib import Path
-from fer.data import checking, threads
-from fer.data.sources import Candidate, Scan
-from fer.data.wikimedia import WIKIMEDIA
+from fer.data import checks
+from fer.data.datasets.base import Candidate, Scan
+from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.utils import parallel
 
 os.cpu_count = lambda: {cores}
-threads.DECODING = threads.SharedMemory({memory})
+parallel.DECODING = parallel.SharedMemory({memory})
 pictures = sorted(Path(sys.argv[1]).iterdir())
 candidates = [Candidate(path, "fear", "test", path.name, path.name) for path in pictures]
 
@@ -44,17 +45,17 @@ def in_memory(kind):
 (Path(sys.argv[2]) / "first").mkdir()
 (Path(sys.argv[2]) / "all").mkdir()
 small = Candidate(Path(sys.argv[3]), "fear", "test", "small", "small")
-checking.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
+checks.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
 before = in_memory("VmRSS:")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-rows, left_out = checking.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
+rows, left_out = checks.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
 assert len(rows) == len(pictures), left_out
 print(in_memory("VmHWM:") - before)
 """
 
 
 class Held:
-    """Takes the place of `threads.DECODING` and notes how much is held, and how much at most."""
+    """Takes the place of `parallel.DECODING` and notes how much is held, and how much at most."""
 
     def __init__(self, size: int) -> None:
         self.memory, self.now, self.most, self.times = SharedMemory(size), 0, 0, 0

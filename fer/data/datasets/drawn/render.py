@@ -1,7 +1,7 @@
 """Draws cartoon faces whose expressions follow from facial action units.
 
 Coordinates of a face: x to the viewer's right, y down, z towards the viewer; a face is about 1 wide from its middle and
-reaches from y = -1.35 to 1.2. Numbers given to `act` are action units; `fer.data.faces` names their source.
+reaches from y = -1.35 to 1.2. Numbers given to `act` are action units; `actions` beside this module names their source.
 """
 
 import math
