@@ -4,20 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 import fer
 from fer.config.commands import PredictConfig
 from fer.errors import DataError
 from fer.portable.images import UnusableImage
-from fer.prediction.annotate import CARDS, SQUARE, annotated, overlay
-from fer.prediction.explain import saliency
+from fer.prediction.annotate import SQUARE, annotated, overlay
+from fer.prediction.explain import explain_faces
 from fer.prediction.files import asked_files, asked_place, read_picture, stem_of, write, write_picture
-from fer.prediction.recogniser import RecognisedFace, Recogniser
+from fer.prediction.recogniser import Recogniser
 from fer.prediction.table import Prediction, counts, predictions_csv, predictions_table
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import printable
@@ -106,7 +103,7 @@ def _look(
 ) -> tuple[list[Prediction], Path]:
     """Return a picture's rows and the annotated picture, written with the maps of its faces where they are wanted."""
     faces = recogniser.faces(picture, framing=config.framing)
-    maps = explained(recogniser, faces) if config.explain else []
+    maps = explain_faces(recogniser, faces) if config.explain else []
     stem = output / name.parent / stem_of(name.name)
     for number, (face, found) in enumerate(zip(faces, maps, strict=False), start=1):
         write_picture(Path(f"{stem}.face{number}.png"), overlay(face.crop, found, SQUARE), "PNG")
@@ -118,17 +115,6 @@ def _look(
         for number, face in enumerate(faces, start=1)
     ]
     return rows or [Prediction(shown, error=NO_FACE)], drawn
-
-
-def explained(recogniser: Recogniser, faces: Sequence[RecognisedFace]) -> list[NDArray[np.float32]]:
-    """Return the saliency of the faces that get a card, the first `CARDS`, for the probabilities that are shown."""
-    device = next(recogniser.network.parameters()).device
-
-    def scores(images: Tensor) -> Tensor:
-        found: Tensor = recogniser(images) / recogniser.spec.temperature
-        return found
-
-    return [saliency(scores, face.crop, face.expression, device) for face in faces[:CARDS]]
 
 
 def _told(skipped: list[Prediction], output: Path, recogniser: Recogniser) -> str:

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import fer
-from fer.commands.predict import explained
 from fer.errors import ConfigError, DataError, FerError, unknown_name
 from fer.model_card.limits import limits
 from fer.portable.images import MAX_PIXELS, UnusableImage, decode_rgb
 from fer.prediction.demo_page import answer_page, fault_page, model_page
+from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import Recogniser
 from fer.tracking.models import pinned, registered_models
 
@@ -76,7 +76,7 @@ class Answering:
         try:
             recogniser, picture = self.recogniser(label), decode_rgb(content)
             faces = recogniser.faces(picture, framing="none" if whole else "auto")
-            maps = explained(recogniser, faces) if explain else []
+            maps = explain_faces(recogniser, faces) if explain else []
         except UnusableImage as fault:
             most = f"A picture may have up to {MAX_PIXELS // 10**6} million pixels."
             return fault_page(f"No answer: {fault}. {most}")

@@ -5,7 +5,7 @@ ResNet has 2x2 cells, too few for Grad-CAM. And unlike hiding patches they see e
 of a smile the FER+ model was sure of, no hidden sixteenth of the face cost as much as 0.01 of the log-probability.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from fer.expressions import EXPRESSIONS
+from fer.prediction.annotate import CARDS
+from fer.prediction.recogniser import RecognisedFace, Recogniser
 
 STEPS, BATCH = 32, 16
 """Points of the integral, and how many of them are computed at a time."""
@@ -75,6 +77,20 @@ def saliency(
         return np.zeros(crop.shape[:2], np.float32)
     shown: NDArray[np.float32] = (evidence / evidence.max()).numpy()
     return shown
+
+
+def explain_faces(recogniser: Recogniser, faces: Sequence[RecognisedFace]) -> list[NDArray[np.float32]]:
+    """Return the saliency of the faces that get a card, the first `CARDS`.
+
+    The evidence is that for the probabilities shown, so scores are divided by the model's temperature.
+    """
+    device = next(recogniser.network.parameters()).device
+
+    def scores(images: Tensor) -> Tensor:
+        logits: Tensor = recogniser(images)
+        return logits / recogniser.spec.temperature
+
+    return [saliency(scores, face.crop, face.expression, device) for face in faces[:CARDS]]
 
 
 def blurred(images: Tensor, share: float) -> Tensor:
