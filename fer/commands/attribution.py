@@ -1,37 +1,26 @@
 """`attribution`: who made the Wikimedia pictures and under which licences: looked up, entered by hand, or shown."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from fer.attribution.commons import ADDRESS, NO_TITLE, Commons
+from fer.attribution.commons import NO_TITLE
 from fer.attribution.credits import (
     HAND,
     Credit,
-    by_hand_path,
-    credits_path,
     load_by_hand,
     load_credits,
-    load_record,
     save_by_hand,
-    save_credits,
 )
-from fer.attribution.lookup import claim_notes, look_up
+from fer.attribution.lookup import claim_notes
 from fer.attribution.plain_text import author_name, file_title, plain, web_address
+from fer.attribution.refresh import credits_summary, refresh, today, writing
 from fer.config.commands import AttributionConfig
 from fer.data.datasets.wikimedia import ListedFile, listed_files
-from fer.errors import ConfigError, FerError, unknown_name
-from fer.utils.paths import data_root, disk_faults_said, locked
+from fer.errors import ConfigError, unknown_name
+from fer.utils.paths import data_root
 
 ENTRY = ("author", "licence", "licence_url", "source", "title")
 """Options of `set` alone."""
-CURE = (
-    "  once a page is found, give its title with `fer attribution set <picture> --title <title>` and refresh, or enter "
-    "the credit with --author, --licence and --source"
-)
 
 
 def run(config: AttributionConfig) -> dict[str, Credit]:
@@ -54,21 +43,8 @@ def run(config: AttributionConfig) -> dict[str, Credit]:
         remove(root, config.file)
     credits = load_credits(root)
     if config.action in ("show", "refresh"):
-        print(told(credits, root))
+        print(credits_summary(credits, root))
     return credits
-
-
-def refresh(root: Path, config: AttributionConfig) -> None:
-    """Look every picture up and write the data root's record; a look-up that fails leaves the record as it was.
-
-    Raises:
-        ConfigError: As `run`.
-        DataError: As `run`.
-    """
-    client = Commons(_contact(config.contact), config.api or ADDRESS, config.timeout)
-    with _writing(root):
-        entered = {file: credit.title for file, credit in load_by_hand(root).items() if not credit.proven}
-        save_credits(root, look_up(client, listed_files(), load_record(root), _today(), entered))
 
 
 def enter(root: Path, config: AttributionConfig) -> None:
@@ -79,7 +55,7 @@ def enter(root: Path, config: AttributionConfig) -> None:
         DataError: What was entered earlier is damaged, or cannot be written.
     """
     item, given = _listed(config.file), _given(config)
-    with _writing(root):
+    with writing(root):
         entries = load_by_hand(root)
         entry = _entry(item, entries.get(item.file), given)
         path = save_by_hand(root, entries | {item.file: entry})
@@ -95,7 +71,7 @@ def remove(root: Path, file: str) -> None:
         DataError: What was entered is damaged, or cannot be written.
     """
     item = _listed(file)
-    with _writing(root):
+    with writing(root):
         entries = load_by_hand(root)
         if item.file not in entries:
             held = f": {', '.join(sorted(entries))} are" if entries else ", nor is any other picture's"
@@ -103,35 +79,6 @@ def remove(root: Path, file: str) -> None:
         del entries[item.file]
         save_by_hand(root, entries)
     print(f"{item.file}: no longer {HAND}")
-
-
-def credits_told(root: Path) -> str:
-    """Look the credits up for `prepare`, where a failure is no reason to stop, and return what became of it."""
-    try:
-        refresh(root, AttributionConfig())
-        return told(load_credits(root), root)
-    except FerError as error:
-        return f"credits not looked up: {error}; until then the record that comes with the project serves"
-
-
-def told(credits: dict[str, Credit], root: Path) -> str:
-    """Return how many pictures are resolved, then what is to be said of each and the page to visit."""
-    resolved = sum(credit.resolved for credit in credits.values())
-    where = credits_path(root)
-    state = f"looked up: {where}" if where.is_file() else "as shipped, never looked up: `fer attribution refresh` does"
-    lines = [f"credits of {len(credits)} Wikimedia pictures: {resolved} resolved ({state})"]
-    if entered := sum(credit.source == HAND for credit in credits.values()):
-        lines.append(f"  {entered} {HAND}: {by_hand_path(root)}")
-    if kept := sum(credit.kept for credit in credits.values()):
-        lines.append(f"  {kept} kept from an earlier look-up, because Commons no longer names author or licence")
-    for credit in credits.values():
-        if not credit.resolved:
-            lines.append(f"  unresolved: {credit.file}: {credit.page}")
-        notes = (*credit.notes, *credit.history)
-        lines += [f"    {credit.file}: {note}" if credit.resolved else f"    {note}" for note in notes]
-    if resolved < len(credits) and where.is_file():
-        lines.append(CURE)
-    return "\n".join(lines)
 
 
 def _check_options(config: AttributionConfig) -> None:
@@ -169,7 +116,7 @@ def _entry(item: ListedFile, earlier: Credit | None, given: dict[str, str]) -> C
         page=given.get("source", before.page),
         title=given.get("title", before.title),
         source=HAND,
-        looked_up=_today(),
+        looked_up=today(),
     )
     needed = {"author": entry.author, "licence": entry.licence, "source": entry.page}
     missing = [name for name, text in needed.items() if not text]
@@ -192,26 +139,3 @@ def _listed(file: str) -> ListedFile:
     if file not in listed:
         raise ConfigError(unknown_name("picture", file, listed))
     return listed[file]
-
-
-@contextmanager
-def _writing(root: Path) -> Iterator[None]:
-    """Hold the lock under which credits are changed."""
-    with disk_faults_said(root), locked(root, "wikimedia_credits"):
-        yield
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
-
-
-def _contact(option: str) -> str:
-    contact = option or os.environ.get("FER_CONTACT", "")
-    if not contact:
-        raise ConfigError(
-            "Wikimedia asks whoever uses its API for a contact: pass contact=<a page or e-mail address of yours>, "
-            "or set FER_CONTACT"
-        )
-    if not (contact.isascii() and contact.isprintable() and not set(contact) & set("()")):
-        raise ConfigError(f"contact {contact!r} must be a page or an e-mail address, in plain letters")
-    return contact

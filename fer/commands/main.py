@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer.commands import finetune, prepare
 from fer.config.commands import FinetuneConfig, MainConfig, PrepareConfig
 from fer.config.options import build
 from fer.errors import ConfigError
 from fer.evaluation.report import text_table
 from fer.pipeline.finalize import FinetuneResult
+from fer.pipeline.finetune import finetune_classifier
+from fer.pipeline.prepare import prepare_sets
 from fer.tracking.runs import tracked
 from fer.utils.paths import data_root
 
@@ -41,8 +42,11 @@ def run(config: MainConfig) -> MainResult:
     plans = {name: _configuration(name, config) for name in CONFIGURATIONS}
     root = data_root(config.data_root)
     with tracked("main", config, "demo", {"data_root_used": root}) as run:
-        prepare.run(PrepareConfig(dataset="drawn", data_root=config.data_root, scale=config.scale))
-        results = {name: finetune.run(plan, name) for name, plan in plans.items()}
+        prepare_sets(PrepareConfig(dataset="drawn", data_root=config.data_root, scale=config.scale))
+        results = {}
+        for name, plan in plans.items():
+            results[name] = finetune_classifier(plan, name)
+            print(results[name].summary())
         table = text_table({name: result.reports for name, result in results.items()})
         run.text(table + "\n", "table.txt")
         for name, result in results.items():

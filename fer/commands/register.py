@@ -1,14 +1,9 @@
 """`register`: register the model of a run later, where the registry refused it when the run ended."""
 
-import shlex
-
 from fer.config.commands import RegisterConfig
-from fer.errors import ConfigError, FerError
-from fer.tracking.registering import UNREGISTERED, register_run
+from fer.errors import ConfigError
+from fer.tracking.registering import RUN, register_run
 from fer.tracking.registry import Registration
-from fer.tracking.runs import TrackedRun
-
-RUN = "runs:/"
 
 
 def run(config: RegisterConfig) -> Registration:
@@ -25,23 +20,3 @@ def run(config: RegisterConfig) -> Registration:
     made = register_run(run_id, config.registered_name, config.promote)
     print(f"registered {made.name} {made.version}: {made.message}")
     return made
-
-
-def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration | None:
-    """Register the model of a run that is about to end; where that is refused, say how to do it later and go on.
-
-    Args:
-        run: The open run, which has logged its model.
-        name: The registered model.
-        promote: Whether to move the alias `champion` in any case.
-    """
-    try:
-        return register_run(run.id, name, promote)
-    except FerError as error:
-        command = f"fer register --model {RUN}{run.id} --registered_name {shlex.quote(name)}"
-        command += " --promote true" if promote else ""
-        sentence = f"{error}; the model is kept with its run, and this registers it later: {command}"
-    # Printed first: a server that has gone altogether cannot take the tag.
-    print(sentence)
-    run.tags({UNREGISTERED: sentence})
-    return None

@@ -1,6 +1,7 @@
 """What `finetune` does once training is over: load the epoch that was chosen, log it, test it, register it."""
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,11 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fer.commands.register import register_at_end
 from fer.data.batches import ImagePool
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest
+from fer.errors import FerError
 from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softened
 from fer.evaluation.figures import learning_curves, reliability_figure
 from fer.evaluation.inference import outputs
@@ -29,6 +30,7 @@ from fer.pipeline.inputs import credits_of
 from fer.tracking.environment import CodeVersion, code_version
 from fer.tracking.logged_model import log_model
 from fer.tracking.models import log_card
+from fer.tracking.registering import RUN, UNREGISTERED, register_run
 from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
 from fer.training.state import BEST, Progress
@@ -47,6 +49,7 @@ class FinetuneResult:
         model_id: The logged model.
         registration: The registered version, or None where none was wanted or the registry refused it.
         where: Lines that tell a person where to look.
+        run_name: The run's name.
     """
 
     run_id: str
@@ -55,6 +58,14 @@ class FinetuneResult:
     model_id: str
     registration: Registration | None
     where: str
+    run_name: str = ""
+
+    def summary(self) -> str:
+        """Return the table of test figures, and which version was registered."""
+        text = f"\n{text_table({self.run_name: self.reports})}\n"
+        if self.registration:
+            text += f"\nregistered {self.registration.name} {self.registration.version}: {self.registration.message}"
+        return text
 
 
 def conclude(
@@ -198,3 +209,23 @@ def calibrate(run: TrackedRun, classifier: Classifier, pool: ImagePool, members:
     })  # fmt: skip
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
     run.figure(reliability_figure(report(labels, shares), title, before.ece), "calibration/reliability.png")
+
+
+def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration | None:
+    """Register the model of a run that is about to end; where that is refused, say how to do it later and go on.
+
+    Args:
+        run: The open run, which has logged its model.
+        name: The registered model.
+        promote: Whether to move the alias `champion` in any case.
+    """
+    try:
+        return register_run(run.id, name, promote)
+    except FerError as error:
+        command = f"fer register --model {RUN}{run.id} --registered_name {shlex.quote(name)}"
+        command += " --promote true" if promote else ""
+        sentence = f"{error}; the model is kept with its run, and this registers it later: {command}"
+    # Printed first: a server that has gone altogether cannot take the tag.
+    print(sentence)
+    run.tags({UNREGISTERED: sentence})
+    return None

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from fer.commands.prepare import unprepared
 from fer.config.commands import FinetuneConfig
 from fer.data.augment import Strengths
 from fer.data.datasets.base import DataSet
@@ -15,6 +14,7 @@ from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.initial_weights import check_init
+from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
 from fer.tracking.registering import NAME_USED
 from fer.training.devices import pick_device

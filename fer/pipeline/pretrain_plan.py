@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from fer.commands.prepare import unprepared
 from fer.config.commands import PretrainConfig
 from fer.data.augment import Strengths
 from fer.data.datasets.base import DataSet
@@ -14,6 +13,7 @@ from fer.data.views import ViewSpec, multi_crop, two_views
 from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.initial_weights import check_init
 from fer.objectives.registry import METHODS, Method
+from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
 from fer.training.devices import pick_device
 from fer.training.optimization import Settings

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from fer.commands.prepare import ensure_prepared, unprepared
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.registry import resolve
@@ -11,6 +10,7 @@ from fer.errors import DataError, ModelError
 from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES, obtain
 from fer.pipeline import finetune_plan, pretrain_plan
+from fer.pipeline.prepare import ensure_prepared, unprepared
 from fer.pipeline.training_sets import training_sets
 
 TESTS_OF_2021 = (KDEF, WIKIMEDIA)

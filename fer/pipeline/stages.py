@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fer.commands import evaluate, finetune, pretrain
 from fer.comparison.configurations import REPETITION
 from fer.config.commands import TRAINING, EvaluateConfig, FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
@@ -15,6 +14,9 @@ from fer.data.manifest import read_manifest
 from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES
 from fer.pipeline import finetune_plan, pretrain_plan
+from fer.pipeline.evaluate import evaluate_model
+from fer.pipeline.finetune import finetune_classifier
+from fer.pipeline.pretrain import pretrain_encoder
 from fer.tracking.environment import CodeVersion
 from fer.tracking.reuse import FINGERPRINT, Logged, exact_address, fingerprint, finished_run, logged, stopped_run
 from fer.tracking.runs import tagging_next
@@ -58,7 +60,7 @@ class Stages:
         plan = pretrain_plan.make_plan(config)
         inputs = self._digests(plan.sets + plan.probe_sets) | _start(config.init)
         settings = _settings(config, plan.derived())
-        return self._do("pretrain", config, settings, inputs, {}, lambda told: pretrain.run(told).run_id)
+        return self._do("pretrain", config, settings, inputs, {}, _pretrain)
 
     def finetune(self, config: FinetuneConfig, tags: Mapping[str, str]) -> str:
         """Return the run that holds the classifier.
@@ -71,7 +73,7 @@ class Stages:
         inputs = self._digests(plan.sets) | _start(plan.init)
         settings = _settings(config, plan.derived())
         shown = f"{tags['fer.experiment']} seed {config.seed}"
-        return self._do("finetune", config, settings, inputs, tags, lambda told: finetune.run(told, shown).run_id)
+        return self._do("finetune", config, settings, inputs, tags, lambda resumed: _finetune(resumed, shown))
 
     def figures(self, run_id: str, asked: EvaluateConfig | None, config: FinetuneConfig) -> dict[str, float]:
         """Return the test figures of a fine-tuned model, having tested it where that was not done yet.
@@ -97,7 +99,7 @@ class Stages:
         config = replace(config, model=f"runs:/{run_id}")
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
         settings = _settings(config, {"device_used": pick_device(config.device).type})
-        found = self._do("evaluate", config, settings, inputs, {}, lambda told: evaluate.run(told).run_id)
+        found = self._do("evaluate", config, settings, inputs, {}, _evaluate)
         return logged(found).metrics
 
     def _untested(self, dataset: DataSet, run: Logged) -> bool:
@@ -134,6 +136,24 @@ class Stages:
 
     def _digests(self, sets: list[DataSet]) -> dict[str, str]:
         return {dataset.name: read_manifest(manifest_path(self.root, dataset.name)).digest for dataset in sets}
+
+
+def _pretrain(config: PretrainConfig) -> str:
+    result = pretrain_encoder(config)
+    print(f"{result.summary()}\n{result.where}")
+    return result.run_id
+
+
+def _finetune(config: FinetuneConfig, run_name: str) -> str:
+    result = finetune_classifier(config, run_name)
+    print(result.summary())
+    return result.run_id
+
+
+def _evaluate(config: EvaluateConfig) -> str:
+    result = evaluate_model(config)
+    print(f"\n{result.table}\n\n{result.where}")
+    return result.run_id
 
 
 def configuration(experiment: Experiment, finetune: FinetuneConfig) -> str:

@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from fer.commands.prepare import ensure_prepared, unprepared
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve
 from fer.errors import ConfigError, quoted
+from fer.pipeline.prepare import ensure_prepared, unprepared
 from fer.utils.distributed import local_rank, world_size
 
 

@@ -11,6 +11,8 @@ from fer.tracking.registry import Registration, register
 
 REGISTERED = "fer.registered"
 """Tag of a run whose model is registered: as which version, and who is champion."""
+RUN = "runs:/"
+"""What the address of a run begins with."""
 UNREGISTERED = "fer.unregistered"
 """Tag of a run whose model was to be registered and is not: why, and the command that does it."""
 NAME_USED = "registered_name_used"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.attribution import commons
+from fer.attribution import commons, refresh
 from fer.attribution.credits import (
     HAND,
     by_hand_path,
@@ -20,7 +20,6 @@ from fer.attribution.credits import (
     save_credits,
     shipped_credits,
 )
-from fer.commands import attribution
 from fer.commands.attribution import run
 from fer.config.commands import AttributionConfig, PrepareConfig
 from fer.data.datasets.wikimedia import PLACE, listed_files
@@ -40,7 +39,7 @@ def wiki(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiki]:
     with running(Wiki()) as started:
         for item in [item for item in listed_files() if item.title][::2]:
             started.pages[item.title] = info(item.title, Artist="Ann", LicenseShortName="CC BY 2.0")
-        monkeypatch.setattr(attribution, "ADDRESS", started.address)
+        monkeypatch.setattr(refresh, "ADDRESS", started.address)
         yield started
 
 
@@ -64,7 +63,7 @@ def test_a_refresh_fills_the_data_roots_record_and_lists_the_rest(
 
 
 def test_the_address_is_an_option(wiki: Wiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attribution, "ADDRESS", "http://127.0.0.1:9/w/api.php")
+    monkeypatch.setattr(refresh, "ADDRESS", "http://127.0.0.1:9/w/api.php")
     run(config(tmp_path, api=wiki.address))
     assert wiki.asked
 

@@ -91,7 +91,7 @@ def no_training(done, monkeypatch) -> None:
     def train(config, stage=""):
         raise Trains(f"{config.resume or 'anew'}")
 
-    monkeypatch.setattr(stages.finetune, "run", train)
+    monkeypatch.setattr(stages, "finetune_classifier", train)
 
 
 def get(run_id: str) -> Run:
@@ -228,7 +228,7 @@ def test_a_set_prepared_since_is_tested_without_training(no_training, done, plac
     def test(config):
         raise Trains("tested anew")
 
-    monkeypatch.setattr(stages.evaluate, "run", test)
+    monkeypatch.setattr(stages, "evaluate_model", test)
     monkeypatch.setattr(stages, "pick_device", lambda name: torch.device("cuda"))
     with pytest.raises(Trains, match="tested anew"):
         run(str(file))
@@ -246,7 +246,7 @@ def test_a_later_test_is_done_as_the_training_was_told_to(done, place, monkeypat
         told.append(config)
         raise Trains("tested")
 
-    monkeypatch.setattr(stages.evaluate, "run", test)
+    monkeypatch.setattr(stages, "evaluate_model", test)
     monkeypatch.setattr(stages.Stages, "_untested", lambda self, dataset, run: True)
     config = FinetuneConfig(
         dataset="raf", data_root=str(place / "data"), evaluate_on="raf", device="cpu", precision="fp32",
@@ -299,7 +299,7 @@ def test_weights_whose_alias_moved_are_trained_from_again(done, run, tmp_path, m
     def train(config, stage=""):
         raise Trains("anew")
 
-    monkeypatch.setattr(stages.finetune, "run", train)
+    monkeypatch.setattr(stages, "finetune_classifier", train)
     client.set_registered_model_alias("start", "best", "2")
     with pytest.raises(Trains, match="anew"):
         run(str(file))

@@ -145,6 +145,6 @@ def test_what_cannot_be_repeated_or_shared_is_refused_before_a_run_begins(run, m
     def train(*rest):
         raise FerError("trained")
 
-    monkeypatch.setattr(stages.pretrain, "run", train)
+    monkeypatch.setattr(stages, "pretrain_encoder", train)
     with pytest.raises(ConfigError, match=sentence):
         run(name, **given)

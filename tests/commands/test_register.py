@@ -11,10 +11,10 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
 from fer.cli import main
-from fer.commands.register import register_at_end
 from fer.config.commands import ExportConfig, RegisterConfig
 from fer.config.options import build
 from fer.errors import ConfigError, ModelError, RegistrationError
+from fer.pipeline.finalize import register_at_end
 from fer.tracking.registering import REGISTERED, UNREGISTERED, register_run
 from fer.tracking.runs import TrackedRun, tracked
 from tests import stores

@@ -344,7 +344,7 @@ def test_a_missing_detector_leaves_the_old_tree(download: Path, tmp_path: Path) 
 def test_the_option_chooses_and_a_set_of_the_other_framing_needs_its_download(
     download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fer.commands import prepare as command
+    from fer.pipeline import prepare as command
 
     root = tmp_path / "data"
     monkeypatch.setattr(command, "center_face", StandIn)

@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 
-from fer.commands import finetune, pretrain
 from fer.config.options import build, default_of, read_yaml
 from fer.data.batches import TrainingBatches
 from fer.data.views import ViewBatches
@@ -17,7 +16,7 @@ from fer.experiments.reported import reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, Start
-from fer.pipeline import finetune_plan, initialize, pretrain_plan
+from fer.pipeline import finetune, finetune_plan, initialize, pretrain, pretrain_plan
 from fer.pipeline.requirements import check
 from fer.tracking.runs import SilentRun
 from fer.utils.paths import data_root

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.commands.prepare import _small
 from fer.contamination import signatures
 from fer.contamination.signatures import Thumbprints
 from fer.data import checks, framing, packing
@@ -20,6 +19,7 @@ from fer.data.framing import Framing, frame_all
 from fer.data.manifest import Manifest
 from fer.data.packing import pack
 from fer.data.prepare import Prepared, prepare
+from fer.pipeline.prepare import _small
 from fer.portable.images import MAX_BYTES, MAX_PIXELS, read_rgb
 from fer.utils import parallel
 from fer.utils.parallel import BYTES_PER_PIXEL, DECODING, SharedMemory, all_cores, within_memory
