@@ -22,7 +22,7 @@ from fer.evaluation.inference import outputs
 from fer.evaluation.report import UNIFORM_PRIOR, Report, report
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
-from fer.pipeline.inputs import log_input
+from fer.pipeline.inputs import log_dataset
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
 
@@ -164,7 +164,7 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
     for name, evaluation in found.items():
         result, folder = evaluation.report, f"evaluation/{name}"
         figures = all_figures(name, evaluation)
-        handle = log_input(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
+        handle = log_dataset(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         if model_id:
             run.model_metrics(figures, model_id, handle)
         else:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fer.attribution.credits import Credit
 from fer.data.batches import ImagePool
 from fer.data.datasets.registry import resolve_prepared
-from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest
 from fer.errors import FerError
 from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softened
@@ -166,8 +166,10 @@ def add_card(
         code=code_in_words(code_version()),
         day=datetime.now(UTC).date().isoformat(),
     )
-    shown = found.get(WIKIMEDIA.name)
-    credits = list(credits_of(shown.manifest, plan.root).values()) if shown else []
+    credits: list[Credit] = []
+    for evaluation in found.values():
+        if evaluation.dataset.credits:
+            credits += credits_of(evaluation.manifest, plan.root).values()
     log_card(model_id, card_files(origin, {name: tested(one) for name, one in found.items()}, credits))
 
 

@@ -29,7 +29,7 @@ from fer.pipeline.evaluation import open_pool
 from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, conclude
 from fer.pipeline.finetune_plan import Plan, make_plan
 from fer.pipeline.initialize import begin
-from fer.pipeline.inputs import log_input
+from fer.pipeline.inputs import log_dataset
 from fer.pipeline.resume import bring_best, continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
 from fer.tracking.runs import TrackedRun, tracked
@@ -140,8 +140,8 @@ class _Finetuning:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            log_input(run, manifest.of("train"), self.plan.root, "training")
-            log_input(run, manifest.of("validation"), self.plan.root, "validation")
+            log_dataset(run, manifest.of("train"), self.plan.root, "training")
+            log_dataset(run, manifest.of("validation"), self.plan.root, "validation")
         counts = _class_counts(self.pool.labels[self.members])
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
         run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})

@@ -6,17 +6,17 @@ from typing import Any
 
 from fer.attribution.credits import Credit, load_credits
 from fer.attribution.formats import artifacts, cleaned, summary
-from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.datasets.registry import DATASETS
 from fer.data.images import inspect
 from fer.data.manifest import Manifest
 from fer.errors import DataError
 from fer.portable.images import UnusableImage
 from fer.tracking.runs import TrackedRun
 
-CURE = "look them up with `fer attribution refresh`"
+REFRESH_HINT = "look them up with `fer attribution refresh`"
 
 
-def log_input(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:
+def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:
     """Log a set as an input of a run and, if its licences ask for it, its pictures' credits beside it.
 
     Every command logs what it trains, tests or draws on through here, so that none can forget the credits.
@@ -34,8 +34,9 @@ def log_input(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> 
         DataError: A picture can no longer be read, or the data root's record of credits is damaged.
     """
     handle = run.dataset(manifest, root, context)
-    if manifest.dataset == WIKIMEDIA.name and manifest.images:
-        log_credits(run, credits_of(manifest, root))
+    dataset = DATASETS.get(manifest.dataset)
+    if dataset and dataset.credits and manifest.images:
+        log_credits(run, dataset.name, credits_of(manifest, root))
     return handle
 
 
@@ -71,11 +72,11 @@ def _stranger(file: str, pixels: str, namesake: Credit | None) -> Credit:
     return Credit(file, pixels, namesake.title, namesake.page, notes=(doubt,))
 
 
-def log_credits(run: TrackedRun, credits: Mapping[str, Credit]) -> None:
+def log_credits(run: TrackedRun, dataset: str, credits: Mapping[str, Credit]) -> None:
     """Log the four files of credits and the number of unresolved pictures, and print it."""
     listed = list(credits.values())
     for name, content in artifacts(listed).items():
         run.text(content, f"attribution/{name}")
     unresolved = sum(not credit.resolved for credit in listed)
-    run.tags({f"{WIKIMEDIA.name}.unresolved": unresolved})
-    print(f"attribution: {summary(listed)}" + (f"; {CURE}" if unresolved else ""))
+    run.tags({f"{dataset}.unresolved": unresolved})
+    print(f"attribution: {summary(listed)}" + (f"; {REFRESH_HINT}" if unresolved else ""))

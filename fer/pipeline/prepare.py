@@ -11,7 +11,7 @@ from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.drawn import layouts
 from fer.data.datasets.registry import DRAWN_FOLDER, absent, find_source, resolve
-from fer.data.datasets.wikimedia import WIKIMEDIA, unlike_list
+from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import as_seen
@@ -19,7 +19,7 @@ from fer.data.prepare import Prepared, framing_word, load_prepared, preparation_
 from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
-from fer.pipeline.inputs import CURE, credits_of, log_input
+from fer.pipeline.inputs import REFRESH_HINT, credits_of, log_dataset
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import data_root, manifest_path, summary_path
 
@@ -61,9 +61,10 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
             _log(run, dataset, done, root)
             refusal = _log_sheet(run, dataset, done.manifest, root, config.allow_unattributed)
             print(_told(dataset, done, refusal))
-            if dataset is WIKIMEDIA:
+            if dataset.credits:
                 pictures = {row.source_name: root / row.path for row in done.manifest.images}
-                print("".join(f"  {difference}\n" for difference in unlike_list(pictures)), end="")
+                for difference in differences_from_list(dataset.credits, pictures):
+                    print(f"  {difference}")
     return PrepareResult(run.id, prepared)
 
 
@@ -119,13 +120,14 @@ def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str
             if not dataset.fetch:
                 raise absent(dataset, root)
             sources[dataset.name] = dataset.fetch(root)
-            print(credits_message(root))
+            if dataset.credits:
+                print(credits_message(root))
     return sources
 
 
 def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
     name, manifest = dataset.name, prepared.manifest
-    log_input(run, manifest, root, "prepared")
+    log_dataset(run, manifest, root, "prepared")
     run.file(manifest_path(root, name), f"manifests/{name}")
     run.file(summary_path(root, name), f"manifests/{name}")
     figures = {
@@ -145,13 +147,15 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
         pictures = {expression: [_small(row, root) for row in rows] for expression, rows in shown.items()}
         run.figure(contact_sheet(pictures, dataset.title), place)
         return ""
-    if dataset is not WIKIMEDIA:
+    if not dataset.credits:
         return "its pictures may not be shown"
     paths = [row.path for rows in shown.values() for row in rows]
     credits = credits_of(manifest, root)
     unresolved = sum(not credits[path].resolved for path in paths)
     if unresolved and not allow_unattributed:
-        return f"{unresolved} of its {len(paths)} pictures are unresolved: {CURE}, or give allow_unattributed=true"
+        return (
+            f"{unresolved} of its {len(paths)} pictures are unresolved: {REFRESH_HINT}, or give allow_unattributed=true"
+        )
     credited = {
         expression: [Credited(_small(row, root), credits[row.path]) for row in rows]
         for expression, rows in shown.items()

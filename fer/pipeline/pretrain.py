@@ -25,7 +25,7 @@ from fer.models.files import read_file, save_encoder
 from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
 from fer.pipeline.evaluation import open_pool
 from fer.pipeline.initialize import begin
-from fer.pipeline.inputs import log_input
+from fer.pipeline.inputs import log_dataset
 from fer.pipeline.pretrain_plan import Plan, make_plan
 from fer.pipeline.resume import continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
@@ -129,7 +129,7 @@ class _Pretraining:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            log_input(run, manifest.of("train"), self.plan.root, "pre-training, without labels")
+            log_dataset(run, manifest.of("train"), self.plan.root, "pre-training, without labels")
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
         run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})
         if self.config.resume:

@@ -18,7 +18,7 @@ from fer.data.prepare import prepare
 from fer.errors import DataError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
-from fer.pipeline.inputs import credits_of, log_input
+from fer.pipeline.inputs import credits_of, log_dataset
 from fer.utils.paths import manifest_path
 from tests.paths import REAL_FACES
 
@@ -206,11 +206,11 @@ class Recorded:
 
 def test_whatever_a_picture_is_used_for_its_credits_are_logged(store):
     manifest, run = read_manifest(manifest_path(store.root, "wikimedia")), Recorded()
-    assert log_input(run, manifest, store.root, "training") == "training"
+    assert log_dataset(run, manifest, store.root, "training") == "training"
     assert set(run.texts) == FILES
     assert run.tagged == {"wikimedia.unresolved": 14}
     unused = Recorded()
-    log_input(unused, manifest.of("train"), store.root, "training")
+    log_dataset(unused, manifest.of("train"), store.root, "training")
     assert not unused.texts
 
 

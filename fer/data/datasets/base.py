@@ -81,6 +81,8 @@ class DataSet:
         duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
         framing: How its pictures are brought to the common frame; None for a set whose pictures come framed.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
+        credits: The list (CSV) of the pictures whose authors must be credited wherever they are shown; None where none
+            need be.
         fetch: Brings the download under the data root and returns its place; None where a person has to ask for it.
     """
 
@@ -99,4 +101,5 @@ class DataSet:
     duplicates: bool = False
     framing: Framing | None = None
     drawn: bool = False
+    credits: Path | None = None
     fetch: Callable[[Path], Path] | None = None

@@ -32,6 +32,7 @@ def _drawn(real: DataSet) -> DataSet:
         # No detector is made for drawn faces.
         framing=None,
         drawn=True,
+        credits=None,
         fetch=None,
     )
 

@@ -64,9 +64,9 @@ class ListedFile:
 
 
 @cache
-def listed_files() -> tuple[ListedFile, ...]:
-    """Return the 84 pictures in the order of their places."""
-    with LIST.open(encoding="utf-8", newline="") as table:
+def listed_files(path: Path = LIST) -> tuple[ListedFile, ...]:
+    """Read a list of pictures, in the order of their places."""
+    with path.open(encoding="utf-8", newline="") as table:
         return tuple(
             ListedFile(width=int(row.pop("width")), height=int(row.pop("height")), **row)
             for row in csv.DictReader(table)
@@ -97,13 +97,14 @@ def obtain(root: Path) -> Path:
     return place
 
 
-def unlike_list(pictures: Mapping[str, Path]) -> list[str]:
-    """Return sentences on what in a set differs from the list; none where all 84 show the listed pixels.
+def differences_from_list(path: Path, pictures: Mapping[str, Path]) -> list[str]:
+    """Compare a set with its list: one sentence per kind of difference, none where all pictures have the listed pixels.
 
     Args:
+        path: The list, as `DataSet.credits`.
         pictures: The files by their places in the set, such as `6/Sword_of_Anger.jpg`.
     """
-    listed = {item.file: item.pixels for item in listed_files()}
+    listed = {item.file: item.pixels for item in listed_files(path)}
     differing = [name for name in listed if name in pictures and _pixels(pictures[name]) != listed[name]]
     kinds = {
         "not the pixels of the 2021 set": differing,
@@ -181,5 +182,6 @@ WIKIMEDIA = DataSet(
     known_counts={"test": dict.fromkeys(EXPRESSIONS, 12)},
     has_train=False,
     framing=Framing(),
+    credits=LIST,
     fetch=obtain,
 )

@@ -77,7 +77,7 @@ def served(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "PAUSES", (0.0,))
     monkeypatch.setattr(wikimedia, "FILES", f"http://127.0.0.1:{server.server_port}/files")
-    monkeypatch.setattr(wikimedia, "listed_files", lambda: repository.listed)
+    monkeypatch.setattr(wikimedia, "listed_files", lambda *_: repository.listed)
     try:
         yield repository
     finally:

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from fer.data.datasets import wikimedia
-from fer.data.datasets.wikimedia import COMMIT, FILES, PLACE, WIKIMEDIA, listed_files, obtain, scan, unlike_list
+from fer.data.datasets.wikimedia import (
+    COMMIT,
+    FILES,
+    LIST,
+    PLACE,
+    WIKIMEDIA,
+    differences_from_list,
+    listed_files,
+    obtain,
+    scan,
+)
 from fer.data.images import inspect
 from fer.data.prepare import Prepared, prepare
 from fer.errors import DataError
@@ -131,12 +141,12 @@ def test_a_full_disk_is_said_as_such(repository: Repository, root: Path, monkeyp
 
 def test_a_set_is_compared_by_its_pixels(repository: Repository, root: Path) -> None:
     pictures = {name: obtain(root) / name for name in repository.files}
-    assert unlike_list(pictures) == []
+    assert differences_from_list(LIST, pictures) == []
     names = list(pictures)
     pictures[names[0]].write_bytes(pictures[names[1]].read_bytes())
     pictures[names[2]].write_bytes(b"no picture")
     pictures["1/more.jpg"] = pictures.pop(names[4])
-    assert unlike_list(pictures) == [
+    assert differences_from_list(LIST, pictures) == [
         f"not the pixels of the 2021 set: 2 ({names[0]}, {names[2]})",
         "not in the 2021 set: 1 (1/more.jpg)",
         f"missing of the 2021 set: 1 ({names[4]})",
@@ -146,7 +156,7 @@ def test_a_set_is_compared_by_its_pixels(repository: Repository, root: Path) -> 
 @pytest.mark.skipif(not REAL_FACES.is_dir(), reason=f"the real Wikimedia set is not at {REAL_FACES}")
 def test_the_shared_copies_have_the_listed_pixels_though_not_the_listed_bytes() -> None:
     pictures = {item.file: REAL_FACES / item.file for item in listed_files()}
-    assert unlike_list(pictures) == []
+    assert differences_from_list(LIST, pictures) == []
     facts = {name: inspect(path) for name, path in pictures.items()}
     assert [(item.file, item.width, item.height) for item in listed_files()] == [
         (name, found.width, found.height) for name, found in facts.items()
