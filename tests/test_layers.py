@@ -35,6 +35,8 @@ DOORS = {
     "pl_bolts": ("fer/models/bolts.py",),
     "captum": ("fer/prediction/explain.py",),
     "gradio": ("fer/commands/demo.py",),
+    "jinja2": ("fer/utils/html.py",),
+    "requests": ("fer/utils/", "fer/attribution/commons.py"),
 }
 PORTABLE = ROOT / "fer/portable"
 PORTABLE_NEEDS = {"numpy", "PIL", "onnxruntime", "torch", "torchvision", "safetensors"}

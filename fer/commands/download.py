@@ -10,7 +10,8 @@ from fer.models.backbones import ModelSpec
 from fer.models.files import SPEC
 from fer.models.initial_weights import ADDRESSES
 from fer.tracking.models import MLMODEL, fetch_classifier, forget_places, pinned
-from fer.utils.atomic import land, made_beside, megabytes, short_name
+from fer.utils.atomic import move_into_place, staging_folder
+from fer.utils.paths import model_file_name, size_in_megabytes
 
 PASSING = {README, LICENCE, ATTRIBUTION, "__pycache__"}
 """What one version may have and another not: a card, and what Python writes beside code that is loaded."""
@@ -44,14 +45,14 @@ def run(config: DownloadConfig) -> DownloadResult:
             f"model must be models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>, not {quoted(config.model)}"
         )
     address = pinned(config.model)
-    folder = Path(config.output or short_name(address)).expanduser().resolve()
+    folder = Path(config.output or model_file_name(address)).expanduser().resolve()
     _refuse_foreign(folder)
-    with made_beside(folder) as beside:
+    with staging_folder(folder) as beside:
         classifier, fetched = fetch_classifier(address, beside / "model")
         brought = fetched.path
         forget_places(brought)
         _refuse_additions(folder, brought)
-        land(brought, folder)
+        move_into_place(brought, folder)
     print(told(address, folder, classifier.spec))
     return DownloadResult(address, folder, classifier.spec)
 
@@ -91,7 +92,7 @@ def told(address: str, folder: Path, spec: ModelSpec) -> str:
     """Return where a model lies, how large it is, its headline figures and its terms, for a person."""
     card = folder / README
     figures = headline(card.read_text(encoding="utf-8")) if card.is_file() else ""
-    said = [f"{address}: {megabytes(folder)} in {folder}"]
+    said = [f"{address}: {size_in_megabytes(folder)} in {folder}"]
     said.append(figures or "It has no model card: it was logged before there were any.")
     said.append(f"Terms it inherits:\n{terms(spec)}")
     if figures:

@@ -11,7 +11,8 @@ from fer.model_card.card import INPUT, terms
 from fer.models.backbones import ModelSpec
 from fer.models.export import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
 from fer.tracking.models import fetch_classifier, pinned
-from fer.utils.atomic import land, made_beside, megabytes, short_name
+from fer.utils.atomic import move_into_place, staging_folder
+from fer.utils.paths import model_file_name, size_in_megabytes
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,20 @@ def run(config: ExportConfig) -> ExportResult:
     address = pinned(config.model)
     file = _place(config, address)
     sidecar = file.with_name(f"{file.name}.json")
-    with made_beside(file) as beside:
+    with staging_folder(file) as beside:
         classifier, _ = fetch_classifier(address, beside / "model")
         made, described = beside / file.name, beside / sidecar.name
         exported = export(classifier, config.format, made, address)
         described.write_text(_description(made, exported), encoding="utf-8")
-        land(made, file)
-        land(described, sidecar)
+        move_into_place(made, file)
+        move_into_place(described, sidecar)
     print(told(file, sidecar, exported, classifier.spec))
     return ExportResult(file, sidecar, exported)
 
 
 def _place(config: ExportConfig, address: str) -> Path:
     ending = ENDINGS[config.format]
-    file = Path(config.output or short_name(address) + ending).expanduser().resolve()
+    file = Path(config.output or model_file_name(address) + ending).expanduser().resolve()
     if file.suffix != ending:
         raise ConfigError(f"output must end in {ending} for format={config.format}, not {quoted(file.name)}")
     if file.is_dir():
@@ -79,7 +80,7 @@ def told(file: Path, sidecar: Path, exported: Exported, spec: ModelSpec) -> str:
     """Return what was written and how well it agrees, for a person."""
     batches = f"{', '.join(map(str, CHECKED[:-1]))} and {CHECKED[-1]}"
     return "\n".join([
-        f"{file}: {megabytes(file)}, {exported.form}; described in {sidecar.name}",
+        f"{file}: {size_in_megabytes(file)}, {exported.form}; described in {sidecar.name}",
         f"in:  {exported.metadata['input']}; each {INPUT[spec.framing]}",
         f"out: {exported.metadata['output']}: {', '.join(spec.expressions)}",
         f"Equal to the model on random batches of {batches}: probabilities differ by at most {exported.difference:.1e} "

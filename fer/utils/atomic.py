@@ -1,4 +1,4 @@
-"""How a command's result gets to its place: made beside it, whole or not at all, under a name that tells the model."""
+"""Write files and folders so that whoever looks finds them whole or not at all."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +10,31 @@ from fer.utils.signals import deferring, interrupting
 
 
 @contextmanager
-def made_beside(place: Path) -> Iterator[Path]:
-    """Give a folder on the disk of a place to come, and remove it with all it still holds however the body ends.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give the path of a partial file that becomes `path` if the block ends well and is removed if it does not.
+
+    Two processes that write the same path must hold a lock: the partial file has one name, so that what a killed
+    process left is overwritten by the next.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the file, since a file can be renamed in one step only within a disk.
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a file in UTF-8 whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def staging_folder(output: Path) -> Iterator[Path]:
+    """Give a folder beside a command's output in which to make it; it is removed however the block ends.
 
     Raises:
         ConfigError: Nothing can be written there.
@@ -19,31 +42,19 @@ def made_beside(place: Path) -> Iterator[Path]:
     """
     with interrupting():
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-")
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
         except OSError as error:
-            raise ConfigError(f"output {quoted_path(place)} cannot be written: {error.strerror}") from None
+            message = f"output {quoted_path(output)} cannot be written: {error.strerror}"
+            raise ConfigError(message) from None
         with folder as name:
             yield Path(name)
 
 
-def land(made: Path, place: Path) -> None:
-    """Bring a file or folder to its place; what stood there goes where the file or folder was made."""
-    with deferring():  # between two renames nothing would stand there
-        if place.exists():
-            place.rename(made.with_name(f"{made.name}.before"))
-        made.rename(place)
-
-
-def short_name(address: str) -> str:
-    """Return a name for files made of a model: `fer-3` for `models:/fer/3`, `run-0123abcd` for a run's."""
-    kind, found, rest = address.partition(":/")
-    if not found:
-        return Path(address).stem or "model"
-    return rest.replace("/", "-") if kind == "models" else f"run-{rest[:8]}"
-
-
-def megabytes(*places: Path) -> str:
-    """Return how large files and folders are together, in words."""
-    files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
-    return f"{sum(file.stat().st_size for file in files if file.is_file()) / 1e6:,.1f} MB"
+def move_into_place(staged: Path, output: Path) -> None:
+    """Rename what was made in a `staging_folder` to the output; what stood there goes with the folder."""
+    # A signal between the two renames would leave nothing at the output's path.
+    with deferring():
+        if output.exists():
+            output.rename(staged.with_name(f"{staged.name}.before"))
+        staged.rename(output)

@@ -98,3 +98,20 @@ def disk_faults_said(root: Path) -> Iterator[None]:
         if error.errno in IN_THE_WAY:
             raise DataError(f"{place} is in the way ({error.strerror}): move it or choose another data_root") from None
         raise
+
+
+def model_file_name(address: str) -> str:
+    """Return a name for files made of a model: `fer-3` for `models:/fer/3`, `run-0123abcd` for a run's."""
+    kind, separator, rest = address.partition(":/")
+    if not separator:
+        return Path(address).stem or "model"
+    if kind == "models":
+        return rest.replace("/", "-")
+    return f"run-{rest[:8]}"
+
+
+def size_in_megabytes(path: Path) -> str:
+    """Return the size of a file, or of all files in a folder, such as `52.1 MB`."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    total = sum(file.stat().st_size for file in files)
+    return f"{total / 1e6:,.1f} MB"
