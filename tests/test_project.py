@@ -236,7 +236,7 @@ def test_figures_are_tied_to_the_logged_model_and_its_data_set(evaluated):
 
 @pytest.fixture(scope="module")
 def pretrained(prepared) -> Place:
-    heads = {"hidden": "64", "projection": "32", "batch_size": "16", "epochs": "2", "warmup_epochs": "1"}
+    heads = {"proj_hidden_dim": "64", "proj_dim": "32", "batch_size": "16", "epochs": "2", "warmup_epochs": "1"}
     prepared.run("pretrain", method="simclr", dataset="raf", arch="resnet18", image_size="32", **heads)
     return prepared
 

@@ -14,17 +14,17 @@ class SimCLR(nn.Module):
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        hidden: Width of the head.
-        projection: Dimensions that are compared.
+        proj_hidden_dim: Width of the head.
+        proj_dim: Dimensions that are compared.
         temperature: Of the softmax; smaller ones weigh near neighbours more.
     """
 
-    def __init__(self, network: Encoder, hidden: int, projection: int, temperature: float) -> None:
+    def __init__(self, network: Encoder, proj_hidden_dim: int, proj_dim: int, temperature: float) -> None:
         super().__init__()
         from fer.models.bolts import simclr_head  # seconds to import
 
         self.network = network
-        self.head = simclr_head(network.features, hidden, projection)
+        self.head = simclr_head(network.features, proj_hidden_dim, proj_dim)
         self.temperature = temperature
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -39,7 +39,7 @@ class SimCLR(nn.Module):
         return loss, {"contrastive_accuracy": accuracy}
 
     def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, projection)` of images `(N, 3, H, W)`."""
+        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
         return self._projected(self.network(images))
 
     def _projected(self, features: Tensor) -> Tensor:

@@ -16,17 +16,17 @@ class SimSiam(nn.Module):
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        hidden: Width of the projector.
-        projection: Dimensions that are compared; the predictor's bottleneck has a quarter of them.
+        proj_hidden_dim: Width of the projector.
+        proj_dim: Dimensions that are compared; the predictor's bottleneck has a quarter of them.
     """
 
-    def __init__(self, network: Encoder, hidden: int, projection: int) -> None:
+    def __init__(self, network: Encoder, proj_hidden_dim: int, proj_dim: int) -> None:
         super().__init__()
         from fer.models.bolts import mlp, simsiam_projector  # seconds to import
 
         self.network = network
-        self.projector = simsiam_projector(network.features, hidden, projection)
-        self.predictor = mlp(projection, max(projection // 4, 1), projection)
+        self.projector = simsiam_projector(network.features, proj_hidden_dim, proj_dim)
+        self.predictor = mlp(proj_dim, max(proj_dim // 4, 1), proj_dim)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in [-1, 1], and the projections' spread: near 1 when healthy, 0 when collapsed.
@@ -43,7 +43,7 @@ class SimSiam(nn.Module):
         return loss, {"projection_std": spread(projections.detach())}
 
     def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, projection)` of images `(N, 3, H, W)`."""
+        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
         return F.normalize(self.projector(self.network(images)).float(), dim=1)
 
 

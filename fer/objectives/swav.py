@@ -19,14 +19,14 @@ class SwAV(nn.Module):
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        hidden: Width of the head.
-        projection: Dimensions of embeddings and prototypes.
-        prototypes: How many there are.
+        proj_hidden_dim: Width of the head.
+        proj_dim: Dimensions of embeddings and prototypes.
+        num_prototypes: How many there are.
         temperature: Of the softmax over prototypes that predicts.
         epsilon: Entropy of the assignments; smaller ones are sharper.
         iterations: Of Sinkhorn's algorithm.
         freeze_steps: Training steps in which the prototypes stay as drawn.
-        queue: Earlier images, of all processes, that join each assignment; 0 for none.
+        queue_size: Earlier images, of all processes, that join each assignment; 0 for none.
         queue_from_step: Training steps before the queue is used; then also it must be full.
     """
 
@@ -36,27 +36,27 @@ class SwAV(nn.Module):
     def __init__(
         self,
         network: Encoder,
-        hidden: int,
-        projection: int,
-        prototypes: int,
+        proj_hidden_dim: int,
+        proj_dim: int,
+        num_prototypes: int,
         temperature: float,
         epsilon: float,
         iterations: int,
         freeze_steps: int = 0,
-        queue: int = 0,
+        queue_size: int = 0,
         queue_from_step: int = 0,
     ) -> None:
         super().__init__()
         from fer.models.bolts import mlp  # seconds to import
 
         self.network = network
-        self.head = mlp(network.features, hidden, projection)
-        self.prototypes = nn.Linear(projection, prototypes, bias=False)
+        self.head = mlp(network.features, proj_hidden_dim, proj_dim)
+        self.prototypes = nn.Linear(proj_dim, num_prototypes, bias=False)
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.freeze_steps, self.queue_from_step = freeze_steps, queue_from_step
         # Both are part of a checkpoint, so that a resumed training goes on exactly.
         self.register_buffer("steps", torch.tensor(0))
-        self.register_buffer("queue", torch.zeros(LARGE, queue, projection) if queue else None)
+        self.register_buffer("queue", torch.zeros(LARGE, queue_size, proj_dim) if queue_size else None)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and what the assignments look like.
@@ -79,7 +79,7 @@ class SwAV(nn.Module):
         return loss, _describe(assignments)
 
     def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, projection)` of images `(N, 3, H, W)`."""
+        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
         return self._embedded(self.network(images))
 
     def _embedded(self, features: Tensor) -> Tensor:

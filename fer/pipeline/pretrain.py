@@ -156,7 +156,7 @@ class _Probe:
         self.train = _at_most(pool, pool.indices("train"), plan.config.probe_images, plan.config.seed)
         self.test = pool.indices("validation")
         if not len(self.test) or not len(self.train):
-            raise DataError("the probes need a set with training and validation images: choose it with probe_on")
+            raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
 
     def validation(self) -> Callable[[nn.Module, int], dict[str, float]]:
         """Return what measures the encoder after an epoch: neighbours, a linear classifier, and the collapse gauge."""

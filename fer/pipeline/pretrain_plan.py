@@ -45,7 +45,7 @@ class Plan:
         return {
             "lr_used": self.method.lr_for(self.config),
             "optimizer_used": self.method.optimizer_for(self.config),
-            "projection_used": self.config.projection or self.method.projection,
+            "proj_dim_used": self.config.proj_dim or self.method.proj_dim,
             "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),
             "data_root_used": self.root,
             "device_used": self.device.type,
@@ -59,7 +59,7 @@ class Plan:
             solarise=c.solarise,
         )  # fmt: skip
         if self.method.multi_crop:
-            return multi_crop(c.image_size, c.small_crops, strengths)
+            return multi_crop(c.image_size, c.num_small_crops, strengths)
         return two_views(c.image_size, strengths)
 
     def settings(self, bf16: bool) -> Settings:
@@ -82,7 +82,7 @@ def make_plan(config: PretrainConfig) -> Plan:
     """
     root = data_root(config.data_root)
     sets = training_sets(config.dataset)
-    probe_sets = training_sets(config.probe_on) if config.probe_on else sets
+    probe_sets = training_sets(config.probe_dataset) if config.probe_dataset else sets
     check_batch(config.batch_size)
     unprepared(sets + probe_sets, root)
     arch_options(config.arch, config.image_size)

@@ -61,7 +61,9 @@ def _needed(experiment: Experiment) -> list[DataSet]:
     """Return the sets without which the experiment cannot run."""
     needed: list[DataSet] = []
     if pretrain := experiment.pretrain:
-        needed += training_sets(pretrain.dataset) + (training_sets(pretrain.probe_on) if pretrain.probe_on else [])
+        needed += training_sets(pretrain.dataset)
+        if pretrain.probe_dataset:
+            needed += training_sets(pretrain.probe_dataset)
     if finetune := experiment.finetune:
         needed += training_sets(finetune.dataset)
     tested = [finetune.evaluate_on if finetune else "", experiment.evaluate.dataset if experiment.evaluate else ""]

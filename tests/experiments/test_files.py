@@ -91,7 +91,7 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
     monkeypatch.setattr(pretrain._Pretraining, "_conclude", lambda self, progress, *rest: ended.append(progress))
     torch.manual_seed(0)
     if experiment.pretrain:
-        plan = pretrain_plan.make_plan(replace(small(experiment.pretrain, root), hidden=16, projection=16))
+        plan = pretrain_plan.make_plan(replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16))
         pretrain._Pretraining(plan, SilentRun(), tmp_path).run(None)
     if experiment.finetune:
         told = finetune_plan.make_plan(small(experiment.finetune, root))

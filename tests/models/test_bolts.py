@@ -51,7 +51,7 @@ def bolts_simsiam(*args, **options):
 
 def swav(**options):
     torch.manual_seed(0)
-    return SwAV(Tiny(), 8, 5, prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **options)
+    return SwAV(Tiny(), 8, 5, num_prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **options)
 
 
 def unit(*shape, seed=0):
@@ -102,7 +102,7 @@ def test_fault_a_queue_breaks_bolts_swav_and_not_ours():
     scores, embeddings, prototypes = torch.rand(18, 4), unit(18, 5), unit(4, 5)
     with pytest.raises(AttributeError, match="queue"):
         bolts_swav_loss()(scores, embeddings, prototypes, 6, queue=torch.zeros(2, 12, 5))
-    objective = swav(queue=12)
+    objective = swav(queue_size=12)
     losses = [float(objective([images(step), images(step + 9)])[0]) for step in range(4)]
     assert objective.queue.norm(dim=2).min() > 0.99, "the queue is full, so it was used in the last two steps"
     assert all(loss < 10 for loss in losses)
@@ -148,7 +148,7 @@ def test_fault_bolts_simsiam_aims_at_its_random_start_and_ours_at_itself():
         base_encoder=Listed(), encoder_out_dim=12, projector_hidden_dim=8, projector_out_dim=6, predictor_hidden_dim=4
     )
     torch.manual_seed(0)
-    ours = SimSiam(Tiny(), hidden=8, projection=6)
+    ours = SimSiam(Tiny(), proj_hidden_dim=8, proj_dim=6)
     start = {name: value.clone() for name, value in theirs.target_network.named_parameters()}
     target = ours.project(images()).detach()
     for module, step in (
@@ -180,8 +180,8 @@ def test_fault_bolts_cannot_load_a_simsiam_on_resnet18_and_ours_can(tmp_path):
     with pytest.raises(RuntimeError, match=r"Error.* loading state_dict"):
         type(theirs).load_from_checkpoint(tmp_path / "theirs.ckpt")
 
-    ours = SimSiam(Tiny(), hidden=8, projection=6)
+    ours = SimSiam(Tiny(), proj_hidden_dim=8, proj_dim=6)
     torch.save(ours.state_dict(), tmp_path / "ours.pt")
-    other = SimSiam(Tiny(), hidden=8, projection=6)
+    other = SimSiam(Tiny(), proj_hidden_dim=8, proj_dim=6)
     other.load_state_dict(torch.load(tmp_path / "ours.pt", weights_only=True))
     assert torch.equal(other.project(images()), ours.project(images()))

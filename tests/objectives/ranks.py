@@ -52,15 +52,22 @@ def make(name: str) -> nn.Module:
     """
     torch.manual_seed(0)
     if name == "simclr":
-        objective: nn.Module = SimCLR(Tiny(), hidden=8, projection=5, temperature=0.2)
+        objective: nn.Module = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.2)
     elif name.startswith("weighted"):
         weights = scale_weights([1.0, 4.0, 9.0, 0.5, 1.0, 1.0, 1.0], torch.bincount(LABELS, minlength=7).tolist())
         smoothing = 0.1 if name == "weighted-smoothed" else 0.0
         return Classification(nn.Sequential(Tiny(), nn.Linear(16, 7)), weights, smoothing)
     else:
-        queue = {"freeze_steps": 1, "queue": 2 * IMAGES, "queue_from_step": 1} if name == "swav-queue" else {}
+        queue = {"freeze_steps": 1, "queue_size": 2 * IMAGES, "queue_from_step": 1} if name == "swav-queue" else {}
         objective = SwAV(
-            Tiny(), hidden=8, projection=5, prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **queue
+            Tiny(),
+            proj_hidden_dim=8,
+            proj_dim=5,
+            num_prototypes=4,
+            temperature=0.1,
+            epsilon=0.05,
+            iterations=3,
+            **queue,
         )
     objective.head = objective.head.model.eval()
     return objective

@@ -44,7 +44,7 @@ def pool() -> ImagePool:
 def learned(method: str, pool: ImagePool, epochs: int) -> tuple[float, float, dict[str, float]]:
     """Train and return the mean loss of the first and the last epoch, and the last step's figures."""
     torch.manual_seed(0)
-    config = PretrainConfig(method=method, hidden=128, projection=32, prototypes=PROTOTYPES, epsilon=0.03)
+    config = PretrainConfig(method=method, proj_hidden_dim=128, proj_dim=32, num_prototypes=PROTOTYPES, epsilon=0.03)
     chosen = METHODS[method]
     specs = multi_crop(32, 2, STRENGTHS) if chosen.multi_crop else two_views(32, STRENGTHS)
     batches = ViewBatches(pool, pool.indices("train"), specs, 64, seed=0)

@@ -7,7 +7,9 @@ from fer.errors import ConfigError
 from fer.objectives.registry import METHODS
 from tests.objectives.ranks import Tiny, draw
 
-SMALL = PretrainConfig(hidden=8, prototypes=4, queue=12, queue_from_epoch=2, freeze_prototypes_epochs=3)
+SMALL = PretrainConfig(
+    proj_hidden_dim=8, num_prototypes=4, queue_size=12, queue_from_epoch=2, freeze_prototypes_epochs=3
+)
 
 
 def test_the_methods_are_those_of_the_option():
@@ -19,11 +21,11 @@ def test_the_methods_are_those_of_the_option():
 def test_each_method_builds_an_objective_from_the_configuration(name, width):
     method = METHODS[name]
     views = draw(0, sizes=(8, 8, 6) if method.multi_crop else (8, 8))
-    for projection in (0, 5):
+    for proj_dim in (0, 5):
         network = Tiny()
-        objective = method.build(network, replace(SMALL, method=name, projection=projection), steps_per_epoch=7)
+        objective = method.build(network, replace(SMALL, method=name, proj_dim=proj_dim), steps_per_epoch=7)
         assert objective.network is network
-        assert objective.project(views[0]).shape == (6, projection or width)
+        assert objective.project(views[0]).shape == (6, proj_dim or width)
         loss, logs = objective(views)
         loss.backward()
         assert loss.isfinite()

@@ -52,13 +52,13 @@ def test_the_loss_is_float32_under_autocast():
     plain = nt_xent(first, second, 0.1)[0]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(nt_xent(first, second, 0.1)[0], plain)
-        objective = SimCLR(Tiny(), hidden=8, projection=5, temperature=0.1)
+        objective = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.1)
         loss, _ = objective(draw(0))
         assert loss.dtype == objective.project(draw(0)[0]).dtype == torch.float32
 
 
 def test_both_views_pass_the_network_as_one_batch_and_the_head_projects_them():
-    objective = SimCLR(Tiny(), hidden=8, projection=5, temperature=0.2)
+    objective = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.2)
     views = draw(0)
     loss, logs = objective(views)
     assert objective.network.calls == [(12, 3, 8, 8)]
@@ -75,7 +75,7 @@ def test_both_views_pass_the_network_as_one_batch_and_the_head_projects_them():
 
 def test_a_few_steps_lower_the_loss():
     torch.manual_seed(0)
-    objective = SimCLR(Tiny(), hidden=16, projection=8, temperature=0.2)
+    objective = SimCLR(Tiny(), proj_hidden_dim=16, proj_dim=8, temperature=0.2)
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.1, momentum=0.9)
     losses = []
     for step in range(30):

@@ -8,7 +8,7 @@ from tests.objectives.ranks import Tiny, draw
 
 def make(seed=0):
     torch.manual_seed(seed)
-    return SimSiam(Tiny(), hidden=12, projection=8)
+    return SimSiam(Tiny(), proj_hidden_dim=12, proj_dim=8)
 
 
 def cosine(a, b):

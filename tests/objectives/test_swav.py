@@ -14,7 +14,7 @@ def make(seed=0, still=True, **options):
     """A small SwAV; `still` makes its embeddings independent of the batch."""
     torch.manual_seed(seed)
     objective = SwAV(
-        Tiny(), hidden=8, projection=5, prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **options
+        Tiny(), proj_hidden_dim=8, proj_dim=5, num_prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **options
     )
     if still:
         objective.head.eval()
@@ -104,7 +104,7 @@ def test_the_loss_of_improbable_prototypes_is_finite():
 
 
 def test_the_queue_joins_the_assignments_once_it_is_due_and_full():
-    objective = make(queue=10, queue_from_step=1)
+    objective = make(queue_size=10, queue_from_step=1)
     batches = [draw(seed, sizes=SIZES) for seed in range(5)]
     seen = np.zeros((2, 0, 5))
     for step, views in enumerate(batches):
@@ -120,7 +120,7 @@ def test_the_queue_joins_the_assignments_once_it_is_due_and_full():
 
 
 def test_a_full_queue_waits_until_it_is_due_and_a_batch_may_exceed_it():
-    objective = make(queue=4, queue_from_step=3)
+    objective = make(queue_size=4, queue_from_step=3)
     for step in range(5):
         views = draw(step, sizes=SIZES)
         before = objective.queue.double().numpy().copy() if step >= 3 else None
@@ -131,7 +131,7 @@ def test_a_full_queue_waits_until_it_is_due_and_a_batch_may_exceed_it():
 
 
 def test_evaluation_leaves_steps_and_queue_alone():
-    objective = make(queue=6).eval()
+    objective = make(queue_size=6).eval()
     objective(draw(0))
     assert int(objective.steps) == 0
     assert not objective.queue.any()
@@ -170,7 +170,7 @@ def test_views_of_one_size_pass_the_network_as_one_batch():
 
 
 def test_a_resumed_training_goes_on_exactly():
-    options = {"queue": 10, "queue_from_step": 2, "freeze_steps": 3}
+    options = {"queue_size": 10, "queue_from_step": 2, "freeze_steps": 3}
     straight = make(still=False, **options)
     stopped = copy.deepcopy(straight)
 
@@ -191,7 +191,7 @@ def test_a_resumed_training_goes_on_exactly():
 
 
 def test_loss_and_assignments_are_float32_under_autocast():
-    objective, views = make(queue=6), draw(0)
+    objective, views = make(queue_size=6), draw(0)
     with torch.autocast("cpu", torch.bfloat16):
         for _ in range(3):
             loss, logs = objective(views)

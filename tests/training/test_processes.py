@@ -153,8 +153,9 @@ def test_finetune_under_torchrun_is_one_run(place, environment):
 @pytest.mark.project
 @pytest.mark.parametrize("method", ["swav"])
 def test_pretrain_under_torchrun_is_one_run(place, environment, method):
-    words = ["-m", "fer", "pretrain", *SMALL, "--method", method, "--epochs", "1", "--small_crops", "2"]
-    heads = ["--hidden", "64", "--projection", "32", "--prototypes", "16", "--queue", "16", "--queue_from_epoch", "0"]
+    words = ["-m", "fer", "pretrain", *SMALL, "--method", method, "--epochs", "1", "--num_small_crops", "2"]
+    sizes = "--proj_hidden_dim 64 --proj_dim 32 --num_prototypes 16 --queue_size 16 --queue_from_epoch 0"
+    heads = sizes.split()
     run([*TORCHRUN, *words, *heads], place, environment)
     client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
     (found,) = client.search_runs(["0", "1"], f"tags.`fer.command` = 'pretrain' and params.method = '{method}'")
