@@ -7,7 +7,7 @@ from fer.config.commands import WeightsConfig
 from fer.models.backbones import classification_archs
 from fer.models.catalogue import CATALOGUE, Entry, cache
 from fer.models.initial_weights import IMAGENET_TERMS, supervised_file
-from fer.utils.download import fault_of
+from fer.utils.download import file_fault
 
 WIDTHS = (60, 120)
 """Narrowest and widest text."""
@@ -53,7 +53,7 @@ def _block(entry: Entry) -> tuple[str, dict[str, str]]:
 def _state(entry: Entry) -> str:
     if not entry.place.is_file():
         return "not cached"
-    fault = fault_of(entry.place, entry.sha256)
+    fault = file_fault(entry.place, entry.sha256)
     return f"cached, but {fault}: delete it" if fault else "cached"
 
 

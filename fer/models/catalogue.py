@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ import torch
 
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD
-from fer.utils.download import Unsound, bring, fault_of, is_local
+from fer.utils.download import CorruptDownload, download_file, file_fault, is_disk_fault
 
 T = TypeVar("T")
 
@@ -148,11 +147,11 @@ def download(address: str, place: Path, sha256: str = "") -> None:
     """
     if not place.is_file():
         try:
-            bring(address, place, sha256)
-        except Unsound as error:
+            download_file(address, place, sha256)
+        except CorruptDownload as error:
             raise ModelError(f"{error}: download it in a browser and put it at {place}") from None
-        except (OSError, HTTPException) as error:
-            if is_local(error):
+        except OSError as error:
+            if is_disk_fault(error):
                 raise ModelError(
                     f"{place.parent} cannot be written ({error}): make room or leave to write there, or set TORCH_HOME "
                     "to another folder"
@@ -161,5 +160,5 @@ def download(address: str, place: Path, sha256: str = "") -> None:
                 f"{place.name} is not in the cache and cannot be downloaded ({error}): put {address} at {place}, "
                 "or start from init=scratch"
             ) from None
-    elif fault := fault_of(place, sha256):
+    elif fault := file_fault(place, sha256):
         raise ModelError(f"{place} is damaged ({fault}): delete it and try again, or put {address} there")

@@ -1,140 +1,180 @@
-"""Files brought from the network to their places: resumed, verified, landed whole, by one process at a time."""
+"""Download files: continued after a break, verified, put into place whole, by one process at a time.
+
+Libraries that download with a checksum start over after a break and know whole digests only; the files here have some
+hundred megabytes, and torchvision names the first digits of theirs.
+"""
 
 import errno
 import hashlib
 import os
 import time
-from http.client import HTTPException, HTTPMessage
-from http.cookiejar import CookieJar
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
+import requests
 from filelock import FileLock
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError as TransferError
+
+from fer.utils.http import TEMPORARY
 
 CHUNK = 1 << 18
 TIMEOUT = 30.0
 """Seconds without a byte before an attempt is given up."""
 PAUSES = (1.0, 2.0, 4.0)
-"""Seconds between attempts that bring nothing; when they are used up, so is patience."""
-TEMPORARY = (408, 416, 429, 500, 502, 503, 504)
-"""Answers worth another attempt."""
-LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-"""Faults of this machine's disk."""
+"""Seconds between attempts that receive nothing; when they are used up, so is patience."""
+RANGE_NOT_SATISFIABLE = 416
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
-class Unsound(Exception):
+class CorruptDownload(Exception):
     """What a server gave is not the file meant; the message says what shows it."""
 
 
-def fault_of(file: Path, sha256: str) -> str:
-    """Return what shows that a file is not the one meant, or nothing."""
-    with file.open("rb") as content:
+def file_fault(path: Path, sha256: str) -> str:
+    """Return what shows that a file is not the one meant, or an empty text.
+
+    Args:
+        path: The file.
+        sha256: Its digest in hexadecimal, or the first digits; empty: not verified.
+    """
+    with path.open("rb") as content:
         if content.read(256).lstrip().lower().startswith(PAGE_STARTS):
             return "it is a web page"
         content.seek(0)
-        found = hashlib.file_digest(content, "sha256").hexdigest() if sha256 else ""
-    return "" if found.startswith(sha256.lower()) else f"its sha256 is {found}, not {sha256}"
+        digest = hashlib.file_digest(content, "sha256").hexdigest() if sha256 else ""
+    if digest.startswith(sha256.lower()):
+        return ""
+    return f"its sha256 is {digest}, not {sha256}"
 
 
-def is_local(error: Exception) -> bool:
+def is_disk_fault(error: Exception) -> bool:
     """Return whether a fault is of this machine's disk and not of the network."""
-    # Faults of the network arrive as HTTPError, or as URLError, whose number is empty.
-    return isinstance(error, OSError) and not isinstance(error, HTTPError) and error.errno in LOCAL
+    # Faults of the network are OSErrors in requests too.
+    from_network = isinstance(error, requests.RequestException)
+    return isinstance(error, OSError) and not from_network and error.errno in DISK_FAULTS
 
 
-def bring(address: str, place: Path, sha256: str = "", *, shown: bool = True) -> None:
-    """Download a file unless another process has done so meanwhile, and land it if it is sound.
+def download_file(address: str, path: Path, sha256: str = "", *, show_progress: bool = True) -> None:
+    """Download a file unless another process has done so meanwhile.
 
     A download that breaks off is continued, in this call or a later one, unless the server's file has changed since.
 
     Args:
         address: Where to get it.
-        place: Where to have it.
+        path: Where to have it.
         sha256: Its digest in hexadecimal, or the first digits; empty: not verified.
-        shown: Whether to show progress.
+        show_progress: Whether to show a progress bar.
 
     Raises:
-        OSError: The network, or this machine's disk as `is_local` tells; `HTTPException` is possible as well.
-        Unsound: It is not the file meant.
+        OSError: The network, or this machine's disk as `is_disk_fault` tells.
+        CorruptDownload: It is not the file meant.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
-    with FileLock(place.with_name(f".{place.name}.lock")):
-        if place.is_file():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if path.is_file():
             return
         try:
-            _complete(address, part, place, shown)
+            _complete(address, partial, path.name, show_progress)
         except OSError as error:
-            if is_local(error):
-                _forget(part)
+            # A full disk gets its room back.
+            if is_disk_fault(error):
+                _remove(partial)
             raise
-        if fault := fault_of(part, sha256):
-            _forget(part)
-            raise Unsound(f"what {address} gave is not {place.name} ({fault})")
-        part.replace(place)
-        _forget(part)
+        if fault := file_fault(partial, sha256):
+            _remove(partial)
+            raise CorruptDownload(f"what {address} gave is not {path.name} ({fault})")
+        partial.replace(path)
+        _remove(partial)
 
 
-def _complete(address: str, part: Path, place: Path, shown: bool) -> None:
-    """Fetch until the partial file is whole; an attempt that brought something more costs no patience."""
-    # Share links of some servers hand out a cookie at a redirection and ask for it at the next address.
-    opener = build_opener(HTTPCookieProcessor(CookieJar()))
-    vain = 0
-    while True:
-        before = _size(part)
-        try:
-            return _receive(opener, address, part, place, shown)
-        except (OSError, HTTPException) as error:
-            if is_local(error) or (isinstance(error, HTTPError) and error.code not in TEMPORARY):
-                raise
-            if isinstance(error, HTTPError) and error.code == 416:
-                _forget(part)
-            vain = 0 if _size(part) > before else vain + 1
-            if vain > len(PAUSES):
-                raise
-            time.sleep(PAUSES[max(vain - 1, 0)])
+def _complete(address: str, partial: Path, name: str, show_progress: bool) -> None:
+    """Fetch until the partial file is whole."""
+    failures = 0
+    # One session: share links of some servers hand out a cookie at a redirection and ask for it at the next address.
+    with requests.Session() as session:
+        while True:
+            size_before = _size(partial)
+            try:
+                return _fetch_rest(session, address, partial, name, show_progress)
+            except OSError as error:
+                if is_disk_fault(error) or not _may_pass(error, partial):
+                    raise
+                # An attempt that brought something costs no patience.
+                failures = 0 if _size(partial) > size_before else failures + 1
+                if failures > len(PAUSES):
+                    raise
+            time.sleep(PAUSES[max(failures - 1, 0)])
 
 
-def _receive(opener: OpenerDirector, address: str, part: Path, place: Path, shown: bool) -> None:
-    """Make one request for what is missing of a partial file and append the answer; start over where that is no use."""
-    version = _version_file(part)
+def _may_pass(error: OSError, partial: Path) -> bool:
+    """Return whether another attempt may help; a partial file that reaches beyond the server's is removed first."""
+    if not isinstance(error, requests.HTTPError):
+        return True
+    status = error.response.status_code
+    if status == RANGE_NOT_SATISFIABLE:
+        _remove(partial)
+        return True
+    return status in TEMPORARY
+
+
+def _fetch_rest(session: requests.Session, address: str, partial: Path, name: str, show_progress: bool) -> None:
+    """Request what is missing of a partial file once and append it; start over where the server has another file."""
+    version = _version_file(partial)
     # Without a mark of the version the rest of another file could be appended.
-    start = _size(part) if version.is_file() else 0
-    headers = {"User-Agent": "fer"}
+    start = _size(partial) if version.is_file() else 0
+    headers = {"User-Agent": "fer", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="utf-8")}
-    with opener.open(Request(address, headers=headers), timeout=TIMEOUT) as answer:
-        if answer.headers.get_content_type() == "text/html":
-            raise Unsound(f"{address} answers with a web page instead of {place.name}")
-        if answer.status != 206:
+    with session.get(address, headers=headers, timeout=TIMEOUT, stream=True) as response:
+        response.raise_for_status()
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise CorruptDownload(f"{address} answers with a web page instead of {name}")
+        if response.status_code != requests.codes.partial_content:
             start = 0
-        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            _forget(part)
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            _remove(partial)
             raise ConnectionError("the server sent another part of the file than asked for")
         if not start:
-            part.unlink(missing_ok=True)  # before its mark changes: the two must belong together whenever this stops
-        _remember(version, answer.headers)
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        # Seldom where nobody watches: a log file keeps every refresh.
-        interval = 0.2 if os.isatty(2) else 10.0
-        bar = tqdm(
-            total=total, initial=start, desc=place.name, unit="B", unit_scale=True, unit_divisor=1024,
-            mininterval=interval, maxinterval=interval, disable=not shown,
-        )  # fmt: skip
-        with part.open("ab" if start else "wb") as file, bar:
-            while chunk := answer.read1(CHUNK):
+            # Before its mark changes: the two must belong together whenever this stops.
+            partial.unlink(missing_ok=True)
+        _write_version(version, response.headers)
+        _append(response, partial, start, name, show_progress)
+
+
+def _append(response: requests.Response, partial: Path, start: int, name: str, show_progress: bool) -> None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
+    # Seldom where nobody watches: a log file keeps every refresh.
+    interval = 0.2 if os.isatty(2) else 10.0
+    progress = tqdm(
+        total=total,
+        initial=start,
+        desc=name,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        mininterval=interval,
+        maxinterval=interval,
+        disable=not show_progress,
+    )
+    with partial.open("ab" if start else "wb") as file, progress:
+        try:
+            # What has arrived is written at once, so that a break loses nothing.
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
                 file.write(chunk)
-                bar.update(len(chunk))
-    if total is not None and _size(part) != total:
-        raise ConnectionError(f"the server broke off after {_size(part)} of {total} bytes")
+                progress.update(len(chunk))
+        except TransferError:
+            message = f"the server broke off after {file.tell()} of {total} bytes"
+            raise ConnectionError(message) from None
+    if total is not None and _size(partial) != total:
+        raise ConnectionError(f"the server broke off after {_size(partial)} of {total} bytes")
 
 
-def _remember(version: Path, headers: HTTPMessage) -> None:
-    """Keep what tells this version of the file from another: a strong tag, else the date of change."""
+def _write_version(version: Path, headers: Mapping[str, str]) -> None:
+    """Keep what tells this version of the server's file from another: a strong tag, else the date of change."""
     tag = headers.get("ETag", "")
     mark = tag if tag.startswith('"') else headers.get("Last-Modified", "")
     if mark:
@@ -143,12 +183,12 @@ def _remember(version: Path, headers: HTTPMessage) -> None:
         version.unlink(missing_ok=True)
 
 
-def _version_file(part: Path) -> Path:
-    return part.with_name(part.name + ".version")
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.version")
 
 
-def _forget(part: Path) -> None:
-    for file in (part, _version_file(part)):
+def _remove(partial: Path) -> None:
+    for file in (partial, _version_file(partial)):
         file.unlink(missing_ok=True)
 
 

@@ -341,7 +341,7 @@ def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place,
     def offline(*rest):
         raise OSError("no network")
 
-    monkeypatch.setattr(catalogue, "bring", offline)
+    monkeypatch.setattr(catalogue, "download_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = Path(shutil.copytree(place / "files", tmp_path / "files"))
     (folder / "swav.yaml").write_text("dataset: raf\ninit: swav-imagenet\n")

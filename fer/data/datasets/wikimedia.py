@@ -4,7 +4,6 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ from fer.data.images import inspect
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 from fer.portable.images import UnusableImage
-from fer.utils.download import Unsound, bring, fault_of, is_local
+from fer.utils.download import CorruptDownload, download_file, file_fault, is_disk_fault
 from fer.utils.paths import disk_faults_said, locked
 
 LIST = Path(__file__).with_name("wikimedia_files.csv")
@@ -132,13 +131,13 @@ def _obtain_file(item: ListedFile, target: Path, place: Path) -> None:
         "as source=...; dataset=drawn works at once"
     )
     try:
-        if target.is_file() and fault_of(target, item.sha256):
+        if target.is_file() and file_fault(target, item.sha256):
             target.unlink()
-        bring(address, target, item.sha256, shown=False)
-    except Unsound as fault:
+        download_file(address, target, item.sha256, show_progress=False)
+    except CorruptDownload as fault:
         raise DataError(f"{fault}: {cure}") from None
-    except (OSError, HTTPException) as error:
-        if isinstance(error, OSError) and is_local(error):
+    except OSError as error:
+        if is_disk_fault(error):
             raise
         why = f"{address} cannot be downloaded ({error})"
         raise DataError(f"the Wikimedia set is not at {place} and {why}: {cure}") from None

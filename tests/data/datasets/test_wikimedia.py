@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_as_such(repository: Repository, root: Path, monkeyp
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(wikimedia, "bring", full)
+    monkeypatch.setattr(wikimedia, "download_file", full)
     with pytest.raises(DataError, match="no space left"):
         obtain(root)
 
