@@ -22,7 +22,7 @@ from fer.contamination.correlation import SHORTLIST, Contents, search, unit
 from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find, wholes
 from fer.contamination.signatures import LARGE, SMALL, grey, thumbprints
 from fer.data.manifest import Manifest, read_manifest
-from fer.utils.paths import data_root, manifest_path
+from fer.utils.paths import manifest_path, resolve_data_root
 
 COPIES = 5
 """Of each picture."""
@@ -122,7 +122,7 @@ def main() -> None:
     """Measure and print three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_root", default="")
-    root = data_root(parser.parse_args().data_root)
+    root = resolve_data_root(parser.parse_args().data_root)
     ferplus = read_manifest(manifest_path(root, "ferplus"))
     free = read_manifest(manifest_path(root, "wikimedia")).of("test")
     with timed(f"remember {len(ferplus.of('train').images)} training faces (0 s if they were already)"):

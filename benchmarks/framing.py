@@ -19,8 +19,8 @@ from fer.data.manifest import ImageRow, read_manifest
 from fer.portable.detection import Face
 from fer.portable.framing import eyes_to_mouth, frame_of, main_face
 from fer.portable.images import read_rgb
-from fer.utils.parallel import all_cores
-from fer.utils.paths import data_root, manifest_path
+from fer.utils.parallel import thread_pool
+from fer.utils.paths import manifest_path, resolve_data_root
 
 SIDE, BORDER = 192, 48
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data_root", default="")
     parser.add_argument("--images", type=int, default=3000, help="training pictures, chosen by seed 0")
     arguments = parser.parse_args()
-    root = data_root(arguments.data_root)
+    root = resolve_data_root(arguments.data_root)
     rows = read_manifest(manifest_path(root, "ferplus")).of("train").images
     chosen = np.random.default_rng(0).permutation(len(rows))[: arguments.images]
     detector, whole = center_face(), SIDE + 2 * BORDER
@@ -65,7 +65,7 @@ def main() -> None:
         return main_face(detector.faces(enlarged(read_rgb(root / row.path))), whole, whole)
 
     started = time.process_time()
-    with all_cores() as pool:
+    with thread_pool() as pool:
         faces = list(tqdm(pool.map(look, (rows[index] for index in chosen)), "detect", len(chosen), unit="image"))
     taken = (time.process_time() - started) / len(chosen)
     found = [face for face in faces if face]

@@ -166,7 +166,7 @@ def test_an_absent_set_says_where_it_looked_how_to_request_it_and_that_drawn_fac
     fer, data, command, name, request_at
 ):
     ended = fer(command, "--dataset", name)
-    places = [str(place) for place in DATASETS[name].places(data)]
+    places = [str(place) for place in DATASETS[name].default_paths(data)]
     ended.refused("was not found in", *places, request_at, "source=", "dataset=drawn works at once")
     assert ended.runs == []
     assert kept_in(data) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import DataError
-from fer.utils.paths import disk_faults_said
+from fer.utils.paths import translate_disk_errors
 
 SHIPPED = Path(__file__).with_name("wikimedia_credits.json")
 EMBEDDED = "embedded metadata"
@@ -149,7 +149,7 @@ def save_by_hand(root: Path, credits: Mapping[str, Credit]) -> Path:
 
 
 def _write(root: Path, path: Path, credits: Mapping[str, Credit]) -> Path:
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".credits-", dir=root) as draft:
             written = Path(draft) / path.name

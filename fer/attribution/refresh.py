@@ -21,7 +21,7 @@ from fer.attribution.lookup import look_up
 from fer.config.commands import AttributionConfig
 from fer.data.datasets.wikimedia import listed_files
 from fer.errors import ConfigError, FerError
-from fer.utils.paths import disk_faults_said, locked
+from fer.utils.paths import data_lock, translate_disk_errors
 
 CURE = (
     "  once a page is found, give its title with `fer attribution set <picture> --title <title>` and refresh, or enter "
@@ -74,7 +74,7 @@ def credits_summary(credits: dict[str, Credit], root: Path) -> str:
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """Hold the lock under which credits are changed."""
-    with disk_faults_said(root), locked(root, "wikimedia_credits"):
+    with translate_disk_errors(root), data_lock(root, "wikimedia_credits"):
         yield
 
 

@@ -17,7 +17,7 @@ from fer.attribution.refresh import credits_summary, refresh, today, writing
 from fer.config.commands import AttributionConfig
 from fer.data.datasets.wikimedia import ListedFile, listed_files
 from fer.errors import ConfigError, unknown_name
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 ENTRY = ("author", "licence", "licence_url", "source", "title")
 """Options of `set` alone."""
@@ -33,7 +33,7 @@ def run(config: AttributionConfig) -> dict[str, Credit]:
         ConfigError: The contact that a look-up needs is missing or no plain text, or an option does not fit the action.
         DataError: Commons cannot be reached, or the record is damaged or cannot be written.
     """
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     _check_options(config)
     if config.action == "refresh":
         refresh(root, config)

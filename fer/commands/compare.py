@@ -10,7 +10,7 @@ from fer.comparison.figures import figures, svg
 from fer.comparison.page import page
 from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
 from fer.config.commands import CompareConfig
-from fer.data.datasets.registry import DATASETS, resolve
+from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError, quoted_path
 from fer.experiments.reported import reported
 from fer.tracking.reading import Runs, Tested
@@ -40,7 +40,7 @@ def run(config: CompareConfig) -> CompareResult:
         ConfigError: A run, experiment or baseline is unknown, or there are too few or too many of them.
         DataError: The runs share no test set, or one has no stored answers.
     """
-    sets = {item.name: item for item in (resolve(config.dataset) if config.dataset else DATASETS.values())}
+    sets = {item.name: item for item in (resolve_datasets(config.dataset) if config.dataset else DATASETS.values())}
     runs = Runs(sets)
     chosen = _chosen(config, runs)
     read = [runs.read(tested) for tested in chosen]

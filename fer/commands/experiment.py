@@ -16,7 +16,7 @@ from fer.pipeline.requirements import check, prepare
 from fer.pipeline.stages import Stage, Stages, configuration
 from fer.tracking.environment import code_version
 from fer.tracking.runs import TrackedRun, tracked
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 MACHINE = ("data_root", "output", "device")
 """Options of `experiment` that hold for all its stages."""
@@ -48,7 +48,7 @@ def run(config: ExperimentConfig) -> ExperimentResult:
         ModelError: Its starting weights cannot be had.
         Interrupted: A signal came; a repeated call goes on from there.
     """
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     if config.name == ALL:
         _check_shares(config)
         return _run_all(config, root)

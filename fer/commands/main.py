@@ -11,7 +11,7 @@ from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
 from fer.tracking.runs import tracked
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGURATIONS = ("drawn-plain", "drawn-augmented")
@@ -40,7 +40,7 @@ def run(config: MainConfig) -> MainResult:
         ConfigError: The experiment files are not there.
     """
     plans = {name: _configuration(name, config) for name in CONFIGURATIONS}
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     with tracked("main", config, "demo", {"data_root_used": root}) as run:
         prepare_sets(PrepareConfig(dataset="drawn", data_root=config.data_root, scale=config.scale))
         results = {}

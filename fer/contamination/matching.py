@@ -15,7 +15,7 @@ from fer.contamination.signatures import Pixels, Thumbprints, grey, thumbprints
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest
 from fer.portable.json_files import read_object
-from fer.utils.paths import disk_faults_said, locked
+from fer.utils.paths import data_lock, translate_disk_errors
 
 IDENTICAL, NEAR_COPY, PERSON = "identical", "near-copy", "person"
 COPY = 0.95
@@ -167,11 +167,11 @@ def findings(manifest: Manifest, training: Thumbprints, root: Path) -> list[Matc
     """
     name = f"{manifest.dataset}-{manifest.digest}-{training.dataset}-{training.digest}"
     path = root / "contamination" / f"{name}.json"
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         if (kept := _read(path)) is not None:
             return kept
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(root, f"{manifest.dataset}-contamination"):
+        with data_lock(root, f"{manifest.dataset}-contamination"):
             if (kept := _read(path)) is not None:
                 return kept
             found = _look(manifest, training, root)

@@ -18,8 +18,8 @@ from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.errors import DataError
 from fer.portable.frames import cut
 from fer.portable.images import UnusableImage, read_rgb
-from fer.utils.parallel import all_cores, within_memory
-from fer.utils.paths import disk_faults_said, locked, manifest_path
+from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
 
 SMALL, LARGE = 16, 48
 """Sides of the thumbnails in pixels."""
@@ -67,11 +67,11 @@ def thumbprints(manifest: Manifest, root: Path) -> Thumbprints:
         DataError: A picture can no longer be read, or the disk is full.
     """
     path = _place(root, manifest.dataset, manifest.digest)
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         if found := _load(path, manifest.dataset, manifest.digest):
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(root, f"{manifest.dataset}-thumbprints"):
+        with data_lock(root, f"{manifest.dataset}-thumbprints"):
             # Another process may have made it while this one waited.
             if found := _load(path, manifest.dataset, manifest.digest):
                 return found
@@ -91,7 +91,7 @@ def remembered(dataset: str, digest: str, root: Path) -> Thumbprints | None:
     Raises:
         DataError: A picture or the manifest can no longer be read, or the disk is full.
     """
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         if found := _load(_place(root, dataset, digest), dataset, digest):
             return found
     place = manifest_path(root, dataset)
@@ -158,9 +158,9 @@ def _make(manifest: Manifest, root: Path) -> Thumbprints:
         return pixel_hash(picture)
 
     def look_within_memory(index: int) -> str:
-        return within_memory(root / rows[index].path, lambda: look(index))
+        return decode_within_budget(root / rows[index].path, lambda: look(index))
 
-    with all_cores() as pool:
+    with thread_pool() as pool:
         found = pool.map(look_within_memory, range(count))
         told = tqdm(found, f"remember {manifest.dataset}", count, unit="image", disable=None)
         pixels = list(told)

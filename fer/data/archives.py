@@ -21,10 +21,6 @@ BAD_CONTENT = (errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, er
 """What the system says of a place before an archive's beginning, and of names that cannot stand beside each other."""
 
 
-class NotHere(DataError):
-    """A folder is not the data set's at all; of an unpacked archive, one further down may be."""
-
-
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip or tar archive, by its content."""
     try:

@@ -10,7 +10,7 @@ from fer.data.images import ImageFacts, inspect, refuse_large_file
 from fer.data.manifest import ImageRow, folder_of
 from fer.expressions import code_of
 from fer.portable.images import UnusableImage
-from fer.utils.parallel import all_cores, within_memory
+from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import printable
 
 LONGEST_NAME = 255
@@ -33,7 +33,7 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
     for folder in {(draft / place).parent for place in claims}:
         folder.mkdir(parents=True)
     checked: list[tuple[Candidate, ImageFacts]] = []
-    with all_cores() as pool:
+    with thread_pool() as pool:
         found = pool.map(_copy_and_check, claims.values(), (draft / place for place in claims))
         pairs = zip(claims.values(), found, strict=True)
         for candidate, facts in tqdm(pairs, f"prepare {dataset.name}", len(claims), unit="image"):
@@ -41,7 +41,7 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
                 left_out.append((candidate.source_name, facts))
             else:
                 checked.append((candidate, facts))
-    if dataset.duplicates:
+    if dataset.has_duplicates:
         checked, copies = _without_copies(checked)
         left_out += copies
     kept = {_place(candidate) for candidate, _ in checked}
@@ -67,7 +67,7 @@ def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
         elif candidate.path.is_file():
             refuse_large_file(candidate.path)
             shutil.copyfile(candidate.path, target)
-        facts = within_memory(target, lambda: inspect(target))
+        facts = decode_within_budget(target, lambda: inspect(target))
     except UnusableImage as fault:
         return str(fault)
     return "entirely black" if facts.black else facts

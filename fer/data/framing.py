@@ -17,7 +17,7 @@ from fer.portable.detection import Detector, Face
 from fer.portable.frames import Frame
 from fer.portable.framing import frame_of, main_face
 from fer.portable.images import read_rgb
-from fer.utils.parallel import all_cores, within_memory
+from fer.utils.parallel import decode_within_budget, thread_pool
 
 DETECTED, FIXED = "detected", "fixed box"
 NOT_FOUND = "not found"
@@ -55,10 +55,10 @@ def frame_all(
     def look(row: ImageRow, place: Path) -> Face | None:
         if row.angle in framing.fixed:
             return None
-        faces = within_memory(place, lambda: detector.faces(np.asarray(read_rgb(place))))
+        faces = decode_within_budget(place, lambda: detector.faces(np.asarray(read_rgb(place))))
         return main_face(faces, row.width, row.height)
 
-    with all_cores() as pool:
+    with thread_pool() as pool:
         found = list(tqdm(pool.map(look, rows, places), f"frame {title}", len(rows), unit="image"))
     shares: dict[str, list[tuple[float, ...]]] = {}
     for row, face in zip(rows, found, strict=True):

@@ -13,8 +13,8 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError
 from fer.portable.frames import cut
 from fer.portable.images import UnusableImage, read_rgb
-from fer.utils.parallel import all_cores, within_memory
-from fer.utils.paths import disk_faults_said, locked
+from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.utils.paths import data_lock, translate_disk_errors
 
 Pixels = NDArray[np.uint8]
 
@@ -46,10 +46,10 @@ def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
     folder = root / "packed"
     path = folder / f"{manifest.dataset}-{manifest.digest}-{side}.npy"
     shape = (len(manifest.images), side, side, 3)
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            with locked(root, f"{manifest.dataset}-packed"):
+            with data_lock(root, f"{manifest.dataset}-packed"):
                 if not path.is_file():
                     _remove_outdated(folder, manifest)
                     _decode_all(manifest, root, shape, path)
@@ -74,12 +74,12 @@ def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int]
         row = manifest.images[index]
         place = root / row.path
         try:
-            array[index] = within_memory(place, lambda: np.asarray(cut(read_rgb(place), row.square(), shape[1])))
+            array[index] = decode_within_budget(place, lambda: np.asarray(cut(read_rgb(place), row.square(), shape[1])))
         except UnusableImage as fault:
             raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
 
     try:
-        with all_cores() as pool:
+        with thread_pool() as pool:
             array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
             with partial.open("r+b") as file:
                 # Writing to a mapped page without room behind it would kill the process, without a word.

@@ -9,16 +9,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fer.data.archives import NotHere, unpack
+from fer.data.archives import unpack
 from fer.data.checks import copy_checked
-from fer.data.datasets.base import Candidate, DataSet, Scan
+from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder
 from fer.data.framing import NOT_FOUND, Framing, frame_all
 from fer.data.manifest import ImageRow, Manifest, person_overlap, read_manifest
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.detection import Detector
 from fer.portable.json_files import read_object
-from fer.utils.paths import disk_faults_said, locked, manifest_path, summary_path
+from fer.utils.paths import data_lock, manifest_path, summary_path, translate_disk_errors
 
 VERSION = 4
 """Raised whenever the same download would give another tree, so that old trees are made anew."""
@@ -77,13 +77,13 @@ def prepare(dataset: DataSet, source: Path, root: Path, detector: Callable[[], D
         DataError: The download is not this set's or holds no usable picture, the detector is not installed, or the disk
             is full or may not be written.
     """
-    with disk_faults_said(root):
+    with translate_disk_errors(root):
         packed = source.is_file()
         scan = Scan() if packed else dataset.scan(source)
         wanted = detector if dataset.framing else None
         fingerprint = _archive_fingerprint(dataset, source) if packed else _fingerprint(dataset, scan)
-        with locked(root, dataset.name):
-            if done := load_prepared(dataset, root, fingerprint, framing_word(wanted)):
+        with data_lock(root, dataset.name):
+            if done := load_prepared(dataset, root, fingerprint, framing_name(wanted)):
                 return done
             if not packed:
                 return _prepare(dataset, source, root, scan, fingerprint, wanted)
@@ -180,7 +180,7 @@ def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:
             return dataset.scan(folder)
         except DataError as error:
             inside = [path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX"]
-            if len(inside) != 1 or not isinstance(error, NotHere):
+            if len(inside) != 1 or not isinstance(error, WrongFolder):
                 raise DataError(f"the archive {archive}: {str(error).replace(str(folder), 'it')}") from None
             folder = inside[0]
 
@@ -191,7 +191,7 @@ def _archive_fingerprint(dataset: DataSet, archive: Path) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-def framing_word(detector: Callable[[], Detector] | None) -> str:
+def framing_name(detector: Callable[[], Detector] | None) -> str:
     """Return the value of the option `framing` that a detector, or none, amounts to."""
     return "auto" if detector else "none"
 
@@ -221,7 +221,7 @@ def _prepare(
         if overlap := person_overlap(row for row in manifest.images if row.split in ("train", "test")):
             raise DataError(f"{dataset.title}: people stand in both training and test: {', '.join(sorted(overlap))}")
         differences = _differences(dataset, manifest)
-        result = Prepared(manifest, str(source), framing_word(detector), tuple(left_out), differences, reused=False)
+        result = Prepared(manifest, str(source), framing_name(detector), tuple(left_out), differences, reused=False)
         summary = {"version": VERSION, "fingerprint": fingerprint, **result.summary()}
         (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write(draft / MANIFEST)
@@ -261,7 +261,7 @@ def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
 def _differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:
     """Compare the tree's counts with those of the complete set."""
     sentences = []
-    for part, expected in dataset.known_counts.items():
+    for part, expected in dataset.expected_counts.items():
         counts = manifest.of("test").counts() if part == "test" else manifest.of("train", "validation").counts()
         for expression, known in expected.items():
             found = sum(by_class[expression] for by_class in counts.values())

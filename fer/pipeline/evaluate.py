@@ -14,7 +14,7 @@ from fer.tracking.models import fetch_classifier
 from fer.tracking.registry import FetchedModel
 from fer.tracking.runs import tracked
 from fer.training.devices import pick_device
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         DataError: A set is not prepared, or none has a test image.
         ModelError: The model does not exist or does not fit.
     """
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     sets = resolve_prepared(config.dataset, root)
     device = pick_device(config.device)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ import torch
 from fer.config.commands import FinetuneConfig
 from fer.data.augment import Strengths
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.registry import resolve
+from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import arch_options, clip_grad_norm
@@ -19,7 +19,7 @@ from fer.pipeline.training_sets import check_batch, training_sets
 from fer.tracking.registering import NAME_USED
 from fer.training.devices import pick_device
 from fer.training.optimization import Settings
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
         ConfigError: Options are wrong or contradict each other.
         DataError: A set's download is absent.
     """
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     sets = training_sets(config.dataset)
     check_batch(config.batch_size)
     unprepared(sets, root)
@@ -81,7 +81,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
     arch_options(config.arch, config.image_size)
     check_init(init)
     if config.evaluate_on != "prepared":
-        resolve(config.evaluate_on)
+        resolve_datasets(config.evaluate_on)
     if config.class_weights and (len(config.class_weights) != len(EXPRESSIONS) or config.loss == "balanced"):
         raise ConfigError(
             f"class_weights takes {len(EXPRESSIONS)} numbers and replaces loss=balanced: give one of them"

@@ -17,7 +17,7 @@ from fer.pipeline.contamination import past_of, remember
 from fer.tracking.registry import fetch_model
 from fer.tracking.runs import TrackedRun
 from fer.utils.distributed import rank
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 N = TypeVar("N", Classifier, Encoder)
 
@@ -38,7 +38,7 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
     with tempfile.TemporaryDirectory() as downloads:
         start: Start = starting_point(init, config.arch, Path(downloads))
     terms = [*(dataset.terms for dataset in sets), start.terms]
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     option = config.contamination if isinstance(config, FinetuneConfig) else "check"
     past = past_of(start, start.run_id).and_then(remember(sets, root, option), labels=kind is Classifier)
     spec = ModelSpec(

@@ -10,18 +10,18 @@ from fer.attribution.refresh import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.drawn import layouts
-from fer.data.datasets.registry import DRAWN_FOLDER, absent, find_source, resolve
+from fer.data.datasets.registry import DRAWN_FOLDER, find_source, missing_download, resolve_datasets
 from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import as_seen
-from fer.data.prepare import Prepared, framing_word, load_prepared, preparation_counts, prepare
+from fer.data.prepare import Prepared, framing_name, load_prepared, preparation_counts, prepare
 from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
 from fer.pipeline.inputs import REFRESH_HINT, credits_of, log_dataset
 from fer.tracking.runs import TrackedRun, tracked
-from fer.utils.paths import data_root, manifest_path, summary_path
+from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 
 SHOWN = 12
 """Pictures of each expression on a contact sheet."""
@@ -49,13 +49,13 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
         ConfigError: A name is unknown, or a source is given for several sets.
         DataError: A download is absent or not what it should be.
     """
-    root = data_root(config.data_root)
-    sets = resolve(config.dataset)
+    root = resolve_data_root(config.data_root)
+    sets = resolve_datasets(config.dataset)
     sources = _sources(sets, config, root)
     prepared: dict[str, Prepared] = {}
     with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
-            layouts.write_all(root / DRAWN_FOLDER, scale=config.scale)
+            layouts.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
             done = prepared[dataset.name] = _prepared(dataset, sources[dataset.name], root, config.framing)
             _log(run, dataset, done, root)
@@ -73,9 +73,9 @@ def _prepared(dataset: DataSet, source: Path | None, root: Path, framing: str) -
     detector = center_face if framing == "auto" and dataset.framing else None
     if source:
         return prepare(dataset, source, root, detector)
-    if done := load_prepared(dataset, root, framing=framing_word(detector)):
+    if done := load_prepared(dataset, root, framing=framing_name(detector)):
         return done
-    raise absent(dataset, root)
+    raise missing_download(dataset, root)
 
 
 def ensure_prepared(sets: list[DataSet], root: Path) -> None:
@@ -97,8 +97,8 @@ def unprepared(sets: list[DataSet], root: Path) -> list[DataSet]:
     """
     missing = [dataset for dataset in sets if not manifest_path(root, dataset.name).is_file()]
     for dataset in missing:
-        if not dataset.drawn and not dataset.fetch and find_source(dataset, "", root) is None:
-            raise absent(dataset, root)
+        if not dataset.drawn and not dataset.download and find_source(dataset, "", root) is None:
+            raise missing_download(dataset, root)
     return missing
 
 
@@ -113,13 +113,13 @@ def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str
     sources: dict[str, Path | None] = {}
     for dataset in sets:
         if dataset.drawn and not config.source:
-            sources[dataset.name] = dataset.places(root)[0]
+            sources[dataset.name] = dataset.default_paths(root)[0]
             continue
         sources[dataset.name] = find_source(dataset, config.source, root)
         if sources[dataset.name] is None and not manifest_path(root, dataset.name).is_file():
-            if not dataset.fetch:
-                raise absent(dataset, root)
-            sources[dataset.name] = dataset.fetch(root)
+            if not dataset.download:
+                raise missing_download(dataset, root)
+            sources[dataset.name] = dataset.download(root)
             if dataset.credits:
                 print(credits_message(root))
     return sources

@@ -17,7 +17,7 @@ from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
 from fer.training.devices import pick_device
 from fer.training.optimization import Settings
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def make_plan(config: PretrainConfig) -> Plan:
         ConfigError: Options are wrong or contradict each other.
         DataError: A set's download is absent.
     """
-    root = data_root(config.data_root)
+    root = resolve_data_root(config.data_root)
     sets = training_sets(config.dataset)
     probe_sets = training_sets(config.probe_dataset) if config.probe_dataset else sets
     check_batch(config.batch_size)

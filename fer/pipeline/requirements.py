@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.kdef import KDEF
-from fer.data.datasets.registry import resolve
+from fer.data.datasets.registry import resolve_datasets
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.errors import DataError, ModelError
 from fer.experiments.files import Experiment
@@ -68,7 +68,7 @@ def _needed(experiment: Experiment) -> list[DataSet]:
         needed += training_sets(finetune.dataset)
     tested = [finetune.evaluate_on if finetune else "", experiment.evaluate.dataset if experiment.evaluate else ""]
     for names in tested:
-        needed += resolve(names) if names not in ("", PREPARED) else []
+        needed += resolve_datasets(names) if names not in ("", PREPARED) else []
     return list({dataset.name: dataset for dataset in needed}.values())
 
 

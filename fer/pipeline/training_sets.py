@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.registry import resolve
+from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError, quoted
 from fer.pipeline.prepare import ensure_prepared, unprepared
 from fer.utils.distributed import local_rank, world_size
@@ -12,7 +12,7 @@ from fer.utils.distributed import local_rank, world_size
 
 def training_sets(option: str) -> list[DataSet]:
     """Return the sets to train on: of a group such as `drawn` those with training images, else exactly those named."""
-    sets = resolve(option)
+    sets = resolve_datasets(option)
     for dataset in sets:
         if not dataset.has_train and dataset.name in option.split("+"):
             raise ConfigError(f"{dataset.title} is a test set: it has no training images")

@@ -18,7 +18,7 @@ BYTES_PER_PIXEL = 40
 
 
 @contextmanager
-def all_cores() -> Iterator[ThreadPoolExecutor]:
+def thread_pool() -> Iterator[ThreadPoolExecutor]:
     """Yield a pool of threads; after a fault or an interruption, what has not begun is dropped, not finished first."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -27,7 +27,7 @@ def all_cores() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-class SharedMemory:
+class MemoryBudget:
     """An amount of memory that threads share.
 
     Args:
@@ -40,7 +40,7 @@ class SharedMemory:
         self._changed = Condition()
 
     @contextmanager
-    def holding(self, needed: int) -> Iterator[None]:
+    def reserve(self, needed: int) -> Iterator[None]:
         """Wait until so many bytes are free, and hold them; whoever needs more than there are holds all."""
         needed = min(needed, self.size)
         with self._changed:
@@ -54,14 +54,14 @@ class SharedMemory:
                 self._changed.notify_all()
 
 
-DECODING = SharedMemory(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
+DECODING_BUDGET = MemoryBudget(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
 """What all pictures decoded at once may take: 2.2 GB, room for one of the largest or for dozens of usual ones."""
 LARGE = 40_000_000
 """Bytes of a picture after which freed memory is given back; what smaller ones leave to each thread is less."""
 _LOOK = Lock()
 
 
-def within_memory(picture: Path, work: Callable[[], T]) -> T:
+def decode_within_budget(picture: Path, work: Callable[[], T]) -> T:
     """Return the result of a thread's work on a picture, waiting until there is memory for it among all threads.
 
     Args:
@@ -71,7 +71,7 @@ def within_memory(picture: Path, work: Callable[[], T]) -> T:
     # One at a time, because Pillow reads some formats whole for their size.
     with _LOOK:
         needed = _memory_of(picture)
-    with DECODING.holding(needed):
+    with DECODING_BUDGET.reserve(needed):
         result = work()
         if needed > LARGE:
             _give_back()

@@ -16,7 +16,7 @@ NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
-def data_root(option: str = "") -> Path:
+def resolve_data_root(option: str = "") -> Path:
     """Return the absolute data root: the option, else `$FER_DATA`, else `../datasets` if there, else `./datasets`.
 
     Raises:
@@ -49,7 +49,7 @@ def summary_path(root: Path, dataset: str) -> Path:
     return root / "manifests" / f"{dataset}.json"
 
 
-def prepared_names(root: Path) -> list[str]:
+def prepared_datasets(root: Path) -> list[str]:
     """Return the names of the sets prepared under a data root, sorted."""
     return sorted(path.stem for path in (root / "manifests").glob("*.csv"))
 
@@ -71,7 +71,7 @@ def _shown(sign: str) -> str:
 
 
 @contextmanager
-def locked(root: Path, dataset: str) -> Iterator[None]:
+def data_lock(root: Path, dataset: str) -> Iterator[None]:
     """Hold a data set's lock, so that two processes do not write the same files."""
     folder = root / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def locked(root: Path, dataset: str) -> Iterator[None]:
 
 
 @contextmanager
-def disk_faults_said(root: Path) -> Iterator[None]:
+def translate_disk_errors(root: Path) -> Iterator[None]:
     """Turn a full disk, missing permissions, and a file where a folder should be into one sentence.
 
     Raises:

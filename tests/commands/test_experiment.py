@@ -358,7 +358,7 @@ def test_all_runs_what_is_at_hand_and_says_why_the_rest_is_not(done, run, place,
     assert str(tmp_path / "hub" / "checkpoints" / "swav_imagenet.pth.tar") in result.skipped["swav"]
     assert "swav_imagenet.pth.tar is not in the cache" in result.skipped["swav"]
     assert "FER+ was not found in" in result.skipped["ferplus"]
-    assert DATASETS["kdef"].obtain in result.skipped["kdef"]
+    assert DATASETS["kdef"].instructions in result.skipped["kdef"]
     assert "there_is_none.pth are missing: put the file at" in result.skipped["waiting"]
     assert "did you mean 'epochs'" in result.skipped["wrong"]
     printed = capsys.readouterr().out

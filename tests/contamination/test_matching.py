@@ -10,12 +10,12 @@ from fer.contamination import correlation
 from fer.contamination.correlation import FLAT, Contents, search, unit
 from fer.contamination.matching import COPY, find, wholes
 from fer.contamination.signatures import thumbprints
-from fer.data.datasets.drawn.actions import any_actions, any_identity, wild_scene
+from fer.data.datasets.drawn.actions import random_actions, random_identity, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.prepare import prepare
-from fer.utils.paths import data_root, manifest_path
+from fer.utils.paths import manifest_path, resolve_data_root
 from tests.contamination.copies import cropped, darkened, known, recompressed, texture, whole
 from tests.paths import REAL_FACES
 
@@ -67,7 +67,7 @@ def test_a_drawn_face_cut_out_as_fer2013s_picture_was_correlates_most_of_all_dra
     rng = np.random.default_rng(0)
 
     def face(size: tuple[int, int]) -> Image.Image:
-        return render(any_identity(rng), any_actions(rng, "anger"), wild_scene(rng), size, rng).convert("L")
+        return render(random_identity(rng), random_actions(rng, "anger"), wild_scene(rng), size, rng).convert("L")
 
     original = face((219, 224))
     training = known("ferplus", [face((48, 48)) for _ in range(60)] + [recompressed(cropped(original, 0.84))])
@@ -156,7 +156,7 @@ def test_windows_are_normalised_and_flat_ones_vanish() -> None:
 
 def ferplus_root() -> Path:
     """Return the data root that holds a prepared FER+, or skip."""
-    root = data_root()
+    root = resolve_data_root()
     if not manifest_path(root, "ferplus").is_file() or not REAL_FACES.is_dir():
         pytest.skip(f"needs FER+ prepared under {root} (set FER_DATA) and the free faces at ../shared/data")
     return root

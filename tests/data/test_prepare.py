@@ -50,7 +50,7 @@ def paint(path: Path, colour: tuple[int, int, int]) -> Path:
 def made_of(*candidates: Candidate, person_split: bool = False) -> DataSet:
     """A data set whose reader finds just these."""
     found = Scan(list(candidates))
-    return replace(WIKIMEDIA, scan=lambda source: found, known_counts={}, person_split=person_split)
+    return replace(WIKIMEDIA, scan=lambda source: found, expected_counts={}, person_split=person_split)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fer.models.initial_weights import NAMES, Start
 from fer.pipeline import finetune, finetune_plan, initialize, pretrain, pretrain_plan
 from fer.pipeline.requirements import check
 from fer.tracking.runs import SilentRun
-from fer.utils.paths import data_root
+from fer.utils.paths import resolve_data_root
 
 every = pytest.mark.parametrize("name", experiment_names())
 DRAWN_INSTEAD = {"drawn": "raf", "ferplus": "raf"}
@@ -142,7 +142,8 @@ def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, t
     experiment = read_experiment("raf-simsiam-imagenet")
     place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
     with pytest.raises(ModelError, match=rf"simsiam_imagenet\.pth are missing: put the file at {place}"):
-        check(replace(experiment, finetune=replace(experiment.finetune, data_root=str(root))), data_root(str(root)))
+        finetune = replace(experiment.finetune, data_root=str(root))
+        check(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
     assert experiment.finetune.init not in NAMES
 
 

@@ -22,7 +22,7 @@ from fer.data.prepare import Prepared, prepare
 from fer.pipeline.prepare import _small
 from fer.portable.images import MAX_BYTES, MAX_PIXELS, read_rgb
 from fer.utils import parallel
-from fer.utils.parallel import BYTES_PER_PIXEL, DECODING, SharedMemory, all_cores, within_memory
+from fer.utils.parallel import BYTES_PER_PIXEL, DECODING_BUDGET, MemoryBudget, decode_within_budget, thread_pool
 
 CORES = 16
 SIDE = 2000
@@ -35,7 +35,7 @@ from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.utils import parallel
 
 os.cpu_count = lambda: {cores}
-parallel.DECODING = parallel.SharedMemory({memory})
+parallel.DECODING_BUDGET = parallel.MemoryBudget({memory})
 pictures = sorted(Path(sys.argv[1]).iterdir())
 candidates = [Candidate(path, "fear", "test", path.name, path.name) for path in pictures]
 
@@ -55,18 +55,18 @@ print(in_memory("VmHWM:") - before)
 
 
 class Held:
-    """Takes the place of `parallel.DECODING` and notes how much is held, and how much at most."""
+    """Takes the place of `parallel.DECODING_BUDGET` and notes how much is held, and how much at most."""
 
     def __init__(self, size: int) -> None:
-        self.memory, self.now, self.most, self.times = SharedMemory(size), 0, 0, 0
+        self.memory, self.now, self.most, self.times = MemoryBudget(size), 0, 0, 0
 
-    def holding(self, needed: int) -> "Holding":
+    def reserve(self, needed: int) -> "Holding":
         return Holding(self, needed)
 
 
 class Holding:
     def __init__(self, held: Held, needed: int) -> None:
-        self.held, self.needed, self.inner = held, needed, held.memory.holding(needed)
+        self.held, self.needed, self.inner = held, needed, held.memory.reserve(needed)
 
     def __enter__(self) -> None:
         self.inner.__enter__()
@@ -112,7 +112,7 @@ def room_for_two(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     largest = max(parallel._memory_of(path) for path in pictures)
     smallest = min(parallel._memory_of(path) for path in pictures)
     assert 3 * smallest > 2 * largest
-    monkeypatch.setattr(parallel, "DECODING", SharedMemory(2 * largest))
+    monkeypatch.setattr(parallel, "DECODING_BUDGET", MemoryBudget(2 * largest))
 
 
 @pytest.fixture
@@ -161,27 +161,27 @@ def test_room_never_exceeds_the_memory_and_nobody_waits_for_ever(many_cores: Non
     sizes = np.random.default_rng(0).integers(0, 101, 300).tolist()
 
     def work(size: int) -> int:
-        with held.holding(size):
+        with held.reserve(size):
             time.sleep(0.0005)
         return size
 
-    with all_cores() as pool:
+    with thread_pool() as pool:
         assert list(pool.map(work, sizes)) == sizes
     assert held.times == 300
     assert 50 < held.most <= 100
 
 
 def test_what_needs_more_than_there_is_runs_alone_and_a_fault_gives_its_room_back() -> None:
-    memory = SharedMemory(10)
+    memory = MemoryBudget(10)
     for _ in range(3):
-        with pytest.raises(ValueError, match="any"), memory.holding(11):
+        with pytest.raises(ValueError, match="any"), memory.reserve(11):
             raise ValueError("any")
-    with memory.holding(10):
+    with memory.reserve(10):
         pass
 
 
 def test_there_is_room_for_the_largest_picture_that_is_taken() -> None:
-    assert BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES == DECODING.size == 2_200_000_000
+    assert BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES == DECODING_BUDGET.size == 2_200_000_000
 
 
 def test_a_contact_sheet_holds_small_pictures_in_memory(tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_a_contact_sheet_holds_small_pictures_in_memory(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_picture_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"an editor's backup")
-    monkeypatch.setattr(parallel, "DECODING", SharedMemory(0))
+    monkeypatch.setattr(parallel, "DECODING_BUDGET", MemoryBudget(0))
     for name in ("a", "none"):
-        assert within_memory(tmp_path / name, lambda: "done") == "done"
+        assert decode_within_budget(tmp_path / name, lambda: "done") == "done"
 
 
 def peak(folder: Path, memory: int, tmp_path: Path) -> int:
@@ -235,4 +235,4 @@ def test_a_picture_takes_no_more_memory_than_is_held_for_it(
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.new(mode, (SIDE, SIDE), colour).save(folder / "a", format, exif=exif)
-    assert SIDE**2 < peak(folder, DECODING.size, tmp_path) < BYTES_PER_PIXEL * SIDE**2
+    assert SIDE**2 < peak(folder, DECODING_BUDGET.size, tmp_path) < BYTES_PER_PIXEL * SIDE**2

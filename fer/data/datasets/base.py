@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer.data.framing import Framing
+from fer.errors import DataError
+
+
+class WrongFolder(DataError):
+    """A folder does not hold the data set at all; of an unpacked archive, a folder further down may."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Scan:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def tree_of_2021(source: Path, name: str) -> list[tuple[Path, str, int]]:
+def files_of_2021_tree(source: Path, name: str) -> list[tuple[Path, str, int]]:
     """Return (file, `train` or `test`, code) of every picture in a tree the 2021 project prepared.
 
     Args:
@@ -69,37 +74,37 @@ class DataSet:
         name: Its name in options, paths and metrics.
         title: Its name in sentences.
         scan: Reads the download's folder. Raises DataError when the folder is not this set's.
-        places: The usual places of the download, given the data root.
-        obtain: One sentence: how to get it.
+        default_paths: The usual places of the download, given the data root.
+        instructions: One sentence: how to get it.
         terms: What its licence allows, in a few words.
         showable: Whether its pictures may appear in figures and reports.
         native_side: Typical longest side of its pictures in pixels; packing never enlarges beyond it.
-        known_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
+        expected_counts: Images per folder (`train` or `test`) and expression in the complete set; empty if unknown.
         has_train: Whether it has training images; else it is a test set.
         person_split: Whether a model that saw the set is tested on its test people only, and any other on all of it.
         angle_groups: Name of the group each camera angle belongs to; empty for sets without angles.
-        duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
+        has_duplicates: Whether the set is known to hold pixel-identical copies, of which one is kept.
         framing: How its pictures are brought to the common frame; None for a set whose pictures come framed.
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
         credits: The list (CSV) of the pictures whose authors must be credited wherever they are shown; None where none
             need be.
-        fetch: Brings the download under the data root and returns its place; None where a person has to ask for it.
+        download: Brings the download under the data root and returns its place; None where a person has to ask for it.
     """
 
     name: str
     title: str
     scan: Callable[[Path], Scan]
-    places: Callable[[Path], tuple[Path, ...]]
-    obtain: str
+    default_paths: Callable[[Path], tuple[Path, ...]]
+    instructions: str
     terms: str
     showable: bool
     native_side: int
-    known_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    expected_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     has_train: bool = True
     person_split: bool = False
     angle_groups: Mapping[str, str] = field(default_factory=dict)
-    duplicates: bool = False
+    has_duplicates: bool = False
     framing: Framing | None = None
     drawn: bool = False
     credits: Path | None = None
-    fetch: Callable[[Path], Path] | None = None
+    download: Callable[[Path], Path] | None = None

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer.data.archives import NotHere
-from fer.data.datasets.base import Candidate, DataSet, Scan
+from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.images import UnusableImage
@@ -77,7 +76,7 @@ def scan(source: Path) -> Scan:
     if labels_file is None:
         if pixels or files:
             raise DataError(f"{source} looks like FER2013 without FER+'s labels: it has no {VOTES}")
-        raise NotHere(f"{source} is not FER+: it has no {VOTES}")
+        raise WrongFolder(f"{source} is not FER+: it has no {VOTES}")
     labels = _read_labels(labels_file)
     if not pixels and not files:
         raise DataError(
@@ -170,11 +169,11 @@ FERPLUS = DataSet(
     name="ferplus",
     title="FER+",
     scan=scan,
-    places=lambda root: (root / "ferplus", root / "fer2013"),
-    obtain="put FER2013's fer2013.csv (Kaggle) and github.com/microsoft/FERPlus's fer2013new.csv into one folder",
+    default_paths=lambda root: (root / "ferplus", root / "fer2013"),
+    instructions="put FER2013's fer2013.csv (Kaggle) and github.com/microsoft/FERPlus's fer2013new.csv into one folder",
     terms="FER2013: research only, no redistribution of pictures; FER+ labels: MIT",
     showable=False,
     native_side=SIDE,
-    known_counts={"train": TRAIN_COUNTS, "test": TEST_COUNTS},
-    duplicates=True,
+    expected_counts={"train": TRAIN_COUNTS, "test": TEST_COUNTS},
+    has_duplicates=True,
 )

@@ -7,8 +7,7 @@ A or B, sex F or M, person 01-35, expression, angle (FL full left, HL half left,
 import re
 from pathlib import Path
 
-from fer.data.archives import NotHere
-from fer.data.datasets.base import Candidate, DataSet, Scan, tree_of_2021
+from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, files_of_2021_tree
 from fer.data.framing import Framing
 from fer.expressions import EXPRESSIONS
 
@@ -57,13 +56,17 @@ def scan(source: Path) -> Scan:
             prepared. The averages of `AKDEF` show every person at once and are never read.
 
     Raises:
-        NotHere: The folder holds no picture named as KDEF's are.
+        WrongFolder: The folder holds no picture named as KDEF's are.
     """
     bases = (source / "KDEF_and_AKDEF" / "KDEF", source / "KDEF", source)
     base = next((folder for folder in bases if any(folder.glob("[AB][FM][0-9][0-9]/*"))), None)
-    files = sorted(base.glob("[AB][FM][0-9][0-9]/*")) if base else [path for path, *_ in tree_of_2021(source, "kdef")]
+    if base:
+        files = sorted(base.glob("[AB][FM][0-9][0-9]/*"))
+    else:
+        files = [path for path, *_ in files_of_2021_tree(source, "kdef")]
     if not files:
-        raise NotHere(f"{source} is not KDEF: it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG")
+        missing = "it has no folder such as KDEF/AF01 with pictures such as AF01AFFL.JPG"
+        raise WrongFolder(f"{source} is not KDEF: {missing}")
     found = Scan()
     for path in files:
         source_name = path.relative_to(base or source).as_posix()
@@ -97,12 +100,12 @@ KDEF = DataSet(
     name="kdef",
     title="KDEF",
     scan=scan,
-    places=_places,
-    obtain="request it at kdef.se",
+    default_paths=_places,
+    instructions="request it at kdef.se",
     terms="KDEF: non-commercial research only, no redistribution",
     showable=False,
     native_side=762,
-    known_counts={
+    expected_counts={
         "train": dict.fromkeys(EXPRESSIONS, 56 * 10),
         "test": dict.fromkeys(EXPRESSIONS, 14 * 10),
     },

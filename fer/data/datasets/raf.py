@@ -6,8 +6,7 @@ CVPR 2017.
 
 from pathlib import Path
 
-from fer.data.archives import NotHere
-from fer.data.datasets.base import Candidate, DataSet, Scan, tree_of_2021
+from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, files_of_2021_tree
 from fer.data.manifest import validation_names
 from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS, name_of
@@ -44,11 +43,11 @@ def scan(source: Path) -> Scan:
 
 def _scan_tree(source: Path) -> Scan:
     """Read a tree of 2021, whose folders tell split and expression."""
-    tree = tree_of_2021(source, "raf_basic")
+    tree = files_of_2021_tree(source, "raf_basic")
     if not tree:
         if any((folder / IMAGES).is_dir() for folder in (source, source / "basic")):
             raise DataError(f"{source} looks like RAF's 'basic' without 'EmoLabel': it has no {LABELS}")
-        raise NotHere(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
+        raise WrongFolder(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
     labelled = [(path.name.replace("_aligned", ""), name_of(code)) for path, part, code in tree if part == "train"]
     validation = validation_names(labelled)
     found = Scan()
@@ -88,14 +87,14 @@ RAF = DataSet(
     name="raf",
     title="RAF-DB basic",
     scan=scan,
-    places=lambda root: (
+    default_paths=lambda root: (
         Path("~/.cache/torch/mmf/data/raf_basic/basic").expanduser(),
         root / "raf_basic" / "basic",
         root / "raf" / "basic",
     ),
-    obtain="request it with an academic address at www.whdeng.cn/RAF/model1.html",
+    instructions="request it with an academic address at www.whdeng.cn/RAF/model1.html",
     terms="RAF-DB: non-commercial research only, no redistribution",
     showable=False,
     native_side=100,
-    known_counts={"train": TRAIN_COUNTS, "test": TEST_COUNTS},
+    expected_counts={"train": TRAIN_COUNTS, "test": TEST_COUNTS},
 )

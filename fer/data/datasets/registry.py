@@ -10,7 +10,7 @@ from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.errors import ConfigError, DataError, quoted_path, unknown_name
-from fer.utils.paths import manifest_path, prepared_names, printable
+from fer.utils.paths import manifest_path, prepared_datasets, printable
 
 DRAWN_FOLDER = "drawn"
 """Folder under the data root where the drawn set's raw trees are written."""
@@ -22,18 +22,18 @@ def _drawn(real: DataSet) -> DataSet:
         real,
         name=f"drawn-{real.name}",
         title=f"drawn faces laid out as {real.title}",
-        places=lambda root: (root / DRAWN_FOLDER / real.name,),
-        obtain="run prepare with dataset=drawn",
+        default_paths=lambda root: (root / DRAWN_FOLDER / real.name,),
+        instructions="run prepare with dataset=drawn",
         terms="",
         showable=True,
-        known_counts={},
+        expected_counts={},
         # The drawn KDEF shows test people only.
         has_train=real is RAF,
         # No detector is made for drawn faces.
         framing=None,
         drawn=True,
         credits=None,
-        fetch=None,
+        download=None,
     )
 
 
@@ -49,7 +49,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def resolve(names: str) -> list[DataSet]:
+def resolve_datasets(names: str) -> list[DataSet]:
     """Return the data sets an option such as `raf+kdef` or `drawn` names, without repetition.
 
     Raises:
@@ -72,11 +72,11 @@ def resolve_prepared(names: str, root: Path) -> list[DataSet]:
         DataError: A named set, or for `prepared` any set, is not prepared.
     """
     if names == "prepared":
-        found = [DATASETS[name] for name in prepared_names(root) if name in DATASETS]
+        found = [DATASETS[name] for name in prepared_datasets(root) if name in DATASETS]
         if not found:
             raise DataError(f"no data set is prepared under {root}: run prepare, for instance with dataset=drawn")
         return found
-    chosen = resolve(names)
+    chosen = resolve_datasets(names)
     for dataset in chosen:
         if not manifest_path(root, dataset.name).is_file():
             raise DataError(f"{dataset.title} is not prepared under {root}: run prepare with dataset={dataset.name}")
@@ -90,7 +90,7 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
         DataError: The option names neither.
     """
     if not option:
-        return next((place for place in dataset.places(root) if _is_folder(place)), None)
+        return next((place for place in dataset.default_paths(root) if _is_folder(place)), None)
     try:
         source = Path(option).expanduser().resolve()
         exists, fits = source.exists(), source.is_dir() or is_archive(source)
@@ -112,10 +112,10 @@ def _is_folder(path: Path) -> bool:
         return False  # in a folder that may not be entered, such as another user's home
 
 
-def absent(dataset: DataSet, root: Path) -> DataError:
+def missing_download(dataset: DataSet, root: Path) -> DataError:
     """Return the error for a set that is nowhere: where it was looked for, how to get it, what works without it."""
-    places = " and ".join(str(place) for place in dataset.places(root))
+    places = " and ".join(str(place) for place in dataset.default_paths(root))
     return DataError(
-        f"{dataset.title} was not found in {places}: {dataset.obtain} and pass its folder as source=...; "
+        f"{dataset.title} was not found in {places}: {dataset.instructions} and pass its folder as source=...; "
         "dataset=drawn works at once"
     )

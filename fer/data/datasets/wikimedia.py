@@ -9,15 +9,14 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from fer.data.archives import NotHere
-from fer.data.datasets.base import Candidate, DataSet, Scan
+from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder
 from fer.data.framing import Framing
 from fer.data.images import inspect
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 from fer.portable.images import UnusableImage
 from fer.utils.download import CorruptDownload, download_file, file_fault, is_disk_fault
-from fer.utils.paths import disk_faults_said, locked
+from fer.utils.paths import data_lock, translate_disk_errors
 
 LIST = Path(__file__).with_name("wikimedia_files.csv")
 REPOSITORY = "github.com/trougnouf/TRAIL2021-challenge5"
@@ -85,7 +84,7 @@ def obtain(root: Path) -> Path:
         DataError: There is no network, the repository is gone or gave other files, or the disk is full.
     """
     place, draft = root / PLACE, root / f".{PLACE}"
-    with disk_faults_said(root), locked(root, PLACE):
+    with translate_disk_errors(root), data_lock(root, PLACE):
         if place.is_dir():
             return place
         for item in tqdm(listed_files(), "obtain the Wikimedia set", unit="image"):
@@ -153,12 +152,12 @@ def scan(source: Path) -> Scan:
         source: The folder with the seven class folders, or one that holds it under its 2021 name.
 
     Raises:
-        NotHere: There is no folder named 1 to 7.
+        WrongFolder: There is no folder named 1 to 7.
     """
     bases = (source, *(source / name for name in FOLDERS))
     base = next((folder for folder in bases if any((folder / str(code)).is_dir() for code in range(1, 8))), None)
     if base is None:
-        raise NotHere(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
+        raise WrongFolder(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
     found = Scan()
     for code in range(1, 8):
         for path in sorted((base / str(code)).glob("*")):
@@ -173,14 +172,14 @@ WIKIMEDIA = DataSet(
     name="wikimedia",
     title="Wikimedia Commons faces",
     scan=scan,
-    places=lambda root: tuple(root / name for name in FOLDERS),
-    obtain=f"take {FOLDER} of {REPOSITORY}",
+    default_paths=lambda root: tuple(root / name for name in FOLDERS),
+    instructions=f"take {FOLDER} of {REPOSITORY}",
     terms="Wikimedia Commons: each picture has its own free licence; name its author",
     showable=False,
     native_side=224,
-    known_counts={"test": dict.fromkeys(EXPRESSIONS, 12)},
+    expected_counts={"test": dict.fromkeys(EXPRESSIONS, 12)},
     has_train=False,
     framing=Framing(),
     credits=LIST,
-    fetch=obtain,
+    download=obtain,
 )

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fer.data.datasets.drawn.actions import PROTOTYPES, any_actions, any_identity, studio_scene
+from fer.data.datasets.drawn.actions import PROTOTYPES, random_actions, random_identity, studio_scene
 from fer.data.datasets.drawn.layouts import (
     KDEF_PEOPLE,
     STAMP,
     _raf_counts,
-    write_all,
+    write_drawn,
     write_kdef,
     write_raf,
     write_wikimedia,
@@ -40,7 +40,7 @@ def pixels(path: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "drawn"
-    write_all(folder, seed=5, scale=0.01)
+    write_drawn(folder, seed=5, scale=0.01)
     return folder
 
 
@@ -121,7 +121,7 @@ def test_kdef_sessions_share_the_person_and_angles_differ(kdef: Path) -> None:
 
 
 def test_neutral_differs_from_surprise_in_brows_and_mouth() -> None:
-    who, scene = any_identity(np.random.default_rng(3)), studio_scene(np.random.default_rng(4), 0.0)
+    who, scene = random_identity(np.random.default_rng(3)), studio_scene(np.random.default_rng(4), 0.0)
     neutral, surprise = (
         np.asarray(
             render(who, dict.fromkeys(PROTOTYPES[name][0], 1.0), scene, (140, 190), np.random.default_rng(5)),
@@ -136,7 +136,7 @@ def test_neutral_differs_from_surprise_in_brows_and_mouth() -> None:
 
 
 def test_profiles_mirror_each_other_and_not_themselves() -> None:
-    who = any_identity(np.random.default_rng(3))
+    who = random_identity(np.random.default_rng(3))
     even = replace(studio_scene(np.random.default_rng(4), 0.0), roll=0.0, shift=(0.0, 0.0), light=(0.0, 0.0), noise=0.0)
     scenes = [replace(even, yaw=yaw) for yaw in (-90.0, 90.0)]
     left, right = (
@@ -167,12 +167,12 @@ def test_wikimedia_modes_names_and_backup(drawn: Path) -> None:
 
 def test_write_all_keeps_a_matching_set_and_replaces_another(tmp_path: Path) -> None:
     folder = tmp_path / "drawn"
-    write_all(folder, seed=1, scale=0.01)
+    write_drawn(folder, seed=1, scale=0.01)
     (folder / "mark").touch()
-    write_all(folder, seed=1, scale=0.01)
+    write_drawn(folder, seed=1, scale=0.01)
     assert (folder / "mark").exists()
     (folder / STAMP).write_text(json.dumps({"version": 0}))
-    write_all(folder, seed=1, scale=0.01)
+    write_drawn(folder, seed=1, scale=0.01)
     assert not (folder / "mark").exists()
     assert not (tmp_path / ".drawn.partial").exists()
 
@@ -181,13 +181,13 @@ def test_write_all_spares_a_folder_it_did_not_write(tmp_path: Path) -> None:
     (tmp_path / "drawn").mkdir()
     (tmp_path / "drawn/holiday.jpg").touch()
     with pytest.raises(DataError, match="in the way"):
-        write_all(tmp_path / "drawn", scale=0.01)
+        write_drawn(tmp_path / "drawn", scale=0.01)
     assert (tmp_path / "drawn/holiday.jpg").exists()
 
 
 def test_actions_stay_in_range_and_overlap() -> None:
     rng = np.random.default_rng(0)
-    showings = [any_actions(rng, "surprise") for _ in range(200)]
+    showings = [random_actions(rng, "surprise") for _ in range(200)]
     values = [value for showing in showings for value in showing.values()]
     assert 0 <= min(values) <= max(values) <= 1
     assert any(4 in showing for showing in showings), "units of other expressions join in"

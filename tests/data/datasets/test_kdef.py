@@ -125,8 +125,8 @@ def test_split_of_agrees_and_knows_no_one_else() -> None:
 
 
 def test_the_complete_set_has_4900_files() -> None:
-    assert sum(sum(counts.values()) for counts in KDEF.known_counts.values()) == 4900
-    assert sum(KDEF.known_counts["test"].values()) == 14 * 70
+    assert sum(sum(counts.values()) for counts in KDEF.expected_counts.values()) == 4900
+    assert sum(KDEF.expected_counts["test"].values()) == 14 * 70
     assert KDEF.person_split
     assert not KDEF.showable
 

@@ -126,7 +126,7 @@ def test_a_part_of_the_set_is_told_from_the_whole(prepared: tuple[Path, dict[str
 
 def test_the_default_place_is_where_mmf_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    places = RAF.places(tmp_path / "data")
+    places = RAF.default_paths(tmp_path / "data")
     assert places[0] == tmp_path / "home/.cache/torch/mmf/data/raf_basic/basic"
     assert tmp_path / "data/raf_basic/basic" in places
 

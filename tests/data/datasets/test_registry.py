@@ -2,16 +2,23 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.datasets.registry import ALIASES, DATASETS, absent, find_source, resolve, resolve_prepared
+from fer.data.datasets.registry import (
+    ALIASES,
+    DATASETS,
+    find_source,
+    missing_download,
+    resolve_datasets,
+    resolve_prepared,
+)
 from fer.data.prepare import Prepared
 from fer.errors import ConfigError, DataError
-from fer.utils.paths import data_root, prepared_names
+from fer.utils.paths import prepared_datasets, resolve_data_root
 
 Ready = tuple[Path, dict[str, Prepared]]
 
 
 def names(option: str) -> list[str]:
-    return [dataset.name for dataset in resolve(option)]
+    return [dataset.name for dataset in resolve_datasets(option)]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,7 @@ def test_every_set_is_registered_under_its_own_name_and_every_alias_leads_to_set
 @pytest.mark.parametrize(("option", "near"), [("rfa", "'raf'"), ("raf+kdfe", "'kdef'"), ("wikimedia_commons", "'wiki")])
 def test_an_unknown_name_tells_the_nearest(option: str, near: str) -> None:
     with pytest.raises(ConfigError, match="unknown data set") as caught:
-        resolve(option)
+        resolve_datasets(option)
     assert repr(option.split("+")[-1]) in str(caught.value)
     assert near in str(caught.value).split(":")[1]
 
@@ -50,15 +57,15 @@ def test_an_unknown_name_tells_the_nearest(option: str, near: str) -> None:
 @pytest.mark.parametrize("option", ["", "raf+", "raf,kdef", "RAF_DB_compound"])
 def test_what_is_no_name_is_refused(option: str) -> None:
     with pytest.raises(ConfigError, match="unknown data set"):
-        resolve(option)
+        resolve_datasets(option)
 
 
 def test_drawn_sets_are_showable_free_and_without_known_counts() -> None:
-    for dataset in resolve("drawn"):
+    for dataset in resolve_datasets("drawn"):
         assert dataset.drawn
         assert dataset.showable
-        assert (dataset.terms, dict(dataset.known_counts)) == ("", {})
-    for dataset in resolve("raf+kdef+wikimedia"):
+        assert (dataset.terms, dict(dataset.expected_counts)) == ("", {})
+    for dataset in resolve_datasets("raf+kdef+wikimedia"):
         assert not dataset.drawn
         assert not dataset.showable
         assert dataset.terms
@@ -66,7 +73,7 @@ def test_drawn_sets_are_showable_free_and_without_known_counts() -> None:
 
 def test_prepared_is_every_prepared_set(prepared: Ready) -> None:
     assert [dataset.name for dataset in resolve_prepared("prepared", prepared[0])] == ["kdef", "raf", "wikimedia"]
-    assert prepared_names(prepared[0]) == ["kdef", "raf", "wikimedia"]
+    assert prepared_datasets(prepared[0]) == ["kdef", "raf", "wikimedia"]
 
 
 def test_prepared_sets_may_be_named(prepared: Ready) -> None:
@@ -124,10 +131,10 @@ def test_usual_places_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("name", ["raf", "kdef", "wikimedia"])
 def test_an_absent_set_tells_places_how_to_obtain_it_and_what_works_without(tmp_path: Path, name: str) -> None:
-    error = absent(DATASETS[name], tmp_path)
+    error = missing_download(DATASETS[name], tmp_path)
     assert isinstance(error, DataError)
     message = str(error)
-    parts = [DATASETS[name].title, *map(str, DATASETS[name].places(tmp_path)), DATASETS[name].obtain]
+    parts = [DATASETS[name].title, *map(str, DATASETS[name].default_paths(tmp_path)), DATASETS[name].instructions]
     assert all(part in message for part in [*parts, "source=", "dataset=drawn"])
     assert "\n" not in message
 
@@ -140,12 +147,12 @@ def test_the_data_root_is_option_then_environment_then_2021_then_here(
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("FER_DATA", raising=False)
-    assert data_root() == here / "datasets"
+    assert resolve_data_root() == here / "datasets"
     (tmp_path / "datasets").mkdir()
-    assert data_root() == tmp_path / "datasets"
+    assert resolve_data_root() == tmp_path / "datasets"
     monkeypatch.setenv("FER_DATA", "~/faces")
-    assert data_root() == tmp_path / "home/faces"
-    assert data_root("other") == here / "other"
+    assert resolve_data_root() == tmp_path / "home/faces"
+    assert resolve_data_root("other") == here / "other"
 
 
 def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +168,7 @@ def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monke
 @pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])
 def test_a_data_root_that_cannot_be_is_refused(option: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a folder"):
-        data_root(option)
+        resolve_data_root(option)
 
 
 @pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])

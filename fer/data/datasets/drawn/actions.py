@@ -76,14 +76,14 @@ class Scene:
     blur: float
 
 
-def any_identity(rng: np.random.Generator, female: bool | None = None) -> Identity:
+def random_identity(rng: np.random.Generator, female: bool | None = None) -> Identity:
     """Invent a person; `female` decides beard and long hair, or chance when it is None."""
     female = bool(rng.random() < 0.5) if female is None else female
     age = float(rng.beta(1.2, 2.2))
     hair = (190, 190, 190) if rng.random() < age - 0.4 else _HAIRS[rng.integers(len(_HAIRS))]
     skin = _SKINS[rng.integers(len(_SKINS))]
     return Identity(
-        skin=tinted(skin, float(rng.uniform(0.92, 1.06))),
+        skin=shade(skin, float(rng.uniform(0.92, 1.06))),
         hair=hair,
         eye=_EYES[rng.integers(len(_EYES))],
         width=float(rng.uniform(0.84, 1.0)),
@@ -105,7 +105,7 @@ def any_identity(rng: np.random.Generator, female: bool | None = None) -> Identi
     )
 
 
-def any_actions(
+def random_actions(
     rng: np.random.Generator, expression: str, strength: tuple[float, float] = (0.55, 1.0)
 ) -> dict[int, float]:
     """Return intensities in [0, 1] of the action units of one showing of an expression.
@@ -140,8 +140,8 @@ def wild_scene(rng: np.random.Generator, spread: float = 1.0) -> Scene:
         light=(float(rng.normal(0, 0.18 * spread)), float(rng.normal(0, 0.1 * spread))),
         gain=float(rng.uniform(1 - 0.35 * spread, 1.1)),
         cast=_cast(rng, 0.05 * spread),
-        background=any_color(rng),
-        clothes=any_color(rng),
+        background=random_color(rng),
+        clothes=random_color(rng),
         blobs=int(rng.integers(0, 5)),
         noise=float(rng.uniform(2, 7 * spread)),
         blur=float(max(0.0, rng.uniform(-0.8, 1.0 * spread))),
@@ -167,19 +167,19 @@ def studio_scene(rng: np.random.Generator, yaw: float) -> Scene:
     )
 
 
-def tinted(color: Color, factor: float) -> Color:
+def shade(color: Color, factor: float) -> Color:
     """Return a colour made darker or lighter by a factor."""
     red, green, blue = (min(255, int(part * factor)) for part in color)
     return red, green, blue
 
 
-def mixed(one: Color, other: Color, share: float) -> Color:
+def blend(one: Color, other: Color, share: float) -> Color:
     """Return a colour between two; `share` in [0, 1] is the second one's."""
     red, green, blue = (int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
-def any_color(rng: np.random.Generator) -> Color:
+def random_color(rng: np.random.Generator) -> Color:
     """Return a random colour, neither black nor white."""
     red, green, blue = (int(part) for part in rng.integers(20, 235, 3))
     return red, green, blue

@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from fer.data.datasets.drawn.actions import any_actions, any_identity, studio_scene, wild_scene
+from fer.data.datasets.drawn.actions import random_actions, random_identity, studio_scene, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.kdef import EXPRESSION_OF, REPAIRED
 from fer.data.datasets.raf import TEST_COUNTS, TRAIN_COUNTS
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
-from fer.utils.paths import disk_faults_said, locked
+from fer.utils.paths import data_lock, translate_disk_errors
 
 VERSION = 1
 """Raised whenever the drawn pictures or trees change, so that older trees are drawn again."""
@@ -53,7 +53,7 @@ def write_raf(folder: Path, counts: Mapping[str, Mapping[str, int]], seed: int) 
         _rng(seed, "raf", split).shuffle(expressions)
         for number, expression in enumerate(tqdm(expressions, f"drawing RAF {split}", disable=None), start=1):
             rng, name = _rng(seed, "raf", split, number), f"{split}_{number:0{digits}d}"
-            image = render(any_identity(rng), any_actions(rng, expression), wild_scene(rng), (100, 100), rng)
+            image = render(random_identity(rng), random_actions(rng, expression), wild_scene(rng), (100, 100), rng)
             image.save(images / f"{name}_aligned.jpg", quality=int(rng.integers(70, 96)))
             lines.append(f"{name}.jpg {code_of(expression)}")
     # The original's last line lacks its newline too.
@@ -86,12 +86,12 @@ def write_kdef(folder: Path, people: Sequence[str], seed: int, size: tuple[int, 
 
 def _kdef_pictures(people: Sequence[str], seed: int, size: tuple[int, int]) -> Iterator[tuple[str, Image.Image]]:
     for person in people:
-        who = any_identity(_rng(seed, "kdef", person), female=person.startswith("F"))
+        who = random_identity(_rng(seed, "kdef", person), female=person.startswith("F"))
         for session in "AB":
             for code, expression in EXPRESSION_OF.items():
                 # The five cameras of KDEF see one showing of the expression.
                 rng = _rng(seed, "kdef", person, session, code)
-                actions = any_actions(rng, expression, strength=(0.6, 1.0))
+                actions = random_actions(rng, expression, strength=(0.6, 1.0))
                 for angle, yaw in _ANGLES.items():
                     yield f"{session}{person}{code}{angle}.JPG", render(who, actions, studio_scene(rng, yaw), size, rng)
 
@@ -115,7 +115,7 @@ def write_wikimedia(folder: Path, per_class: int, seed: int) -> None:
             rng = _rng(seed, "wikimedia", code, number)
             short = int(rng.integers(150, _LONGEST + 1))
             size = (short, _LONGEST) if rng.random() < 0.7 else (_LONGEST, short)
-            image = render(any_identity(rng), any_actions(rng, expression), wild_scene(rng, 1.4), size, rng)
+            image = render(random_identity(rng), random_actions(rng, expression), wild_scene(rng, 1.4), size, rng)
             _save_wikimedia(image, place / _NAMES[number % len(_NAMES)].format(number + 1), code, number)
     (folder / "1" / "Drawn face 1.jpg~").write_bytes(b"an editor's backup")
 
@@ -141,7 +141,7 @@ def _save_wikimedia(image: Image.Image, stem: Path, code: int, number: int) -> N
         image.save(jpeg, quality=90)
 
 
-def write_all(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
+def write_drawn(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
     """Write the demo's three trees, `raf`, `kdef` and `wikimedia`, unless they stand there already.
 
     The whole set appears at once or not at all, and processes that want it at the same time wait for the first.
@@ -155,7 +155,7 @@ def write_all(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
         DataError: `folder` holds something that this function did not write, or the disk is full.
     """
     wanted = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
-    with disk_faults_said(folder.parent), locked(folder.parent, folder.name):
+    with translate_disk_errors(folder.parent), data_lock(folder.parent, folder.name):
         _write_locked(folder, seed, scale, wanted)
 
 

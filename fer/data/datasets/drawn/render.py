@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from fer.data.datasets.drawn.actions import Color, Identity, Scene, any_color, mixed, tinted
+from fer.data.datasets.drawn.actions import Color, Identity, Scene, blend, random_color, shade
 
 _Array = npt.NDArray[np.float64]
 _Points = list[tuple[float, float]]
@@ -137,21 +137,21 @@ def _draw_background(face: _Face, rng: np.random.Generator) -> None:
     who, back, (wide, high) = face.who, -0.25 * face.sin, face.size
     for _ in range(face.scene.blobs):
         x, y, radius = rng.uniform(0, wide), rng.uniform(0, high), rng.uniform(0.1, 0.4) * high
-        face.canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=any_color(rng))
+        face.canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=random_color(rng))
     if who.long_hair:
         down = np.linspace(-1.42, 1.6, 12)
         half = 1.08 * face.crown(down)
-        face.fill(face.pixels(_both(half, -half) + 0.8 * back, _both(down, down)), tinted(who.hair, 0.75))
+        face.fill(face.pixels(_both(half, -half) + 0.8 * back, _both(down, down)), shade(who.hair, 0.75))
     shoulders = np.array([-2.2, -1.5, -0.4, 0.4, 1.5, 2.2]), np.array([4, 1.75, 1.4, 1.4, 1.75, 4])
     face.fill(face.pixels(shoulders[0] + back, shoulders[1]), face.scene.clothes)
     neck = np.array([-0.45, 0.45, 0.5, 0, -0.5]), np.array([0.6, 0.6, 1.5, 1.75, 1.5])
-    face.fill(face.pixels(neck[0] + back, neck[1]), tinted(who.skin, 0.8))
+    face.fill(face.pixels(neck[0] + back, neck[1]), shade(who.skin, 0.8))
 
 
 def _draw_ear(face: _Face, side: int) -> None:
     x = side * face.cos * face.who.width - 0.1 * face.sin
-    for size, shade in ((1.0, 0.85), (0.6, 0.72)):
-        face.fill(face.pixels(x + 0.13 * size * _COS, 0.05 + 0.22 * size * _SIN), tinted(face.who.skin, shade))
+    for size, factor in ((1.0, 0.85), (0.6, 0.72)):
+        face.fill(face.pixels(x + 0.13 * size * _COS, 0.05 + 0.22 * size * _SIN), shade(face.who.skin, factor))
 
 
 def _draw_head(face: _Face) -> None:
@@ -164,16 +164,16 @@ def _draw_head(face: _Face) -> None:
     jaw = 0.12 * np.maximum(y, 0) * face.sin
     face.fill(face.pixels(_both(jaw + face.reach(half), jaw - face.reach(half)), _both(y, y)), who.skin)
     dark = -1.0 if face.scene.light[0] > 0 else 1.0
-    face.fill(face.at(_both(dark * half, 0.74 * dark * half), _both(y, y)), tinted(who.skin, 0.93))
+    face.fill(face.at(_both(dark * half, 0.74 * dark * half), _both(y, y)), shade(who.skin, 0.93))
     if who.beard:
         y = np.linspace(0.25, face.chin, 9)
         half = face.half_width(y)
-        face.fill(face.at(_both(half, -half), _both(y, y)), mixed(who.skin, who.hair, 0.35 + 0.55 * who.beard))
+        face.fill(face.at(_both(half, -half), _both(y, y)), blend(who.skin, who.hair, 0.35 + 0.55 * who.beard))
         face.fill(face.at(0.7 * _COS, 0.2 + 0.33 * _SIN), who.skin)
 
 
 def _draw_wrinkles(face: _Face) -> None:
-    fold, age, raised = tinted(face.who.skin, 0.72), face.who.age, face.act(1, 2)
+    fold, age, raised = shade(face.who.skin, 0.72), face.who.age, face.act(1, 2)
     for row in range(3):
         if max(raised, 0.9 * age) > 0.35 + 0.1 * row:
             face.line(face.at(0.45 * _ACROSS, -0.62 - 0.09 * row - 0.06 * raised + 0.03 * _ACROSS**2), fold, 0.02)
@@ -192,14 +192,14 @@ def _draw_wrinkles(face: _Face) -> None:
 def _draw_cheek(face: _Face, side: int) -> None:
     who, smile, sneer = face.who, face.act(12), face.act(9, 10)
     if face.act(6) > 0.2:
-        flush = mixed(who.skin, (235, 100, 90), 0.25)
+        flush = blend(who.skin, (235, 100, 90), 0.25)
         face.fill(face.at(side * (0.45 + 0.17 * _COS), 0.22 + 0.1 * _SIN), flush)
-        face.line(face.at(side * (who.eye_gap + 0.2 * _ACROSS), 0.02 + 0.05 * _ARC), tinted(who.skin, 0.72), 0.02)
+        face.line(face.at(side * (who.eye_gap + 0.2 * _ACROSS), 0.02 + 0.05 * _ARC), shade(who.skin, 0.72), 0.02)
     depth = max(0.9 * smile, sneer, 0.6 * who.age)
     if depth > 0.2:
         along = np.array([0.0, 0.3, 0.65, 1.0])
         x = 0.19 + (who.mouth - 0.05 + 0.12 * smile + 0.06 * sneer) * along**1.3
-        face.line(face.at(side * x, 0.27 - 0.07 * sneer + 0.3 * along), tinted(who.skin, 0.95 - 0.25 * depth), 0.03)
+        face.line(face.at(side * x, 0.27 - 0.07 * sneer + 0.3 * along), shade(who.skin, 0.95 - 0.25 * depth), 0.03)
 
 
 def _draw_eye(face: _Face, side: int) -> None:
@@ -215,9 +215,9 @@ def _draw_eye(face: _Face, side: int) -> None:
         dx, dy = size * radius * _COS, size * radius * _SIN
         top, bottom = (np.interp(side * dx, 0.18 * size * _ACROSS, lid) for lid in (upper, lower))
         face.fill(face.at(middle + dx, np.clip(y - 0.01 + dy, top, bottom)), color)
-    face.line(face.at(x, upper), tinted(who.skin, 0.28), 0.035)
-    face.line(face.at(x, upper - 0.05 - 0.03 * wide), tinted(who.skin, 0.75), 0.02)
-    face.line(face.at(x, lower), tinted(who.skin, 0.6), 0.018)
+    face.line(face.at(x, upper), shade(who.skin, 0.28), 0.035)
+    face.line(face.at(x, upper - 0.05 - 0.03 * wide), shade(who.skin, 0.75), 0.02)
+    face.line(face.at(x, lower), shade(who.skin, 0.6), 0.018)
     if who.glasses:
         face.line(face.at(middle + 0.27 * _COS, y + 0.03 + 0.22 * _SIN, 0.05), (40, 36, 36), 0.03)
         face.line(face.at(side * np.array([0.0, who.eye_gap - 0.27]), y, 0.08), (40, 36, 36), 0.03)
@@ -231,7 +231,7 @@ def _draw_brow(face: _Face, side: int) -> None:
     y = y + lowered * (0.18 - 0.11 * inner) * (1 - 0.75 * along) + 0.07 * face.act(9) * (1 - along)
     x = side * (0.15 - 0.05 * lowered + (0.47 + 0.03 * lowered) * along)
     thick = who.brow_thickness * (1.1 - 0.8 * along**2)
-    face.band(x, y - thick, y + thick, tinted(mixed(who.hair, who.skin, 0.1), 0.8))
+    face.band(x, y - thick, y + thick, shade(blend(who.hair, who.skin, 0.1), 0.8))
 
 
 def _draw_mouth(face: _Face) -> None:
@@ -247,7 +247,7 @@ def _draw_mouth(face: _Face) -> None:
     lower = upper + parted * _ARC ** (1 - 0.5 * face.act(20)) + 0.6 * sneer * _ARC
     if drop:
         lower = np.maximum(lower, lower + 0.3 * drop * (upper.min() - upper + 0.05) * _ARC)
-    lip, color = who.lips * (1 - 0.8 * tight) * _ARC, mixed(who.skin, (170, 50, 60), 0.55)
+    lip, color = who.lips * (1 - 0.8 * tight) * _ARC, blend(who.skin, (170, 50, 60), 0.55)
     top = upper - 0.06 * lip * (1 - 0.3 * np.exp(-((_ACROSS / 0.2) ** 2)))
     bottom = lower + (0.085 + 0.03 * push + 0.02 * face.act(16)) * lip
     face.band(x, top, bottom, color, 0.05)
@@ -256,8 +256,8 @@ def _draw_mouth(face: _Face) -> None:
         teeth = 0.04 + 0.06 * max(smile, face.act(10, 20))
         face.band(x, upper, np.minimum(upper + teeth, lower), (240, 238, 228), 0.05)
     else:
-        face.line(face.at(x, upper, 0.05), tinted(color, 0.5), 0.03)
-    face.line(face.at(x[4:9], bottom[4:9] + 0.05), tinted(who.skin, 0.82), 0.025)
+        face.line(face.at(x, upper, 0.05), shade(color, 0.5), 0.03)
+    face.line(face.at(x[4:9], bottom[4:9] + 0.05), shade(who.skin, 0.82), 0.025)
 
 
 def _draw_nose(face: _Face) -> None:
@@ -269,11 +269,11 @@ def _draw_nose(face: _Face) -> None:
         x = side * np.array([0.0, 0.0, 0.0, 0.6 * wing, wing, 0.05])
         y = np.array([-0.16, tip, base, base, base - 0.07, -0.16])
         lift = np.array([0.02, 0.27 * who.nose, 0.06, 0.06, 0.03, 0.01])
-        face.fill(face.at(x, y, lift), tinted(who.skin, 1.02 if side * face.scene.light[0] > 0 else 0.9))
+        face.fill(face.at(x, y, lift), shade(who.skin, 1.02 if side * face.scene.light[0] > 0 else 0.9))
         rim = face.at(side * wing * np.array([0.6, 1.1, 1.05]), base - np.array([0, 0.04, 0.14]))
-        face.line(rim, tinted(who.skin, 0.7), 0.025)
+        face.line(rim, shade(who.skin, 0.7), 0.025)
         nostril = face.at(side * (0.5 * wing + 0.045 * _COS), base - 0.01 + 0.02 * _SIN, 0.04)
-        face.fill(nostril, tinted(who.skin, 0.4))
+        face.fill(nostril, shade(who.skin, 0.4))
 
 
 def _draw_hair(face: _Face) -> None:
