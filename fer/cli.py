@@ -12,7 +12,6 @@ import click
 from fer.config.commands import COMMANDS, LISTINGS, TRAINING
 from fer.config.options import build, default_of
 from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
-from fer.utils.distributed import rank, world_size
 
 ALL = COMMANDS | LISTINGS
 WORDS = {"first_word": "action", "second_word": "file"}
@@ -51,11 +50,13 @@ def _unknown_option(name: str, command: str | None) -> ConfigError:
 
 def _refuse(error: FerError) -> None:
     print(f"fer: {error}", file=sys.stderr)
-    if "MLFLOW_RUN_ID" in os.environ and rank() == 0:
-        # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
+    if "MLFLOW_RUN_ID" in os.environ:
         from fer.tracking.lifecycle import fail_launched_run
+        from fer.utils.distributed import rank
 
-        fail_launched_run(str(error))
+        # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
+        if rank() == 0:
+            fail_launched_run(str(error))
     sys.exit(2)
 
 
@@ -83,14 +84,17 @@ def _option(item: Any) -> click.Option:
 
 def _runner(name: str) -> Callable[..., None]:
     def run(**options: str | None) -> None:
-        if world_size() > 1 and name not in TRAINING:
-            raise ConfigError(f"{name} runs in one process: start it without torchrun")
         given = {key: value for key, value in options.items() if value is not None}
         for word, option in WORDS.items():
             if word in given:
                 given.setdefault(option, given.pop(word))
         file = given.pop("config", "")
         config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
+        # Imported late because it brings torch: neither help nor a refused option waits for it.
+        from fer.utils.distributed import world_size
+
+        if world_size() > 1 and name not in TRAINING:
+            raise ConfigError(f"{name} runs in one process: start it without torchrun")
         importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)
 
     return run
