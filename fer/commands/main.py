@@ -6,7 +6,7 @@ from pathlib import Path
 from fer.config.commands import FinetuneConfig, MainConfig, PrepareConfig
 from fer.config.options import build
 from fer.errors import ConfigError
-from fer.evaluation.report import text_table
+from fer.evaluation.report import reports_table
 from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
@@ -47,7 +47,7 @@ def run(config: MainConfig) -> MainResult:
         for name, plan in plans.items():
             results[name] = finetune_classifier(plan, name)
             print(results[name].summary())
-        table = text_table({name: result.reports for name, result in results.items()})
+        table = reports_table({name: result.reports for name, result in results.items()})
         run.text(table + "\n", "table.txt")
         for name, result in results.items():
             figures = {f"{name}/{key}/accuracy": report.accuracy for key, report in result.reports.items()}

@@ -9,8 +9,8 @@ from fer.comparison.comparing import Comparison
 from fer.comparison.configurations import ID, Configuration, differing_options
 from fer.comparison.tables import ACCURACY, CLASS_MEAN, MEASURES, Cell, Row, metric
 from fer.comparison.verdicts import p_words, points
-from fer.evaluation.report import lay_out
 from fer.expressions import EXPRESSIONS
+from fer.utils.tables import text_table
 
 HEADINGS = (*EXPRESSIONS, "accuracy [95 %]", "class mean [95 %]")
 TEST_HEADINGS = (
@@ -114,7 +114,7 @@ def terminal(found: Comparison) -> str:
     table = [["", "data set", "images", *HEADINGS]]
     for row in found.rows:
         table += row_cells(row, row.configuration.letter)
-    parts = ["\n".join(key), lay_out(table)]
+    parts = ["\n".join(key), text_table(table)]
     if found.verdicts:
         said = [line for lines in found.verdicts.values() for line in lines]
         parts.append("\n".join(f"* {printable(line)}" for line in said))

@@ -1,4 +1,4 @@
-"""From a network's scores to probabilities that can be believed: temperature, and the class prior of other sets.
+"""Calibrate a classifier's probabilities: temperature scaling, and correction of the class prior.
 
 Functions of arrays, with no framework. Columns are classes in one order throughout.
 """
@@ -12,8 +12,8 @@ from scipy.special import softmax
 
 from fer.evaluation.metrics import Floats, brier_score, expected_calibration_error, negative_log_likelihood
 
-COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures beyond these are not fitted: a network that wants them is broken, and the fit guesswork."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+"""Temperatures beyond these are not fitted: a network that asks for them is broken."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Calibration:
     ece: float
 
 
-def softened(scores: ArrayLike, temperature: float = 1.0) -> Floats:
+def softmax_with_temperature(scores: ArrayLike, temperature: float = 1.0) -> Floats:
     """Return softmax(scores / temperature) by row, `(N, C)`; the largest stays the largest.
 
     Args:
@@ -47,7 +47,7 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     Guo et al. (2017), On Calibration of Modern Neural Networks, section 4.2. The likelihood is convex in
     b = 1 / temperature, and its slope, the mean over images of (expected score - true class's score), rises with b; so
     halving an interval of b finds its zero. Where every image is answered rightly the likelihood only grows as the
-    temperature falls, so the images do not tell it: 1 is returned.
+    temperature falls, so there is no best one: 1 is returned.
 
     Args:
         scores: Outputs before the softmax, `(N, C)`.
@@ -76,12 +76,16 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
         expected = (shares * logits).sum(axis=1)
         return float(np.mean(expected - own))
 
-    low, high = 1 / HOTTEST, 1 / COLDEST
+    # Such as where all scores are equal, and no temperature changes anything.
     if slope(1.0) == 0:
-        return 1.0  # such as where all scores are equal, and no temperature changes anything
+        return 1.0
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     while high / low > 1 + 1e-9:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+        if slope(middle) > 0:
+            high = middle
+        else:
+            low = middle
     return 1 / math.sqrt(low * high)
 
 
@@ -91,28 +95,29 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration:
     Raises:
         ValueError: An argument is malformed or empty.
     """
-    shares = np.asarray(probabilities, dtype=np.float64)
+    scores = np.asarray(probabilities, dtype=np.float64)
+    correct = scores.argmax(axis=1) == np.asarray(labels)
     return Calibration(
-        negative_log_likelihood(labels, shares),
-        brier_score(labels, shares),
-        expected_calibration_error(shares.max(axis=1), shares.argmax(axis=1) == np.asarray(labels)),
+        nll=negative_log_likelihood(labels, scores),
+        brier=brier_score(labels, scores),
+        ece=expected_calibration_error(scores.max(axis=1), correct),
     )
 
 
 def corrected_prior(
     probabilities: ArrayLike, training_prior: ArrayLike, target_prior: ArrayLike | None = None
 ) -> Floats:
-    """Return what the probabilities would be had the training classes occurred with other shares.
+    """Return what the probabilities would be had the training classes occurred with other frequencies.
 
-    Each is multiplied by target share / training share and the row scaled to sum to 1: Saerens, Latinne & Decaestecker
-    (2002), Adjusting the outputs of a classifier to new a priori probabilities, Neural Computation 14:21-41,
-    equation 2.4.
+    Each is multiplied by target frequency / training frequency and the row scaled to sum to 1: Saerens, Latinne &
+    Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities, Neural Computation
+    14:21-41, equation 2.4.
 
     Args:
         probabilities: `(N, C)`, rows summing to 1.
         training_prior: Share of each class in training, `(C,)`, scaled to sum to 1. A class that was absent (0) keeps
             probability 0: nothing was learnt of it that could be scaled.
-        target_prior: Share of each class where the answers are used, likewise; None: all alike.
+        target_prior: Share of each class where the predictions are used, likewise; None: all alike.
 
     Returns:
         `(N, C)`. A row with probability for absent classes only becomes the target shares of the others.
@@ -120,31 +125,35 @@ def corrected_prior(
     Raises:
         ValueError: Shapes differ, a share is negative, or no class has a share in both.
     """
-    shares = np.asarray(probabilities, dtype=np.float64)
-    if shares.ndim != 2:
-        raise ValueError(f"probabilities must be an (N, C) array, not {shares.shape}")
-    trained = _prior("training_prior", training_prior, shares.shape[1])
-    target = _prior("target_prior", np.ones_like(trained) if target_prior is None else target_prior, len(trained))
+    scores = np.asarray(probabilities, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"probabilities must be an (N, C) array, not {scores.shape}")
+    trained = _prior("training_prior", training_prior, scores.shape[1])
+    if target_prior is None:
+        target_prior = np.ones_like(trained)
+    target = _prior("target_prior", target_prior, len(trained))
+    # Of a class that was absent from training nothing was learnt that could be scaled.
     known = np.where(trained > 0, target, 0.0)
     if not known.sum():
-        raise ValueError("training_prior and target_prior have no class in common, so nothing can be answered")
-    weighted = shares * known / np.where(trained > 0, trained, 1.0)
+        raise ValueError("training_prior and target_prior have no class in common, so nothing can be predicted")
+    weighted = scores * known / np.where(trained > 0, trained, 1.0)
     sums = weighted.sum(axis=1, keepdims=True)
-    return np.where(sums > 0, weighted / np.where(sums > 0, sums, 1.0), known / known.sum())
+    scaled = weighted / np.where(sums > 0, sums, 1.0)
+    return np.where(sums > 0, scaled, known / known.sum())
 
 
 def implied_prior(probabilities: ArrayLike, labels: ArrayLike, training_prior: ArrayLike) -> Floats:
-    """Return what share a model's probabilities give each class on average over its training classes.
+    """Return the mean probability that a model gives each class over its training classes.
 
     For probabilities that are right it is the training prior itself. But label smoothing, for one, leaves every class a
     floor, and a rare class's floor divided by its true share would outvote all others: FER+'s disgust, at 0.6 % of the
-    training faces, would be the answer to most. So the prior that `corrected_prior` divides by is the model's own: the
+    training faces, would be predicted for most. So the prior that `corrected_prior` divides by is the model's own: the
     soft confusion matrix on held-out images times the training prior, as in Lipton, Wang & Smola (2018), Detecting and
     Correcting for Label Shift with Black Box Predictors, section 4.
 
     Args:
         probabilities: `(N, C)`, rows summing to 1, on held-out images.
-        labels: Their classes, `(N,)` in 0 to C - 1. A class without images is taken to be told rightly.
+        labels: Their classes, `(N,)` in 0 to C - 1. A class without images is taken to be predicted rightly.
         training_prior: Share of each class in training, `(C,)`, scaled to sum to 1.
 
     Returns:
@@ -153,14 +162,15 @@ def implied_prior(probabilities: ArrayLike, labels: ArrayLike, training_prior: A
     Raises:
         ValueError: Shapes differ, or a share is negative.
     """
-    shares, classes = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if shares.ndim != 2 or classes.shape != shares.shape[:1]:
-        raise ValueError(f"probabilities must be (N, C) and labels (N,), not {shares.shape} and {classes.shape}")
-    trained = _prior("training_prior", training_prior, shares.shape[1])
-    told = np.eye(len(trained))
+    scores = np.asarray(probabilities, dtype=np.float64)
+    classes = np.asarray(labels)
+    if scores.ndim != 2 or classes.shape != scores.shape[:1]:
+        raise ValueError(f"probabilities must be (N, C) and labels (N,), not {scores.shape} and {classes.shape}")
+    trained = _prior("training_prior", training_prior, scores.shape[1])
+    soft_confusion = np.eye(len(trained))
     for number in np.unique(classes):
-        told[number] = shares[classes == number].mean(axis=0)
-    implied = np.where(trained > 0, trained @ told, 0.0)
+        soft_confusion[number] = scores[classes == number].mean(axis=0)
+    implied = np.where(trained > 0, trained @ soft_confusion, 0.0)
     return np.asarray(implied / implied.sum(), dtype=np.float64)
 
 

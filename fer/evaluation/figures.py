@@ -1,4 +1,4 @@
-"""Figures of reports, training histories, features and data sets, as matplotlib `Figure` objects without global state.
+"""Draw reports, training histories, features and data sets as matplotlib figures without global state.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart. At the default 100 dots per inch every
 figure is about 800 pixels wide. Titles are wrapped and never read as mathematics, so any run name is safe.
@@ -27,7 +27,19 @@ POINTS = {
     "anger": ("#000000", "X"),
     "neutral": ("#56B4E9", "P"),
 }
-"""Colour and shape of each expression's points: whoever cannot tell the colours apart sees the shapes."""
+"""Colour and shape of each expression's points; who cannot tell the colours apart sees the shapes."""
+
+
+PANELS = {
+    "loss": {"train/loss", "validation/loss"},
+    "accuracy": {"validation/accuracy"},
+    "learning rate": {"lr"},
+    "probes": {"validation/knn_accuracy", "validation/linear_accuracy"},
+    "feature std": {"validation/feature_std"},
+}
+"""Keys of a training history, by the panel that shows them."""
+STYLES = {"train/loss": ("o-", BLUE), "lr": ("o-", GREY), "validation/knn_accuracy": ("o-", BLUE)}
+"""Line and colour of some keys; all others are dashed."""
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
@@ -45,26 +57,28 @@ def confusion_figure(report: Report, title: str) -> Figure:
     """
     counts = report.confusion
     support = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(support, 1)
+    fractions = counts / np.maximum(support, 1)
     figure = _figure(8, 6.5, title)
     axes = figure.add_subplot()
     axes.set_facecolor("lightgrey")
-    shown = np.ma.masked_where(np.broadcast_to(support == 0, counts.shape), shares)
-    image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1)
-    for (true, answer), count in np.ndenumerate(counts):
-        share = shares[true, answer]
-        text = f"{count}\n{share:.0%}" if support[true, 0] else "-"
-        axes.text(answer, true, text, ha="center", va="center", fontsize=9, color="white" if share > 0.7 else "black")
-    places = range(len(report.expressions))
-    axes.set_xticks(places, report.expressions, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [f"{name} ({report.support[name]})" for name in report.expressions])
-    axes.set_xlabel("answer")
+    without_images = np.broadcast_to(support == 0, counts.shape)
+    image = axes.imshow(np.ma.masked_where(without_images, fractions), cmap="Blues", vmin=0, vmax=1)
+    for (true, predicted), count in np.ndenumerate(counts):
+        fraction = fractions[true, predicted]
+        text = f"{count}\n{fraction:.0%}" if support[true, 0] else "-"
+        # Black cannot be read on the darkest blues.
+        color = "white" if fraction > 0.7 else "black"
+        axes.text(predicted, true, text, ha="center", va="center", fontsize=9, color=color)
+    ticks = range(len(report.expressions))
+    axes.set_xticks(ticks, report.expressions, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, [f"{name} ({report.support[name]})" for name in report.expressions])
+    axes.set_xlabel("predicted expression")
     axes.set_ylabel("true expression (images)")
     axes.set_title(
         f"images {report.count}, accuracy {report.accuracy:.1%}, mean of classes {report.mean_class_accuracy:.1%}",
         fontsize=10,
     )
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true expression")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true expression")
     return figure
 
 
@@ -76,22 +90,32 @@ def reliability_figure(report: Report, title: str, uncalibrated: float | None = 
         title: Stands above the figure.
         uncalibrated: The ECE before temperature scaling, stated beside it; None without scaling.
     """
-    filled = [b for b in report.bins if b.count]
-    middles, width = [(b.low + b.high) / 2 for b in filled], 1 / len(report.bins)
-    accuracy, confidence = (np.array([getattr(b, key) for b in filled]) for key in ("accuracy", "confidence"))
+    filled = [entry for entry in report.bins if entry.count]
+    middles = [(entry.low + entry.high) / 2 for entry in filled]
+    width = 1 / len(report.bins)
+    accuracy = np.array([entry.accuracy for entry in filled])
+    confidence = np.array([entry.confidence for entry in filled])
     figure = _figure(8, 6.5, title)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     upper.bar(middles, accuracy, width, color=BLUE, edgecolor="white", label="accuracy")
-    gap = {"hatch": "//", "edgecolor": ORANGE, "facecolor": "none", "label": "gap to mean confidence"}
-    upper.bar(middles, confidence - accuracy, width * 0.9, bottom=accuracy, **gap)
+    upper.bar(
+        middles,
+        confidence - accuracy,
+        width * 0.9,
+        bottom=accuracy,
+        hatch="//",
+        edgecolor=ORANGE,
+        facecolor="none",
+        label="gap to mean confidence",
+    )
     upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect calibration")
-    upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel="share of right answers")
+    upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel="fraction of right predictions")
     before = "" if uncalibrated is None else f" ({uncalibrated:.3f} before temperature scaling)"
     upper.set_title(f"images {report.count}, expected calibration error {report.ece:.3f}{before}", fontsize=10, pad=28)
     upper.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
-    bars = lower.bar(middles, [b.count for b in filled], width, color=GREY, edgecolor="white")
+    bars = lower.bar(middles, [entry.count for entry in filled], width, color=GREY, edgecolor="white")
     lower.bar_label(bars, fontsize=8, padding=1)
-    lower.set(xlabel="confidence of the answer", ylabel="images")
+    lower.set(xlabel="confidence of the prediction", ylabel="images")
     lower.margins(y=0.25)
     lower.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     return figure
@@ -117,23 +141,19 @@ def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figur
         ValueError: No epoch holds any of these keys.
     """
     recorded = {key for row in history for key in row}
-    kinds = {"loss": {"train/loss", "validation/loss"}, "accuracy": {"validation/accuracy"}, "learning rate": {"lr"}}
-    kinds |= {"probes": {"validation/knn_accuracy", "validation/linear_accuracy"}}
-    kinds |= {"feature spread": {"validation/feature_std"}}
-    panels = [kind for kind, keys in kinds.items() if keys & recorded]
+    panels = [panel for panel, keys in PANELS.items() if keys & recorded]
     if not panels:
         raise ValueError("history holds no epoch with a loss, an accuracy or a learning rate, so there is no curve")
     figure = _figure(8, 0.8 + 2.3 * len(panels), title)
     rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    for axes, kind in zip(rows, panels, strict=True):
-        styles = {"train/loss": ("o-", BLUE), "lr": ("o-", GREY), "validation/knn_accuracy": ("o-", BLUE)}
-        for key in sorted(kinds[kind]):
-            _curve(axes, history, key, *styles.get(key, ("s--", ORANGE)))
-        axes.set_ylabel(kind)
+    for axes, panel in zip(rows, panels, strict=True):
+        for key in sorted(PANELS[panel]):
+            _curve(axes, history, key, *STYLES.get(key, ("s--", ORANGE)))
+        axes.set_ylabel(panel)
         axes.grid(alpha=0.3)
-        if kind in ("loss", "probes"):
+        if panel in ("loss", "probes"):
             axes.legend()
-        elif kind == "accuracy":
+        elif panel == "accuracy":
             _mark_best(axes, history)
     rows[-1].set_xlabel("epoch")
     rows[-1].set_xlim(0.5, len(history) + 0.5)
@@ -166,9 +186,11 @@ def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thu
     sheet = Image.new("RGB", (columns * thumb, len(pictures) * thumb), "white")
     for y, row in enumerate(pictures.values()):
         for x, picture in enumerate(row):
+            # Two pixels of white on each side keep neighbours apart.
             fitted = ImageOps.contain(picture.convert("RGBA"), (thumb - 4, thumb - 4))
-            left, top = (thumb - fitted.width) // 2, (thumb - fitted.height) // 2
-            sheet.paste(fitted, (x * thumb + left, y * thumb + top), mask=fitted)
+            left = x * thumb + (thumb - fitted.width) // 2
+            top = y * thumb + (thumb - fitted.height) // 2
+            sheet.paste(fitted, (left, top), mask=fitted)
     figure = _figure(max(6.0, sheet.width / 100 + 1.2), sheet.height / 100 + 0.2, title)
     axes = figure.add_subplot()
     axes.imshow(np.asarray(sheet))
@@ -186,25 +208,30 @@ def feature_map_figure(points: ArrayLike, expressions: Sequence[str], title: str
     """Draw a map of features, each image a point in the colour and shape of its expression.
 
     Args:
-        points: Places `(N, 2)` whose axes have no meaning, such as t-SNE's.
+        points: Positions `(N, 2)` whose axes have no meaning, such as t-SNE's.
         expressions: The true expression of each image, by name.
         title: Stands above the map.
 
     Raises:
         ValueError: There is no point, a shape is wrong, or a name is no expression.
     """
-    places, names = np.asarray(points, dtype=np.float64), np.asarray(expressions, dtype=str)
-    if not len(names) or places.shape != (len(names), 2):
-        raise ValueError(f"points must be ({len(names) or 'N'}, 2), a row per expression given, not {places.shape}")
+    positions = np.asarray(points, dtype=np.float64)
+    names = np.asarray(expressions, dtype=str)
+    if not len(names) or positions.shape != (len(names), 2):
+        raise ValueError(f"points must be ({len(names) or 'N'}, 2), a row per expression given, not {positions.shape}")
     if unknown := set(names.tolist()) - set(EXPRESSIONS):
         raise ValueError(f"expressions hold {', '.join(sorted(unknown))}, but there are {', '.join(EXPRESSIONS)} only")
     figure = _figure(8, 7, title)
     axes = figure.add_subplot()
+    # Many points are drawn small, so that those below stay visible.
     size = float(np.clip(8000 / len(names), 8, 40))
-    for name in (name for name in EXPRESSIONS if name in names):
-        inside, (colour, shape) = names == name, POINTS[name]
+    for name in EXPRESSIONS:
+        inside = names == name
+        if not inside.any():
+            continue
+        colour, shape = POINTS[name]
         label = f"{name} ({inside.sum()})"
-        x, y = places[inside].T
+        x, y = positions[inside].T
         axes.scatter(x, y, s=size, color=colour, marker=shape, linewidths=0, alpha=0.7, label=label)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""Probabilities of a network over a pool of images.
+"""Compute a network's outputs and probabilities over packed images.
 
 Whatever precision a network was trained in, it is validated, calibrated and tested in fp32, in which the registered
 model answers too: a figure that was logged is the model's own.
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer.data.batches import ImagePool, plain_batches
-from fer.evaluation.calibration import softened
+from fer.evaluation.calibration import softmax_with_temperature
 from fer.models.backbones import Classifier
 from fer.training.devices import full_fp32
 
@@ -31,7 +31,7 @@ def probabilities(
         float64 `(N, 7)`; rows sum to 1.
     """
     temperature = network.spec.temperature if isinstance(network, Classifier) else 1.0
-    return softened(outputs(network, pool, members, image_size, batch_size).numpy(), temperature)
+    return softmax_with_temperature(outputs(network, pool, members, image_size, batch_size).numpy(), temperature)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What a classifier's answers are worth: statistics, their intervals, and the report that holds them.
+"""Compute accuracies, their intervals, and calibration errors of a classifier's predictions.
 
 Functions of arrays, with no framework. Class identity is the index into a report's `expressions`.
 """
@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bin:
-    """One bar of a reliability diagram: the answers with confidence in (low, high]; None where there are none."""
+    """One bar of a reliability diagram: predictions with confidence in (low, high]; None where there are none."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ def check_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[In
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) -> Ints:
-    """Count answers: `(C, C)`, true classes in rows, predicted ones in columns.
+    """Count predictions: `(C, C)`, true classes in rows, predicted ones in columns.
 
     Args:
         labels: True classes, `(N,)` integers in [0, classes).
@@ -66,10 +66,13 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
     Raises:
         ValueError: A shape, type or range is wrong.
     """
-    truth, guess = _check_classes("labels", labels, classes), _check_classes("predictions", predictions, classes)
-    if truth.shape != guess.shape:
-        raise ValueError(f"predictions must be as many as labels, not {len(guess)} for {len(truth)}")
-    return np.bincount(truth * classes + guess, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    truth = _check_classes("labels", labels, classes)
+    predicted = _check_classes("predictions", predictions, classes)
+    if truth.shape != predicted.shape:
+        raise ValueError(f"predictions must be as many as labels, not {len(predicted)} for {len(truth)}")
+    cells = truth * classes + predicted
+    counts = np.bincount(cells, minlength=classes**2)
+    return counts.reshape(classes, classes).astype(np.int64)
 
 
 def _check_confusion(confusion: ArrayLike) -> Ints:
@@ -93,7 +96,8 @@ def mean_class_accuracy(confusion: ArrayLike) -> Floats:
     counts = _check_confusion(confusion)
     support = counts.sum(axis=-1)
     recall = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
-    return np.asarray(recall.sum(axis=-1) / (support > 0).sum(axis=-1), dtype=np.float64)
+    present = (support > 0).sum(axis=-1)
+    return np.asarray(recall.sum(axis=-1) / present, dtype=np.float64)
 
 
 def macro_f1(confusion: ArrayLike) -> Floats:
@@ -107,8 +111,10 @@ def macro_f1(confusion: ArrayLike) -> Floats:
     """
     counts = _check_confusion(confusion)
     occurrences = counts.sum(axis=-1) + counts.sum(axis=-2)
-    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(occurrences, 1)
-    return np.asarray(f1.sum(axis=-1) / (occurrences > 0).sum(axis=-1), dtype=np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    f1 = 2 * hits / np.maximum(occurrences, 1)
+    present = (occurrences > 0).sum(axis=-1)
+    return np.asarray(f1.sum(axis=-1) / present, dtype=np.float64)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval | None:
@@ -125,18 +131,20 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     if trials == 0:
         return None
-    low, high = score_interval(successes / trials, trials, NormalDist().inv_cdf(0.5 + level / 2))
+    quantile = NormalDist().inv_cdf(0.5 + level / 2)
+    low, high = score_interval(successes / trials, trials, quantile)
     # Without a success the lower bound is exactly 0, without a failure the upper exactly 1; rounding misses both.
     return low if successes else 0.0, high if successes < trials else 1.0
 
 
-def score_interval(share: float, images: float, quantile: float) -> Interval:
-    """Return Wilson's interval of a share of so many images, which need not be whole, with this quantile.
+def score_interval(fraction: float, images: float, quantile: float) -> Interval:
+    """Return Wilson's interval of a fraction of so many images, which need not be whole, with this quantile.
 
     It grows with the quantile and with fewer images: the larger interval then holds the smaller one.
     """
-    centre = share + quantile**2 / (2 * images)
-    half = quantile * (share * (1 - share) / images + quantile**2 / (4 * images**2)) ** 0.5
+    centre = fraction + quantile**2 / (2 * images)
+    variance = fraction * (1 - fraction) / images + quantile**2 / (4 * images**2)
+    half = quantile * variance**0.5
     scale = 1 + quantile**2 / images
     return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
@@ -152,7 +160,7 @@ def bootstrap_interval(
 
     Resampling the images of true class c with replacement draws that row of the matrix from a multinomial with n_c
     trials and probabilities row / n_c, so whole matrices are drawn instead of images. A class without samples stays
-    absent. A class answered all right, all wrong alike, or with one image shows no spread: on tiny sets the interval is
+    absent. A class predicted all right, all wrong alike, or with one image does not vary: on tiny sets the interval is
     too narrow. Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
 
     Args:
@@ -176,29 +184,37 @@ def bootstrap_interval(
 
 
 def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[Bin, ...]:
-    """Sort answers by confidence into equal-width bins (low, high]; confidence 0 joins the first.
+    """Sort predictions by confidence into equal-width bins (low, high]; confidence 0 joins the first.
 
     Args:
-        confidence: Probability of the given answer, `(N,)` in [0, 1].
-        correct: Whether the answer was right, `(N,)` booleans.
+        confidence: Probability of the predicted class, `(N,)` in [0, 1].
+        correct: Whether the prediction is right, `(N,)` booleans.
         bins: Number of bins.
 
     Raises:
         ValueError: A shape or range is wrong.
     """
-    sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
+    sure = np.asarray(confidence, dtype=np.float64)
+    right = np.asarray(correct, dtype=bool)
     if sure.ndim != 1 or sure.shape != right.shape:
         raise ValueError(f"confidence and correct must both be (N,), not {sure.shape} and {right.shape}")
     if not ((sure >= 0) & (sure <= 1)).all():
         raise ValueError("confidence must lie in 0-1")
     edges = np.linspace(0, 1, bins + 1)
-    place = np.maximum(np.searchsorted(edges, sure, side="left") - 1, 0)
+    # Bins are closed above; confidence 0 would fall below the first.
+    bin_of = np.maximum(np.searchsorted(edges, sure, side="left") - 1, 0)
     result = []
-    for index, (low, high) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        inside = place == index
+    for index in range(bins):
+        inside = bin_of == index
         count = int(inside.sum())
-        means = (float(sure[inside].mean()), float(right[inside].mean())) if count else (None, None)
-        result.append(Bin(low, high, count, *means))
+        entry = Bin(
+            low=float(edges[index]),
+            high=float(edges[index + 1]),
+            count=count,
+            confidence=float(sure[inside].mean()) if count else None,
+            accuracy=float(right[inside].mean()) if count else None,
+        )
+        result.append(entry)
     return tuple(result)
 
 
@@ -208,13 +224,17 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     Guo et al. (2017), On Calibration of Modern Neural Networks, equation 3. Arguments as `reliability_bins`.
 
     Raises:
-        ValueError: A shape or range is wrong, or there are no answers.
+        ValueError: A shape or range is wrong, or there are no predictions.
     """
     filled = reliability_bins(confidence, correct, bins)
     total = sum(b.count for b in filled)
     if not total:
         raise ValueError("confidence is empty, so it has no calibration error")
-    return sum(b.count * abs((b.confidence or 0) - (b.accuracy or 0)) for b in filled) / total
+    weighted = 0.0
+    for entry in filled:
+        gap = abs((entry.confidence or 0) - (entry.accuracy or 0))
+        weighted += entry.count * gap
+    return weighted / total
 
 
 def negative_log_likelihood(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -229,7 +249,9 @@ def negative_log_likelihood(labels: ArrayLike, probabilities: ArrayLike) -> floa
     """
     truth, scores = check_probabilities(labels, probabilities)
     # Half-precision softmax can give the true class exactly 0, and one infinite image would hide all others.
-    return float(-np.log(np.maximum(scores[np.arange(len(truth)), truth], np.finfo(np.float64).eps)).mean())
+    of_truth = scores[np.arange(len(truth)), truth]
+    held = np.maximum(of_truth, np.finfo(np.float64).eps)
+    return float(-np.log(held).mean())
 
 
 def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -241,4 +263,6 @@ def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
         ValueError: An argument is malformed or empty.
     """
     truth, scores = check_probabilities(labels, probabilities)
-    return float(((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1).mean())
+    one_hot = np.eye(scores.shape[1])[truth]
+    distances = ((scores - one_hot) ** 2).sum(axis=1)
+    return float(distances.mean())

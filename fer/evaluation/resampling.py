@@ -1,4 +1,4 @@
-"""Persons and images as what is drawn: intervals over persons, and the draws of the randomisation test.
+"""Resample persons and images: intervals over persons, and the draws of the randomisation test.
 
 Functions of arrays, with no framework; N images of C classes show G persons.
 """
@@ -21,9 +21,9 @@ def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence:
     A person's pictures resemble each other, so an interval that takes them for independent images is too narrow. The
     variance is that of the ratio of right answers to images when whole persons are drawn (Cochran, 1977, Sampling
     Techniques, 3rd edition, section 9.5 with equation 6.13), and the interval has Wilson's form with the effective
-    number of images, share * (1 - share) / variance, and the quantile of Student's t with G - 1 degrees of freedom
-    (Dean & Pagano, 2015, Journal of Survey Statistics and Methodology 3:484-503). There are at most as many effective
-    images as images, so the plain Wilson interval lies inside.
+    number of images, accuracy * (1 - accuracy) / variance, and the quantile of Student's t with G - 1 degrees of
+    freedom (Dean & Pagano, 2015, Journal of Survey Statistics and Methodology 3:484-503). There are at most as many
+    effective images as images, so the plain Wilson interval lies inside.
 
     Args:
         correct: Whether each image is answered rightly, `(N,)` booleans.
@@ -39,11 +39,15 @@ def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence:
     who = person_numbers(clusters, len(right))
     if not len(who) or who.max() < 1:
         return None
-    persons, share = int(who.max()) + 1, float(right.mean())
-    sums = np.bincount(who, weights=right - share)
-    variance = float((sums**2).sum()) / len(right) ** 2 * persons / (persons - 1)
-    effective = min(share * (1 - share) / variance, len(right)) if variance > 0 else len(right)
-    return score_interval(share, effective, float(stdtrit(persons - 1, 0.5 + confidence / 2)))
+    persons = int(who.max()) + 1
+    accuracy = float(right.mean())
+    deviations = np.bincount(who, weights=right - accuracy)
+    variance = float((deviations**2).sum()) / len(right) ** 2 * persons / (persons - 1)
+    effective = float(len(right))
+    if variance > 0:
+        effective = min(accuracy * (1 - accuracy) / variance, effective)
+    quantile = float(stdtrit(persons - 1, 0.5 + confidence / 2))
+    return score_interval(accuracy, effective, quantile)
 
 
 def person_numbers(clusters: ArrayLike, images: int) -> Ints:
@@ -52,14 +56,14 @@ def person_numbers(clusters: ArrayLike, images: int) -> Ints:
     Raises:
         ValueError: `clusters` does not name one person an image.
     """
-    found = np.asarray(clusters)
-    if found.shape != (images,):
-        raise ValueError(f"clusters must name the person of each of {images} images, not {found.shape}")
-    return np.unique(found, return_inverse=True)[1]
+    persons = np.asarray(clusters)
+    if persons.shape != (images,):
+        raise ValueError(f"clusters must name the person of each of {images} images, not {persons.shape}")
+    return np.unique(persons, return_inverse=True)[1]
 
 
 def swapped_images(
-    gain: Ints, place: Ints, classes: int, draws: int, generator: np.random.Generator
+    gain: Ints, class_of: Ints, classes: int, draws: int, generator: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Draw differences of mean-class accuracies with the answers of single images swapped.
 
@@ -67,7 +71,7 @@ def swapped_images(
 
     Args:
         gain: 1 where A alone is right, -1 where B alone is, else 0, `(N,)`.
-        place: Class of each image, `(N,)` in [0, classes), each of which occurs.
+        class_of: Class of each image, `(N,)` in [0, classes), each of which occurs.
         classes: C.
         draws: How many.
         generator: Draws the signs.
@@ -75,10 +79,12 @@ def swapped_images(
     Returns:
         The differences, `(draws,)`, and the sums of the images' weights with the same signs, likewise.
     """
-    swapped, shift = np.zeros(draws), np.zeros(draws)
-    images = np.bincount(place, minlength=classes)
+    swapped = np.zeros(draws)
+    shift = np.zeros(draws)
+    images = np.bincount(class_of, minlength=classes)
     for sign in (1, -1, 0):
-        counts = np.bincount(place[gain == sign], minlength=classes)
+        counts = np.bincount(class_of[gain == sign], minlength=classes)
+        # The sum of so many fair signs.
         signs = 2 * generator.binomial(counts, 0.5, size=(draws, classes)) - counts
         sums = (signs / images).mean(axis=1)
         swapped += sign * sums
@@ -98,12 +104,14 @@ def swapped_persons(
         draws: How many.
         generator: Draws the signs.
     """
-    columns = np.stack([np.bincount(who, weights=weights * gain), np.bincount(who, weights=weights)], axis=1)
-    most = max(1, CELLS // len(columns))
+    by_person = [np.bincount(who, weights=weights * gain), np.bincount(who, weights=weights)]
+    columns = np.stack(by_person, axis=1)
+    at_once = max(1, CELLS // len(columns))
     sums = []
-    for start in range(0, draws, most):
-        size = min(most, draws - start), len(columns)
-        sums.append((2 * generator.integers(0, 2, size=size) - 1) @ columns)
+    for start in range(0, draws, at_once):
+        size = (min(at_once, draws - start), len(columns))
+        signs = 2 * generator.integers(0, 2, size=size) - 1
+        sums.append(signs @ columns)
     swapped, shift = np.concatenate(sums).T
     return swapped, shift
 
@@ -120,10 +128,9 @@ def not_rejected(estimate: float, swapped: Floats, shift: Floats) -> tuple[Float
         shift: By draw the sum of the images' weights with the signs drawn, likewise.
     """
     everywhere = 1 - np.abs(shift) < TIE
-    ends = np.stack([
-        (estimate - swapped) / np.where(everywhere, 1, 1 - shift),
-        (estimate + swapped) / np.where(everywhere, 1, 1 + shift),
-    ])  # fmt: skip
+    one_side = (estimate - swapped) / np.where(everywhere, 1, 1 - shift)
+    other_side = (estimate + swapped) / np.where(everywhere, 1, 1 + shift)
+    ends = np.stack([one_side, other_side])
     # Sums in another order differ in the last digits, and a tie counts.
     least = np.where(everywhere, -1.0, ends.min(axis=0) - TIE)
     most = np.where(everywhere, 1.0, ends.max(axis=0) + TIE)

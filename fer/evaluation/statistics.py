@@ -1,6 +1,6 @@
-"""Whether one classifier is better than another: paired tests on the same images, and what repeated runs vary.
+"""Test whether one classifier is better than another on the same images, and summarise repeated runs.
 
-Functions of arrays, with no framework. Every draw has a seed, so equal arguments give equal answers.
+Functions of arrays, with no framework. Every draw has a seed, so equal arguments give equal results.
 """
 
 import math
@@ -21,11 +21,11 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class McNemar:
-    """Whether two classifiers are right equally often on the same images.
+    """McNemar's test of two classifiers on the same images.
 
     Attributes:
-        only_a: Images that only A answers rightly.
-        only_b: Images that only B answers rightly.
+        only_a: Images that only A predicts rightly.
+        only_b: Images that only B predicts rightly.
         p: Two-sided and exact; 1 where the two are never right alone.
         low: Lower end of the 95 % interval of A's accuracy minus B's, which excludes 0 exactly where p is below 0.05.
         high: Upper end.
@@ -93,8 +93,8 @@ def _interval_of_paired_accuracies(only_a: int, only_b: int, images: int) -> Int
 
 def randomisation_test(
     labels: NDArray[np.int64],
-    answers_a: NDArray[np.int64],
-    answers_b: NDArray[np.int64],
+    predictions_a: NDArray[np.int64],
+    predictions_b: NDArray[np.int64],
     clusters: ArrayLike | None = None,
     draws: int = 10_000,
     seed: int = 0,
@@ -102,33 +102,36 @@ def randomisation_test(
 ) -> Difference:
     """Compare A and B by mean-class accuracy on the same images.
 
-    p is that of the randomisation test, in which A and B swap their answers on an image, or on all of a person's, with
-    probability 1/2 (Noreen, 1989, Computer-Intensive Methods for Testing Hypotheses, chapter 2). It is (1 + count) /
-    (1 + draws), so never 0 (Phipson & Smyth, 2010). The interval holds every difference that this test, with the same
-    draws, does not reject when it is first taken off each image (Garthwaite, 1996, Confidence intervals from
-    randomization tests, Biometrics 52:1387-1393): so it excludes 0 exactly where p is below 1 - confidence.
+    p is that of the randomisation test, in which A and B swap their predictions on an image, or on all of a person's,
+    with probability 1/2 (Noreen, 1989, Computer-Intensive Methods for Testing Hypotheses, chapter 2). It is
+    (1 + count) / (1 + draws), so never 0 (Phipson & Smyth, 2010). The interval holds every difference that this test,
+    with the same draws, does not reject when it is first taken off each image (Garthwaite, 1996, Confidence intervals
+    from randomization tests, Biometrics 52:1387-1393): so it excludes 0 exactly where p is below 1 - confidence.
 
     Args:
         labels: True classes, `(N,)` integers.
-        answers_a: A's answers, likewise.
-        answers_b: B's answers, likewise.
-        clusters: Who is on each image, `(N,)`; None swaps single images. One person tells nothing of others: the
+        predictions_a: A's predictions, likewise.
+        predictions_b: B's predictions, likewise.
+        clusters: Who is on each image, `(N,)`; None swaps single images. One person says nothing of others: the
             interval is then [-1, 1] and p is 1.
-        draws: How often answers are swapped.
+        draws: How often predictions are swapped.
         seed: Seed of the draws.
         confidence: Coverage of the interval, in (0, 1).
 
     Raises:
         ValueError: An argument is malformed, or there is no image.
     """
-    classes, place = _check_answers(labels, answers_a, answers_b, confidence)
+    classes, class_of = _check_predictions(labels, predictions_a, predictions_b, confidence)
     truth = np.asarray(labels)
-    gain = (np.asarray(answers_a) == truth).astype(np.int64) - (np.asarray(answers_b) == truth)
-    weights = 1 / (classes * np.bincount(place)[place])
+    right_a = (np.asarray(predictions_a) == truth).astype(np.int64)
+    right_b = np.asarray(predictions_b) == truth
+    gain = right_a - right_b
+    # What each image counts in the mean over classes.
+    weights = 1 / (classes * np.bincount(class_of)[class_of])
     estimate = float(weights @ gain)
     generator = np.random.default_rng(seed)
     if clusters is None:
-        swapped = swapped_images(gain, place, classes, draws, generator)
+        swapped = swapped_images(gain, class_of, classes, draws, generator)
     else:
         who = person_numbers(clusters, len(truth))
         if who.max() < 1:
@@ -153,10 +156,14 @@ def holm(p: Sequence[float]) -> list[float]:
     """
     if not all(0 <= value <= 1 for value in p):
         raise ValueError(f"p-values must lie in 0-1, not {list(p)}")
-    adjusted, highest = [0.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=lambda number: p[number])):
-        highest = max(highest, min(1.0, (len(p) - rank) * float(p[place])))
-        adjusted[place] = highest
+    adjusted = [0.0] * len(p)
+    highest = 0.0
+    ascending = sorted(range(len(p)), key=lambda index: p[index])
+    for rank, index in enumerate(ascending):
+        multiplied = min(1.0, (len(p) - rank) * float(p[index]))
+        # An adjusted value is never below that of a smaller p.
+        highest = max(highest, multiplied)
+        adjusted[index] = highest
     return adjusted
 
 
@@ -181,27 +188,34 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8, al
     """
     if images < 1 or not 0 <= disagreement <= 1:
         raise ValueError(f"images must be 1 or more and disagreement lie in 0-1, not {images} and {disagreement}")
-    _check_share("power", power)
-    _check_share("alpha", alpha)
+    _check_fraction("power", power)
+    _check_fraction("alpha", alpha)
     numbers = np.arange(images + 1)
     choices = gammaln(images + 1) - gammaln(numbers + 1) - gammaln(images - numbers + 1)
-    chance = np.exp(choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement))
-    numbers, chance = numbers[chance > 1e-12], chance[chance > 1e-12]
+    log_probability = choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement)
+    probability = np.exp(log_probability)
+    # On large sets all but a few thousand numbers of disagreements are impossible in practice.
+    possible = probability > 1e-12
+    numbers, probability = numbers[possible], probability[possible]
     # p <= alpha where the fewer of the two numbers is at most this; -1 where that cannot happen.
     limits = np.array([_most_on_one_side(number, alpha) for number in numbers.tolist()])
     able = limits >= 0
-    numbers, chance, limits = numbers[able], chance[able], limits[able]
+    numbers, probability, limits = numbers[able], probability[able], limits[able]
 
-    def shown(share: float) -> float:
-        """Return the power where this share of the disagreements falls to one of the two."""
-        return float(chance @ (bdtr(limits, numbers, share) + bdtr(limits, numbers, 1 - share)))
+    def power_of(fraction: float) -> float:
+        """Return the power where this fraction of the disagreements falls to one of the two."""
+        rejected = bdtr(limits, numbers, fraction) + bdtr(limits, numbers, 1 - fraction)
+        return float(probability @ rejected)
 
     low, high = 0.5, 1.0
-    if shown(high) < power:
+    if power_of(high) < power:
         return math.inf
     while high - low > 1e-9:
         middle = (low + high) / 2
-        low, high = (low, middle) if shown(middle) >= power else (middle, high)
+        if power_of(middle) >= power:
+            high = middle
+        else:
+            low = middle
     return disagreement * (2 * high - 1)
 
 
@@ -217,21 +231,21 @@ def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
 
 
-def _check_share(name: str, value: float) -> None:
+def _check_fraction(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1, not {value}")
 
 
-def _check_answers(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
+def _check_predictions(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
     """Return how many classes occur in the labels, and each image's among them."""
-    _check_share("confidence", confidence)
+    _check_fraction("confidence", confidence)
     shapes = {np.asarray(values).shape for values in (labels, first, second)}
     if len(shapes) > 1 or len(next(iter(shapes))) != 1:
-        raise ValueError(f"labels and both answers must be (N,), not {sorted(shapes)}")
+        raise ValueError(f"labels and both predictions must be (N,), not {sorted(shapes)}")
     if not np.size(labels):
         raise ValueError("labels are empty: give at least one image")
-    present, place = np.unique(np.asarray(labels), return_inverse=True)
-    return len(present), place
+    present, class_of = np.unique(np.asarray(labels), return_inverse=True)
+    return len(present), class_of
 
 
 def _most_on_one_side(number: int, alpha: float) -> int:

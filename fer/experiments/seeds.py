@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fer.evaluation.report import UNIFORM_PRIOR, lay_out, prior_note
+from fer.evaluation.report import UNIFORM_PRIOR, prior_note
 from fer.evaluation.statistics import seeds_summary
 from fer.experiments.reported import Figures
 from fer.expressions import EXPRESSIONS
+from fer.utils.tables import text_table
 
 TEST_BEST = "test_best/accuracy"
 COLUMNS = {**{name: f"accuracy/{name}" for name in EXPRESSIONS}, "accuracy": "accuracy"} | {
@@ -78,7 +79,7 @@ def spread_table(found: Mapping[str, Spread], seeds: int, reported: Mapping[str,
             told = reported[dataset].scalars()
             cells = [_cell(Spread(told[key], None) if key in told else None) for key in COLUMNS.values()]
             rows.append([dataset, "reported in 2021", *cells])
-    return lay_out(rows) + prior_note(sets)
+    return text_table(rows) + prior_note(sets)
 
 
 def pretraining_note(pretrainings: int, seeds: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fer.config.commands import EvaluateConfig
 from fer.data.datasets.registry import resolve_prepared
 from fer.errors import DataError
-from fer.evaluation.report import Report, text_table
+from fer.evaluation.report import Report, reports_table
 from fer.pipeline.contamination import log_contamination, past_of
 from fer.pipeline.evaluation import evaluate_sets, log_evaluations, table_reports
 from fer.tracking.models import fetch_classifier
@@ -57,7 +57,7 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         log_evaluations(run, found, root, fetched.model_id)
         log_contamination(run, found, past_of(classifier.spec, fetched.run_id), root, config.contamination)
         reports = table_reports(found)
-        table = text_table({config.model: reports})
+        table = reports_table({config.model: reports})
         run.text(table + "\n", "table.txt")
     return EvaluateResult(run.id, reports, table, run.where())
 

@@ -16,7 +16,7 @@ from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
 from fer.data.prepare import preparation_counts
-from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softened
+from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
 from fer.evaluation.figures import confusion_figure, reliability_figure
 from fer.evaluation.inference import outputs
 from fer.evaluation.report import UNIFORM_PRIOR, Report, report
@@ -109,13 +109,13 @@ def judged(dataset: DataSet, part: str, tested: Manifest, scores: NDArray[np.flo
         spec: The classifier's; gives temperature and training prior.
     """
     labels = np.array([EXPRESSIONS.index(row.expression) for row in tested.images])
-    shares = softened(scores, spec.temperature)
+    shares = softmax_with_temperature(scores, spec.temperature)
     persons, prior = _persons(tested), spec.training_prior
     return Evaluation(
         dataset, part, tested, shares, report(labels, shares, persons=persons),
         by_angle(dataset, tested, labels, shares),
         uniform_prior=report(labels, corrected_prior(shares, prior), persons=persons) if prior else None,
-        uncalibrated=calibration(labels, softened(scores)) if spec.temperature != 1 else None,
+        uncalibrated=calibration(labels, softmax_with_temperature(scores)) if spec.temperature != 1 else None,
     )  # fmt: skip
 
 

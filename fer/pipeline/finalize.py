@@ -14,10 +14,10 @@ from fer.data.batches import ImagePool
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
 from fer.errors import FerError
-from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softened
+from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softmax_with_temperature
 from fer.evaluation.figures import learning_curves, reliability_figure
 from fer.evaluation.inference import outputs
-from fer.evaluation.report import UNIFORM_PRIOR, Report, report, text_table
+from fer.evaluation.report import UNIFORM_PRIOR, Report, report, reports_table
 from fer.model_card.card import Origin, card_files
 from fer.model_card.tables import SetFigures
 from fer.models.backbones import Classifier, ModelSpec
@@ -62,7 +62,7 @@ class FinetuneResult:
 
     def summary(self) -> str:
         """Return the table of test figures, and which version was registered."""
-        text = f"\n{text_table({self.run_name: self.reports})}\n"
+        text = f"\n{reports_table({self.run_name: self.reports})}\n"
         if self.registration:
             text += f"\nregistered {self.registration.name} {self.registration.version}: {self.registration.message}"
         return text
@@ -99,7 +99,7 @@ def conclude(
     log_contamination(run, found, past_of(classifier.spec), root, config.contamination)
     add_card(plan, run, classifier, progress, found, model_id)
     reports = table_reports(found)
-    run.text(text_table({run.id[:8]: reports}) + "\n", "table.txt")
+    run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
     registration = register_at_end(run, plan.registered_name, config.promote) if plan.registered_name else None
     return FinetuneResult(run.id, progress.best_epoch, reports, model_id, registration, run.where())
 
@@ -198,12 +198,12 @@ def calibrate(run: TrackedRun, classifier: Classifier, pool: ImagePool, members:
     scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size).numpy()
     labels = pool.labels[members].numpy()
     temperature = fit_temperature(scores, labels)
-    shares = softened(scores, temperature)
+    shares = softmax_with_temperature(scores, temperature)
     prior = classifier.spec.training_prior
     if prior:
         prior = tuple(implied_prior(shares, labels, prior).tolist())
     classifier.spec = replace(classifier.spec, temperature=temperature, training_prior=prior)
-    before, after = calibration(labels, softened(scores)), calibration(labels, shares)
+    before, after = calibration(labels, softmax_with_temperature(scores)), calibration(labels, shares)
     run.metrics({
         "calibration/temperature": temperature,
         **{f"validation/{key}": value for key, value in vars(after).items()},

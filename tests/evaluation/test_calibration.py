@@ -5,7 +5,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn import metrics as sk
 
-from fer.evaluation.calibration import calibration, corrected_prior, fit_temperature, implied_prior, softened
+from fer.evaluation.calibration import (
+    calibration,
+    corrected_prior,
+    fit_temperature,
+    implied_prior,
+    softmax_with_temperature,
+)
 from tests.predictions import SEEDS, draw
 
 
@@ -33,7 +39,7 @@ def test_the_temperature_is_where_scipy_finds_the_least_nll(seed, sharpness):
 
 def test_calibration_improves_what_it_was_fitted_on_and_leaves_the_answers():
     labels, logits = scores(0, sharpness=4.0)
-    before, after = softened(logits), softened(logits, fit_temperature(logits, labels))
+    before, after = softmax_with_temperature(logits), softmax_with_temperature(logits, fit_temperature(logits, labels))
     assert calibration(labels, after).nll < calibration(labels, before).nll
     assert calibration(labels, after).ece < calibration(labels, before).ece
     assert calibration(labels, after).brier < calibration(labels, before).brier
@@ -42,7 +48,7 @@ def test_calibration_improves_what_it_was_fitted_on_and_leaves_the_answers():
 @pytest.mark.parametrize("temperature", [0.05, 0.7, 1.0, 3.0, 20.0])
 def test_a_temperature_never_changes_an_answer(temperature):
     logits = np.random.default_rng(0).normal(size=(2000, 7)).astype(np.float32) * 8
-    shares = softened(logits, temperature)
+    shares = softmax_with_temperature(logits, temperature)
     assert (shares.argmax(axis=1) == logits.argmax(axis=1)).all()
     assert_allclose(shares.sum(axis=1), 1)
     assert_allclose(shares, softmax(logits.astype(np.float64) / temperature, axis=1))

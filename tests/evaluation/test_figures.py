@@ -69,7 +69,7 @@ def test_confusion_axes_name_expressions_and_support():
     axes = figures.confusion_figure(ONE_CLASS, "any").axes[0]
     assert words(axes.get_xticklabels()) == list(EXPRESSIONS)
     assert words(axes.get_yticklabels())[:2] == ["surprise (0)", "fear (5)"]
-    assert axes.get_xlabel() == "answer"
+    assert axes.get_xlabel() == "predicted expression"
     assert axes.get_ylabel().startswith("true expression")
     assert f"accuracy {ONE_CLASS.accuracy:.1%}" in axes.get_title()
 

@@ -106,9 +106,9 @@ def test_report_refuses_malformed_input_by_name(labels, probabilities, message):
         reporting.report(labels, probabilities)
 
 
-def test_text_table_aligns_its_columns():
+def test_reports_table_aligns_its_columns():
     wikimedia, one = reporting.report(*draw(0)), reporting.report([1], np.eye(7)[[1]])
-    lines = reporting.text_table({"swav": {"wikimedia": wikimedia}, "a-longer-name": {"one": one}}).splitlines()
+    lines = reporting.reports_table({"swav": {"wikimedia": wikimedia}, "a-longer-name": {"one": one}}).splitlines()
     assert len({len(line) for line in lines}) == 1
     header, _, first, second = lines
     for name in EXPRESSIONS:
@@ -123,17 +123,17 @@ def test_text_table_aligns_its_columns():
     assert first.split()[-1] == f"{wikimedia.mean_class_accuracy * 100:.1f}"
 
 
-def test_text_table_explains_answers_with_a_corrected_prior_where_it_shows_some():
+def test_reports_table_explains_answers_with_a_corrected_prior_where_it_shows_some():
     result = reporting.report(*draw(0))
-    plain = reporting.text_table({"swav": {"raf": result}})
+    plain = reporting.reports_table({"swav": {"raf": result}})
     assert "divided by the share" not in plain
-    both = reporting.text_table({"swav": {"raf": result, "raf/uniform_prior": result}}).splitlines()
+    both = reporting.reports_table({"swav": {"raf": result, "raf/uniform_prior": result}}).splitlines()
     assert [line.split()[1] for line in both[2:4]] == ["raf", "raf/uniform_prior"]
     assert both[4:] == ["", "uniform_prior: each probability divided by the share that the model gives it on average"]
 
 
-def test_text_table_of_nothing_is_its_header_and_mixed_orders_are_refused():
-    assert reporting.text_table({}).splitlines()[0].split()[:2] == ["run", "data"]
+def test_reports_table_of_nothing_is_its_header_and_mixed_orders_are_refused():
+    assert reporting.reports_table({}).splitlines()[0].split()[:2] == ["run", "data"]
     other = reporting.report(*draw(0), expressions=EXPRESSIONS[::-1])
     with pytest.raises(ValueError, match="one order"):
-        reporting.text_table({"a": {"x": reporting.report(*draw(0))}, "b": {"x": other}})
+        reporting.reports_table({"a": {"x": reporting.report(*draw(0))}, "b": {"x": other}})

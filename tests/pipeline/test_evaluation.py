@@ -15,7 +15,7 @@ from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest
 from fer.evaluation.metrics import wilson_interval
-from fer.evaluation.report import text_table
+from fer.evaluation.report import reports_table
 from fer.evaluation.resampling import person_interval
 from fer.expressions import EXPRESSIONS
 from fer.model_card.tables import figures as card_figures
@@ -115,7 +115,7 @@ def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
     assert (figures["kdef/accuracy_low"], figures["kdef/accuracy_high"]) == (low, high)
     assert not [key for key in figures if "by_person" in key]
     shown = f"{100 * found.report.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    tables = text_table({"run": {"kdef": found.report}}), card_figures({"kdef": as_tested(found)})
+    tables = reports_table({"run": {"kdef": found.report}}), card_figures({"kdef": as_tested(found)})
     compared = compare([run_figures("a", figures), run_figures("b", figures)], SETS, {})
     assert all(shown in form for form in (*tables, terminal(compared)))
     nobody = Manifest("raf", tuple(replace(row, person="") for row in people))
