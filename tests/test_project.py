@@ -261,7 +261,7 @@ def test_finetune_starts_from_a_pretrained_run_with_part_of_the_labels(pretraine
     pretrained.here("finetune", dataset="raf", registered_name="none", evaluate_on="raf+kdef", **told)
     run = pretrained.last_run("finetune")
     assert run.data.tags["fer.started_from"] == parent.info.run_id
-    assert "missing (trunk.fc" not in run.data.tags["weights.loaded"]
+    assert "missing (backbone.fc" not in run.data.tags["weights.loaded"]
     assert "120 tensors matched, 2 missing" in run.data.tags["weights.loaded"]
     # 20 a class: two of them validate, half of the other 18 train.
     assert run.data.params["training_images"] == str(7 * 9)

@@ -13,7 +13,7 @@ SMALL_SIDE = 96 / 224
 """Side of a small view as a part of a large one's (Caron et al., "SwAV", 2020, appendix A)."""
 
 SMALLEST_SIDE = 16
-"""Less leaves nothing of a face, and nothing for the last layers of a trunk."""
+"""Less leaves nothing of a face, and nothing for the last layers of a backbone."""
 
 
 @dataclass(frozen=True)

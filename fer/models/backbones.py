@@ -1,4 +1,4 @@
-"""Classifiers of the seven expressions on torchvision trunks."""
+"""Classifiers of the seven expressions on torchvision backbones."""
 
 import dataclasses
 from dataclasses import asdict, dataclass, field
@@ -23,7 +23,7 @@ class ModelSpec:
     """All that is needed to rebuild a classifier without this project; stored beside the weights.
 
     Attributes:
-        arch: torchvision's name of the trunk.
+        arch: torchvision's name of the backbone.
         image_size: Side of the network's input in pixels.
         arch_options: Further arguments of torchvision's builder.
         mean: Pixel mean per channel, for pixels in [0, 1].
@@ -123,7 +123,7 @@ def _check_ranges(spec: ModelSpec, where: str) -> None:
 
 
 class _Normalised(nn.Module):
-    """A trunk behind its pixel normalisation."""
+    """A backbone behind its pixel normalisation."""
 
     mean: Tensor
     std: Tensor
@@ -131,14 +131,14 @@ class _Normalised(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk = build_trunk(spec)
+        self.backbone = build_backbone(spec)
         # The specification holds these; as persistent buffers they would be a second truth.
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the trunk makes of images `(N, 3, H, W)`, RGB in [0, 255]: `(N, outputs)`."""
-        found: Tensor = self.trunk((images - self.mean) / self.std)
+        """Return what the backbone makes of images `(N, 3, H, W)`, RGB in [0, 255]: `(N, outputs)`."""
+        found: Tensor = self.backbone((images - self.mean) / self.std)
         return found
 
 
@@ -147,7 +147,7 @@ class Classifier(_Normalised):
 
 
 class Encoder(_Normalised):
-    """Pictures in, features out: a trunk under torchvision's tensor names, its last linear layer taken away.
+    """Pictures in, features out: a backbone under torchvision's tensor names, its last linear layer taken away.
 
     Attributes:
         spec: As a classifier's; its expressions play no part.
@@ -156,21 +156,21 @@ class Encoder(_Normalised):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.features = behead(self.trunk, spec.arch)
+        self.features = remove_head(self.backbone, spec.arch)
 
 
-def behead(trunk: nn.Module, arch: str) -> int:
-    """Replace a trunk's last linear layer by nothing and return how many features entered it.
+def remove_head(backbone: nn.Module, arch: str) -> int:
+    """Replace a backbone's last linear layer by nothing and return how many features entered it.
 
     Raises:
         ConfigError: The architecture does not end in a linear layer.
     """
-    linear = [(name, part) for name, part in trunk.named_modules() if isinstance(part, nn.Linear)]
+    linear = [(name, part) for name, part in backbone.named_modules() if isinstance(part, nn.Linear)]
     name, last = linear[-1] if linear else ("", None)
     if last is None or last.out_features != len(EXPRESSIONS):
         raise ConfigError(f"arch {arch} does not end in a linear layer, so it has no features to pre-train")
     parent, _, child = name.rpartition(".")
-    setattr(trunk.get_submodule(parent), child, nn.Identity())
+    setattr(backbone.get_submodule(parent), child, nn.Identity())
     return last.in_features
 
 
@@ -180,7 +180,7 @@ def classification_archs() -> list[str]:
 
 
 def arch_options(arch: str, image_size: int) -> dict[str, Any]:
-    """Return the builder's arguments a trunk needs besides the number of classes.
+    """Return the builder's arguments a backbone needs besides the number of classes.
 
     Raises:
         ConfigError: torchvision has no such classification model, or it does not take this size.
@@ -211,17 +211,17 @@ def clip_grad_norm(option: float, arch: str) -> float:
     return 1.0 if arch.startswith(("vit_", "swin_", "maxvit_")) else 0.0
 
 
-def build_trunk(spec: ModelSpec) -> nn.Module:
-    """Return a trunk with fresh weights and an output per expression."""
-    trunk: nn.Module = torchvision.models.get_model(
+def build_backbone(spec: ModelSpec) -> nn.Module:
+    """Return a backbone with fresh weights and an output per expression."""
+    backbone: nn.Module = torchvision.models.get_model(
         spec.arch, weights=None, num_classes=len(EXPRESSIONS), **spec.arch_options
     )
-    return trunk
+    return backbone
 
 
-def head_names(trunk: nn.Module) -> set[str]:
+def head_names(backbone: nn.Module) -> set[str]:
     """Return the names of the head's tensors: no other tensor of torchvision's models has seven rows."""
-    return {name for name, tensor in trunk.state_dict().items() if tensor.ndim and len(tensor) == len(EXPRESSIONS)}
+    return {name for name, tensor in backbone.state_dict().items() if tensor.ndim and len(tensor) == len(EXPRESSIONS)}
 
 
 def has_depthwise(model: nn.Module) -> bool:

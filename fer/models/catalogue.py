@@ -31,7 +31,7 @@ class Entry:
 
     Attributes:
         name: What `init` calls it.
-        arch: torchvision's name of the trunk it fits.
+        arch: torchvision's name of the backbone it fits.
         address: Where it is downloaded from.
         file: Its name in the cache.
         terms: Terms of the weights and of the pictures behind them.

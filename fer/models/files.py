@@ -40,7 +40,7 @@ def save_encoder(encoder: Encoder, folder: Path, method: str) -> None:
     described = encoder.spec.to_dict() | {"method": method}
     for key in ("expressions", "training_counts", "training_prior", "temperature"):
         del described[key]  # an encoder knows no expressions
-    _save(encoder.trunk.state_dict(), ENCODER_WEIGHTS, described, folder)
+    _save(encoder.backbone.state_dict(), ENCODER_WEIGHTS, described, folder)
 
 
 def _save(state: Mapping[str, Tensor], weights: str, described: dict[str, Any], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Starting weights: had from a name, a file or a folder, and put into a trunk."""
+"""Starting weights: had from a name, a file or a folder, and put into a backbone."""
 
 import re
 from dataclasses import dataclass, replace
@@ -16,16 +16,22 @@ from fer.models.files import read_file, read_folder, tensors_of
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
 ADDRESSES = ("runs:/", "models:/")
 PREFIXES = (
-    "", "module.", "trunk.", "network.trunk.", "model.", "backbone.", "encoder.", "encoder.trunk.",
+    "",
+    "module.",
+    "backbone.",
+    "network.backbone.",
+    "model.",
+    "encoder.",
+    "encoder.backbone.",
     "online_network.encoder.",
-)  # fmt: skip
+)
 """What other trainers put before torchvision's names."""
 
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """Starting weights and what must travel with them.
 
     Attributes:
@@ -39,7 +45,7 @@ class Start:
         pretraining_images: Those they saw without labels.
         run_id: The run they come from, or empty.
         origin: Where they come from, for people.
-        arch: The trunk they belong to; empty: not said.
+        arch: The backbone they belong to; empty: not said.
     """
 
     name: str
@@ -57,12 +63,12 @@ class Start:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading put into a trunk.
+    """What loading put into a backbone.
 
     Attributes:
         origin: Where the weights came from.
         matched: Number of tensors loaded.
-        missing: Tensors of the trunk that keep their fresh values, the head among them.
+        missing: Tensors of the backbone that keep their fresh values, the head among them.
         unexpected: Tensors of the file without a place.
         terms: Terms the weights bring; empty if none are known.
     """
@@ -95,13 +101,13 @@ def check_init(init: str) -> None:
         raise ConfigError(f"{unknown_name('init', init, NAMES)} (or give {others})")
 
 
-def obtain(init: str, arch: str) -> Start:
+def resolve_init(init: str, arch: str) -> InitialWeights:
     """Return the starting weights that a name, a file or a folder stands for.
 
     Args:
-        init: `scratch`, `supervised-imagenet`, a name of the catalogue, a folder as `from_folder` takes it, or a file:
-            named tensors (plain, or under `state_dict` or `model`; torch or safetensors), prefixed or not.
-        arch: The trunk they are for.
+        init: `scratch`, `supervised-imagenet`, a name of the catalogue, a folder as `weights_from_folder` takes it, or
+            a file of named tensors (plain, or under `state_dict` or `model`; torch or safetensors), prefixed or not.
+        arch: The backbone they are for.
 
     Raises:
         ConfigError: There is no such name, file or folder.
@@ -109,17 +115,17 @@ def obtain(init: str, arch: str) -> Start:
     """
     check_init(init)
     if init == "scratch":
-        return Start(init, None, origin=init)
+        return InitialWeights(init, None, origin=init)
     if init == "supervised-imagenet":
         return _supervised(arch)
     if init in CATALOGUE:
         return _of_entry(CATALOGUE[init], arch)
     path = Path(init).expanduser()
-    return replace(from_folder(path) if path.is_dir() else _of_file(path), name=init, origin=init)
+    return replace(weights_from_folder(path) if path.is_dir() else _of_file(path), name=init, origin=init)
 
 
-def from_folder(path: Path) -> Start:
-    """Return the trunk of the encoder or classifier in a folder.
+def weights_from_folder(path: Path) -> InitialWeights:
+    """Return the backbone of the encoder or classifier in a folder.
 
     Args:
         path: A folder that holds, at any depth, what `save_encoder` or `save_classifier` wrote.
@@ -131,8 +137,8 @@ def from_folder(path: Path) -> Start:
     return _described(str(path), state, spec)
 
 
-def load_into(model: Classifier | Encoder, start: Start) -> LoadReport:
-    """Put starting weights into a model's trunk, leaving a head of another size fresh.
+def load_initial_weights(model: Classifier | Encoder, start: InitialWeights) -> LoadReport:
+    """Put starting weights into a model's backbone, leaving a head of another size fresh.
 
     Args:
         model: Changed in place.
@@ -141,20 +147,20 @@ def load_into(model: Classifier | Encoder, start: Start) -> LoadReport:
     Raises:
         ModelError: They match nothing, or belong to another architecture.
     """
-    own = model.trunk.state_dict()
+    own = model.backbone.state_dict()
     if start.state is None:
         return LoadReport(start.origin, 0, tuple(own), ())
     _check_arch(start.origin, start.arch, model.spec.arch)
     state = start.state
     prefix = max(PREFIXES, key=lambda begin: sum(begin + name in state for name in own))
     given = {name: state[prefix + name] for name in own if prefix + name in state}
-    head = head_names(model.trunk)
+    head = head_names(model.backbone)
     matched = {name: tensor for name, tensor in given.items() if tensor.shape == own[name].shape}
     foreign = sorted(name for name in given if name not in matched and name not in head)
     if not matched or foreign:
         why = f"{foreign[0]} has another shape" if foreign else "no tensor matches"
         raise ModelError(f"{start.origin} holds no weights of {model.spec.arch}: {why}")
-    model.trunk.load_state_dict(matched, strict=False)
+    model.backbone.load_state_dict(matched, strict=False)
     missing = tuple(name for name in own if name not in matched)
     unexpected = tuple(name for name in state if not name.startswith(prefix) or name.removeprefix(prefix) not in own)
     return LoadReport(start.origin, len(matched), missing, unexpected, start.terms)
@@ -167,39 +173,39 @@ def supervised_file(arch: str) -> tuple[Any, Path]:
     return weights, cache() / weights.url.rsplit("/", 1)[1]
 
 
-def _supervised(arch: str) -> Start:
+def _supervised(arch: str) -> InitialWeights:
     weights, place = supervised_file(arch)
     digest = re.search(r"-([0-9a-f]{8,})\.", place.name)  # torchvision's file names end in their first digits
     download(weights.url, place, digest[1] if digest else "")
     pixels = weights.transforms()
     licence = weights.meta.get("license", "")
-    return Start(
+    return InitialWeights(
         "supervised-imagenet", tensors_of(read_file(place), place), tuple(pixels.mean), tuple(pixels.std),
         IMAGENET_TERMS + (f"; these weights: {licence}" if licence else ""), origin=f"supervised-imagenet ({arch})",
     )  # fmt: skip
 
 
-def _of_entry(entry: Entry, arch: str) -> Start:
+def _of_entry(entry: Entry, arch: str) -> InitialWeights:
     _check_arch(entry.name, entry.arch, arch)
     download(entry.address, entry.place, entry.sha256)
     state = entry.renamed(tensors_of(read_file(entry.place), entry.place))
     terms = f"{entry.name}: {entry.terms}"
-    return Start(
+    return InitialWeights(
         entry.name, state, entry.mean, entry.std, terms, origin=f"{entry.name} ({entry.arch})", arch=entry.arch
     )  # fmt: skip
 
 
-def _of_file(path: Path) -> Start:
+def _of_file(path: Path) -> InitialWeights:
     content = read_file(path)
     state, spec = tensors_of(content, path), content.get("spec")
     if not isinstance(spec, dict) or "expressions" not in spec:
-        return Start(str(path), state, origin=str(path))
+        return InitialWeights(str(path), state, origin=str(path))
     return _described(str(path), state, ModelSpec.from_dict(spec, str(path)))
 
 
-def _described(origin: str, state: dict[str, Tensor], spec: ModelSpec) -> Start:
+def _described(origin: str, state: dict[str, Tensor], spec: ModelSpec) -> InitialWeights:
     terms = "; ".join(spec.terms)
-    return Start(
+    return InitialWeights(
         origin, state, spec.mean, spec.std, terms, spec.trained_on, origin=origin, arch=spec.arch,
         training_images=spec.training_images, pretraining_images=spec.pretraining_images,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Convolutions over the few positions that a trunk's last layers see of a small face, trained as matrix products.
+"""Convolutions over the few positions that a backbone's last layers see of a small face, trained as matrix products.
 
 At 2 x 2 positions torch's convolutions train at a fraction of what a CPU can do, and half of a ResNet-18's training
 step on faces of 48 or 64 pixels is spent there (`benchmarks/throughput.py`).

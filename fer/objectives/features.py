@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-def features_of(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
+def encode_views(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
     """Return the features of all views, those of equal neighbouring sizes computed as one batch.
 
     One large batch is faster than several small ones, and its batch norm sees all views alike.
@@ -23,7 +23,7 @@ def features_of(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
     return torch.cat([network(torch.cat(list(group))) for _, group in groups])
 
 
-def without_autocast(tensor: Tensor) -> torch.autocast:
+def disabled_autocast(tensor: Tensor) -> torch.autocast:
     """Return a context in which float32 tensors on this one's device are computed in float32.
 
     Losses need it: the bf16 that autocast gives matrix products has 8 bits, so cosines near 1 would come in steps of

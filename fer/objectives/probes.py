@@ -91,7 +91,7 @@ def linear_accuracy(
     return float((model.predict(_array(features)) == truth).mean())
 
 
-def spread(features: Tensor) -> Tensor:
+def feature_std(features: Tensor) -> Tensor:
     """Return how evenly normalised features fill their dimensions, in [0, 1], as a tensor that stays on its device.
 
     The standard deviation of each dimension over the images, averaged over the dimensions, times the root of their
@@ -103,11 +103,6 @@ def spread(features: Tensor) -> Tensor:
     """
     unit = F.normalize(features.float(), dim=1)
     return unit.std(dim=0, correction=0).mean() * math.sqrt(features.shape[1])
-
-
-def feature_std(features: Tensor) -> float:
-    """Return `spread` as a number."""
-    return float(spread(features))
 
 
 def feature_map(features: Tensor, seed: int) -> NDArray[np.float64]:

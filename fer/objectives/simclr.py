@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
-from fer.objectives.features import features_of, without_autocast
-from fer.utils.distributed import first_row, gathered
+from fer.objectives.features import disabled_autocast, encode_views
+from fer.utils.distributed import all_gather_with_grad, rank_offset
 
 
 class SimCLR(nn.Module):
@@ -34,7 +34,7 @@ class SimCLR(nn.Module):
             views: Two batches `(N, 3, H, W)`, RGB in [0, 255]; row i of both shows image i.
         """
         assert len(views) == 2, "SimCLR compares two views"
-        first, second = self._projected(features_of(self.network, views)).chunk(2)
+        first, second = self._projected(encode_views(self.network, views)).chunk(2)
         loss, accuracy = nt_xent(first, second, self.temperature)
         return loss, {"contrastive_accuracy": accuracy}
 
@@ -61,11 +61,11 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, 
     """
     count = len(first)
     # One exchange for both views, so that the processes meet once forward and once backward.
-    everyone = gathered(torch.stack([first, second], dim=1))
+    everyone = all_gather_with_grad(torch.stack([first, second], dim=1))
     total = len(everyone)
-    with without_autocast(first):
+    with disabled_autocast(first):
         cosines = torch.cat([first, second]) @ everyone.transpose(0, 1).flatten(0, 1).T
-        places = first_row(count) + torch.arange(count, device=first.device)
+        places = rank_offset(count) + torch.arange(count, device=first.device)
         own, partner = torch.cat([places, places + total]), torch.cat([places + total, places])
         logits = (cosines / temperature).scatter(1, own[:, None], float("-inf"))
         loss = F.cross_entropy(logits, partner)

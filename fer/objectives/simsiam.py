@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
-from fer.objectives.features import features_of
-from fer.objectives.probes import spread
+from fer.objectives.features import encode_views
+from fer.objectives.probes import feature_std
 
 
 class SimSiam(nn.Module):
@@ -35,12 +35,12 @@ class SimSiam(nn.Module):
             views: Two batches `(N, 3, H, W)`, RGB in [0, 255]; row i of both shows image i.
         """
         assert len(views) == 2, "SimSiam compares two views"
-        projections = self.projector(features_of(self.network, views))
+        projections = self.projector(encode_views(self.network, views))
         predictions = self.predictor(projections)
         first, second = projections.float().chunk(2)
         to_second, to_first = predictions.float().chunk(2)
         loss = symmetric_loss(to_second, to_first, first, second)
-        return loss, {"projection_std": spread(projections.detach())}
+        return loss, {"projection_std": feature_std(projections.detach())}
 
     def project(self, images: Tensor) -> Tensor:
         """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.backbones import Encoder
-from fer.objectives.features import features_of, without_autocast
-from fer.utils.distributed import gathered_plain, rank_rows
+from fer.objectives.features import disabled_autocast, encode_views
+from fer.utils.distributed import all_gather, rank_rows
 
 LARGE = 2
 """How many views, the first ones, are large and give assignments."""
@@ -70,9 +70,9 @@ class SwAV(nn.Module):
         assert len(views) > 1, "SwAV swaps the assignments of two views"
         if self.training:
             self.steps += 1
-        rows = self._embedded(features_of(self.network, views))
+        rows = self._embedded(encode_views(self.network, views))
         embeddings = rows.view(len(views), -1, rows.shape[1])
-        with without_autocast(embeddings):
+        with disabled_autocast(embeddings):
             scores = embeddings @ self._unit_prototypes().T
             assignments = self._assign(embeddings[:LARGE].detach())
             loss = swapped_loss(scores, assignments, self.temperature)
@@ -100,7 +100,7 @@ class SwAV(nn.Module):
 
         Every process does the same computation on the same rows, so that the result is exactly that of one process.
         """
-        everyone = gathered_plain(embeddings.transpose(0, 1)).transpose(0, 1)
+        everyone = all_gather(embeddings.transpose(0, 1)).transpose(0, 1)
         count, total = embeddings.shape[1], everyone.shape[1]
         rows = torch.cat([*self._due_queue(), everyone], dim=1)
         scores = rows @ self.prototypes.weight.T

@@ -18,7 +18,7 @@ from fer.errors import DataError
 from fer.evaluation.metrics import confusion_matrix, mean_class_accuracy
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
-from fer.models.initial_weights import Start
+from fer.models.initial_weights import InitialWeights
 from fer.pipeline.evaluation import Evaluation
 from fer.tracking.reading import images_of_run
 from fer.tracking.runs import TrackedRun
@@ -71,7 +71,7 @@ def remember(sets: Sequence[DataSet], root: Path, option: str = "check") -> tupl
     return tuple(f"{part.dataset}/{part.digest}" for part in parts)
 
 
-def past_of(model: ModelSpec | Start, run_id: str = "") -> Past:
+def past_of(model: ModelSpec | InitialWeights, run_id: str = "") -> Past:
     """Return what a model has seen, by itself or, where it does not say, by the run it came from.
 
     Args:

@@ -28,7 +28,7 @@ from fer.objectives.classification import (
 from fer.pipeline.evaluation import open_pool
 from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, conclude
 from fer.pipeline.finetune_plan import Plan, make_plan
-from fer.pipeline.initialize import begin
+from fer.pipeline.initialize import initialize_model
 from fer.pipeline.inputs import log_dataset
 from fer.pipeline.resume import bring_best, continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
@@ -36,7 +36,7 @@ from fer.tracking.runs import TrackedRun, tracked
 from fer.training.devices import use_bf16
 from fer.training.loop import train
 from fer.training.state import BEST, LAST
-from fer.utils.distributed import leave_unless_first, rank, world_size
+from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
 from fer.utils.paths import manifest_path
 
 Validate = Callable[[nn.Module, int], dict[str, float]]
@@ -108,7 +108,7 @@ class _Finetuning:
 
     def run(self, checkpoint: Path | None) -> FinetuneResult:
         """Train, choose, test, log and register."""
-        classifier = begin(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
+        classifier = initialize_model(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
         counts, weights = _class_counts(self.pool.labels[self.members]), self._class_weights()
         prior = training_prior(counts, weights)
         classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
@@ -120,12 +120,12 @@ class _Finetuning:
             rank(), world_size(),
         )  # fmt: skip
         objective = Classification(classifier, weights, config.label_smoothing)
-        carried = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
+        extra_state = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
         settings = self.plan.settings(bf16)
         progress = train(
-            objective, batches, self._validation(), settings, self.tracked_run, self.folder, carried, checkpoint
+            objective, batches, self._validation(), settings, self.tracked_run, self.folder, extra_state, checkpoint
         )
-        leave_unless_first()
+        exit_nonzero_ranks()
         held_out = (self.pool, self.validation)
         return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, held_out)
 

@@ -12,7 +12,13 @@ from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
 from fer.data.prepare import prepared_framing
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
-from fer.models.initial_weights import ADDRESSES, Start, from_folder, load_into, obtain
+from fer.models.initial_weights import (
+    ADDRESSES,
+    InitialWeights,
+    load_initial_weights,
+    resolve_init,
+    weights_from_folder,
+)
 from fer.pipeline.contamination import past_of, remember
 from fer.tracking.registry import fetch_model
 from fer.tracking.runs import TrackedRun
@@ -22,7 +28,9 @@ from fer.utils.paths import resolve_data_root
 N = TypeVar("N", Classifier, Encoder)
 
 
-def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, sets: list[DataSet], run: TrackedRun) -> N:
+def initialize_model(
+    kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, sets: list[DataSet], run: TrackedRun
+) -> N:
     """Return a network with its starting weights, and their pixel normalisation, terms and past in its specification.
 
     Args:
@@ -36,7 +44,7 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
         ModelError: The starting weights cannot be had or do not fit.
     """
     with tempfile.TemporaryDirectory() as downloads:
-        start: Start = starting_point(init, config.arch, Path(downloads))
+        start: InitialWeights = fetch_initial_weights(init, config.arch, Path(downloads))
     terms = [*(dataset.terms for dataset in sets), start.terms]
     root = resolve_data_root(config.data_root)
     option = config.contamination if isinstance(config, FinetuneConfig) else "check"
@@ -52,7 +60,7 @@ def begin(kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, set
     )  # fmt: skip
     torch.manual_seed(config.seed)
     network = kind(spec)
-    loaded = load_into(network, start)
+    loaded = load_initial_weights(network, start)
     if rank() == 0:
         print(loaded)
     run.tags({"weights.loaded": str(loaded), "terms": "; ".join(spec.terms) or "none", **past.tags()})
@@ -80,13 +88,13 @@ def expected_framing(sets: list[DataSet], root: Path) -> str:
     return "detect" if any(framed) else "none"
 
 
-def starting_point(init: str, arch: str, folder: Path) -> Start:
+def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
     """Return the starting weights an option `init` stands for.
 
     Args:
-        init: `runs:/<id>` (a run of `pretrain` gives its encoder, one of `finetune` its classifier's trunk),
-            `runs:/<id>/<artifact>`, `models:/<name>@<alias>`, `models:/<name>/<version>`, or what `obtain` takes.
-        arch: The trunk they are for.
+        init: `runs:/<id>` (a run of `pretrain` gives its encoder, one of `finetune` its classifier's backbone),
+            `runs:/<id>/<artifact>`, `models:/<name>@<alias>`, `models:/<name>/<version>`, or what `resolve_init` takes.
+        arch: The backbone they are for.
         folder: Where downloads from MLflow go; not needed afterwards.
 
     Raises:
@@ -94,7 +102,7 @@ def starting_point(init: str, arch: str, folder: Path) -> Start:
         ModelError: There is no such run or model, or its weights cannot be read or are of another architecture.
     """
     if not init.startswith(ADDRESSES):
-        return obtain(init, arch)
+        return resolve_init(init, arch)
     fetched = fetch_model(init, folder)
-    start = from_folder(fetched.path) if fetched.path.is_dir() else obtain(str(fetched.path), arch)
+    start = weights_from_folder(fetched.path) if fetched.path.is_dir() else resolve_init(str(fetched.path), arch)
     return replace(start, name=init, origin=init, run_id=fetched.run_id)

@@ -24,7 +24,7 @@ from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
 from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
 from fer.pipeline.evaluation import open_pool
-from fer.pipeline.initialize import begin
+from fer.pipeline.initialize import initialize_model
 from fer.pipeline.inputs import log_dataset
 from fer.pipeline.pretrain_plan import Plan, make_plan
 from fer.pipeline.resume import continued, find_checkpoint
@@ -33,7 +33,7 @@ from fer.tracking.runs import TrackedRun, tracked
 from fer.training.devices import use_bf16
 from fer.training.loop import train
 from fer.training.state import BEST, LAST, Progress
-from fer.utils.distributed import leave_unless_first, rank, world_size
+from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
 from fer.utils.paths import manifest_path
 
 PROBE_BATCH = 256
@@ -106,7 +106,7 @@ class _Pretraining:
     def run(self, checkpoint: Path | None) -> dict[str, float]:
         """Train, watch, log the encoder, and return the last epoch's probes."""
         config = self.config
-        encoder = begin(Encoder, config, config.init, self.plan.sets, self.tracked_run)
+        encoder = initialize_model(Encoder, config, config.init, self.plan.sets, self.tracked_run)
         specs = self.plan.views()
         bf16 = use_bf16(config.precision, self.plan.device, encoder, min(spec.size for spec in specs))
         batches = ViewBatches(
@@ -114,16 +114,16 @@ class _Pretraining:
         )  # fmt: skip
         objective = self.plan.method.build(encoder, config, len(batches))
         self._log_inputs(bf16)
-        carried = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
+        extra_state = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
         probes = self.probe.validation()
         if rank() == 0:
             # What random or starting weights are good for: the line all later epochs are measured against.
             self.tracked_run.metrics(probes(encoder.to(self.plan.device).eval(), 0), 0)
         progress = train(
             objective, batches, probes, self.plan.settings(bf16), self.tracked_run, self.folder,
-            carried, checkpoint,
+            extra_state, checkpoint,
         )  # fmt: skip
-        leave_unless_first()
+        exit_nonzero_ranks()
         return self._conclude(progress, encoder.spec)
 
     def _log_inputs(self, bf16: bool) -> None:
@@ -167,7 +167,7 @@ class _Probe:
             return {
                 "validation/knn_accuracy": knn_accuracy(known, of_known, asked, of_asked),
                 "validation/linear_accuracy": linear_accuracy(known, of_known, asked, of_asked),
-                "validation/feature_std": feature_std(asked),
+                "validation/feature_std": float(feature_std(asked)),
             }
 
         return validate

@@ -8,7 +8,7 @@ from fer.data.datasets.registry import resolve_datasets
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.errors import DataError, ModelError
 from fer.experiments.files import Experiment
-from fer.models.initial_weights import ADDRESSES, NAMES, obtain
+from fer.models.initial_weights import ADDRESSES, NAMES, resolve_init
 from fer.pipeline import finetune_plan, pretrain_plan
 from fer.pipeline.prepare import ensure_prepared, unprepared
 from fer.pipeline.training_sets import training_sets
@@ -78,4 +78,4 @@ def _check_weights(init: str, arch: str) -> None:
     path = Path(init).expanduser()
     if init not in NAMES and path.suffix and not path.exists():
         raise ModelError(f"the starting weights {path.name} are missing: put the file at {path}, or give another init")
-    obtain(init, arch)
+    resolve_init(init, arch)

@@ -1,4 +1,4 @@
-"""The classifier as a logged model keeps it: safetensors and a JSON specification, rebuilt on a torchvision trunk."""
+"""The classifier as a logged model keeps it: safetensors and a JSON specification, rebuilt by torchvision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,14 +61,14 @@ class PortableClassifier:
         self._temperature: float = spec["temperature"]
         self._mean, self._std = (255 * torch.tensor(spec[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
         try:
-            self._trunk = torchvision.models.get_model(
+            self._backbone = torchvision.models.get_model(
                 spec["arch"], weights=None, num_classes=len(self.expressions), **spec["arch_options"]
             )
             state = load_file(folder / WEIGHTS)
-            self._trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in state.items()})
+            self._backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in state.items()})
         except Exception as error:  # torchvision, torch and safetensors raise many kinds for what does not fit
             raise UnusableModel(f"{folder} holds no model: {' '.join(str(error).split())[:160]}") from None
-        self._trunk.eval()
+        self._backbone.eval()
 
     @torch.inference_mode()
     def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ class PortableClassifier:
                 # Cut as small as the training faces and then enlarged as they were: no sharper than the model knows.
                 size = (self._image_size, self._image_size)
                 pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
-            scores = self._trunk((pixels - self._mean) / self._std).double() / self._temperature
+            scores = self._backbone((pixels - self._mean) / self._std).double() / self._temperature
             rows.append(scores.softmax(1).numpy())
         return np.concatenate(rows)
 

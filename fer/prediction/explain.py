@@ -1,7 +1,7 @@
 """Where on a face an answer comes from: integrated gradients from the blurred face.
 
-They need no layer of a certain kind, so they work for every trunk at every size; at 48 to 64 pixels the last map of a
-ResNet has 2x2 cells, too few for Grad-CAM. And unlike hiding patches they see evidence that stands in several places:
+They need no layer of a certain kind, so they work for every backbone at every size; at 48 to 64 pixels the last map of
+a ResNet has 2x2 cells, too few for Grad-CAM. And unlike hiding patches they see evidence that stands in several places:
 of a smile the FER+ model was sure of, no hidden sixteenth of the face cost as much as 0.01 of the log-probability.
 """
 

@@ -14,7 +14,7 @@ from fer.errors import Interrupted, ModelError
 from fer.models.small_maps import train_small_maps_fast
 from fer.training.devices import make_fabric, pick_device
 from fer.training.optimization import Settings, make_average, make_optimizer, make_schedule
-from fer.training.state import BEST, LAST, Progress, all_finite, chance, set_chance, write
+from fer.training.state import BEST, LAST, Progress, all_finite, rng_state, set_rng_state, write
 from fer.utils.distributed import Peers, rank, world_size
 from fer.utils.signals import StopRequest, deferring
 
@@ -57,7 +57,7 @@ def train(
     settings: Settings,
     recorder: Recorder,
     folder: Path,
-    carried: Mapping[str, Any],
+    extra_state: Mapping[str, Any],
     resume: Path | None = None,
 ) -> Progress:
     """Train to the end, or continue exactly where a checkpoint stopped.
@@ -72,7 +72,7 @@ def train(
         settings: How to optimise.
         recorder: Gets the figures of every epoch, with the epoch from 1 as step.
         folder: For `last.ckpt` (every epoch, and on a signal) and `best.ckpt`.
-        carried: Stored in both checkpoints as it is.
+        extra_state: Stored in both checkpoints as it is.
         resume: A `last.ckpt`; its finished epochs are recorded again, so that the new run is whole.
 
     Returns:
@@ -83,7 +83,7 @@ def train(
             step left something that is not finite.
         ModelError: Loss or weights are no longer finite, or the checkpoint does not fit.
     """
-    loop = _Loop(objective, batches, settings, folder, carried)
+    loop = _Loop(objective, batches, settings, folder, extra_state)
     if resume:
         loop.load(resume)
         for number, figures in enumerate(loop.progress.history, start=1):
@@ -108,12 +108,12 @@ class _Loop:
     """The state of one training and the steps that change it."""
 
     def __init__(
-        self, objective: nn.Module, batches: Batches, settings: Settings, folder: Path, carried: Mapping[str, Any]
+        self, objective: nn.Module, batches: Batches, settings: Settings, folder: Path, extra_state: Mapping[str, Any]
     ) -> None:
         device = pick_device(settings.device)
         self.fabric = make_fabric(device, settings.bf16)
         self.peers = Peers()
-        self.settings, self.batches, self.folder, self.carried = settings, batches, folder, carried
+        self.settings, self.batches, self.folder, self.extra_state = settings, batches, folder, extra_state
         if device.type == "cuda" and world_size() > 1:
             # A process sees a part of the batch only; on CPUs torch has no shared statistics.
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
@@ -154,7 +154,7 @@ class _Loop:
         One that comes while they ask stays in the request until the next question: acting on it in the middle would
         part this process from the others.
         """
-        signum = self.peers.highest(request.signum)
+        signum = self.peers.all_reduce_max(request.signum)
         if signum:
             request.signum = signum
         return signum
@@ -205,7 +205,7 @@ class _Loop:
         means = {f"train/{key}": total / at.step for key, total in sums.items()}
         # Not only the loss: the last step may have spoilt the weights after it was computed.
         self._refuse_divergence(self._whole_state())
-        checked = self.peers.by_first(lambda: self._validated(validate))
+        checked = self.peers.broadcast_from_rank_zero(lambda: self._validated(validate))
         figures = {
             **means,
             "train/images_per_second": images / seconds,
@@ -261,11 +261,11 @@ class _Loop:
 
     def save(self, name: str) -> None:
         """Write a checkpoint; of several processes the first does. The caller has found its state finite."""
-        states = self.peers.gather(chance()) if name == LAST else []
+        states = self.peers.gather(rng_state()) if name == LAST else []
         if rank() > 0:
             return
-        content = {**self.carried, "progress": vars(self.progress), **self._state(name)}
-        write(content | ({"chance": states} if name == LAST else {}), self.folder / name)
+        content = {**self.extra_state, "progress": vars(self.progress), **self._state(name)}
+        write(content | ({"rng_state": states} if name == LAST else {}), self.folder / name)
 
     def _state(self, name: str) -> dict[str, Any]:
         """Return what a checkpoint holds of network and optimizer."""
@@ -290,5 +290,5 @@ class _Loop:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.progress = Progress(**content["progress"])
-        if rank() < len(content["chance"]):
-            set_chance(content["chance"][rank()])
+        if rank() < len(content["rng_state"]):
+            set_rng_state(content["rng_state"][rank()])

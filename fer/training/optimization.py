@@ -157,7 +157,7 @@ def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Opti
 def decaying_names(model: nn.Module) -> set[str]:
     """Find the parameters that decay: the weights of linear layers, convolutions and attention, by full name.
 
-    Biases, the parameters of normalisation, and what a trunk learns beside its layers (layer scales, class tokens,
+    Biases, the parameters of normalisation, and what a backbone learns beside its layers (layer scales, class tokens,
     positions, temperatures of attention) are not maps of features: pulled to 0 they only lose what they say. The
     number of dimensions does not tell them apart, for a class token has three.
     """

@@ -81,13 +81,13 @@ def _tensors(content: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def chance() -> list[Tensor]:
+def rng_state() -> list[Tensor]:
     """Return the states of this process's random numbers: the CPU's and, where there is one, its GPU's."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
 
 
-def set_chance(states: list[Tensor]) -> None:
-    """Take over what `chance` returned."""
+def set_rng_state(states: list[Tensor]) -> None:
+    """Take over what `rng_state` returned."""
     torch.set_rng_state(states[0].cpu())
     if len(states) > 1 and torch.cuda.is_available():
         torch.cuda.set_rng_state(states[1].cpu())

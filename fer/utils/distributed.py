@@ -32,7 +32,7 @@ def local_world_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def leave_unless_first() -> None:
+def exit_nonzero_ranks() -> None:
     """End every process but the first: their part, the training, is done, and one of them logs and tests."""
     if rank() > 0:
         sys.exit(0)
@@ -52,7 +52,7 @@ class Peers:
 
             self._group = dist.new_group(backend="gloo")
 
-    def highest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """Return the largest of the processes' numbers."""
         if self._group is None:
             return number
@@ -82,7 +82,7 @@ class Peers:
         dist.all_gather_object(values, value, group=self._group)
         return values
 
-    def by_first(self, compute: Callable[[], T]) -> T:
+    def broadcast_from_rank_zero(self, compute: Callable[[], T]) -> T:
         """Let the first process compute a value and return it in all."""
         if self._group is None:
             return compute()
@@ -94,7 +94,7 @@ class Peers:
         return result
 
 
-def gathered(tensor: Tensor) -> Tensor:
+def all_gather_with_grad(tensor: Tensor) -> Tensor:
     """Return the rows of all processes in the order of their ranks, `(N, ...)` to `(world * N, ...)`.
 
     Differentiable. Let each rank r have a loss of its own, l_r, that sees the rows z_s of every rank s. The gradient of
@@ -108,8 +108,8 @@ def gathered(tensor: Tensor) -> Tensor:
     return joined
 
 
-def gathered_plain(tensor: Tensor) -> Tensor:
-    """Return what `gathered` returns, without a gradient."""
+def all_gather(tensor: Tensor) -> Tensor:
+    """Return what `all_gather_with_grad` returns, without a gradient."""
     if not _several():
         return tensor.detach()
     own = tensor.detach().contiguous()
@@ -119,12 +119,12 @@ def gathered_plain(tensor: Tensor) -> Tensor:
 
 
 def rank_rows(joined: Tensor, count: int) -> Tensor:
-    """Return this process's `count` rows of what was gathered."""
-    start = first_row(count)
+    """Return this process's `count` rows among the gathered ones."""
+    start = rank_offset(count)
     return joined[start : start + count]
 
 
-def first_row(count: int) -> int:
+def rank_offset(count: int) -> int:
     """Return where the first of this process's `count` rows stands among the gathered ones."""
     return dist.get_rank() * count if _several() else 0
 
@@ -139,7 +139,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.count = len(tensor)
-        return gathered_plain(tensor)
+        return all_gather(tensor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

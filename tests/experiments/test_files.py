@@ -15,7 +15,7 @@ from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experim
 from fer.experiments.reported import reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
-from fer.models.initial_weights import NAMES, Start
+from fer.models.initial_weights import NAMES, InitialWeights
 from fer.pipeline import finetune, finetune_plan, initialize, pretrain, pretrain_plan
 from fer.pipeline.requirements import check
 from fer.tracking.runs import SilentRun
@@ -74,9 +74,9 @@ def small(config: Any, root: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def stand_in() -> Start:
-    """Weights of a trunk that fits, instead of those from the network."""
-    return Start("stand-in", Classifier(ModelSpec("resnet18", 32)).trunk.state_dict(), origin="stand-in")
+def stand_in() -> InitialWeights:
+    """Weights of a backbone that fits, instead of those from the network."""
+    return InitialWeights("stand-in", Classifier(ModelSpec("resnet18", 32)).backbone.state_dict(), origin="stand-in")
 
 
 @every
@@ -84,9 +84,11 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
     experiment, (root, _), ended = read_experiment(name), prepared, []
     for batches in (TrainingBatches, ViewBatches):
         monkeypatch.setattr(batches, "__len__", lambda self: 2)
-    monkeypatch.setattr(
-        initialize, "starting_point", lambda init, *rest: stand_in if init != "scratch" else Start(init, None)
-    )  # fmt: skip
+
+    def fetched(init: str, *rest: object) -> InitialWeights:
+        return InitialWeights(init, None) if init == "scratch" else stand_in
+
+    monkeypatch.setattr(initialize, "fetch_initial_weights", fetched)
     monkeypatch.setattr(finetune, "conclude", lambda plan, run, folder, progress, *rest: ended.append(progress))
     monkeypatch.setattr(pretrain._Pretraining, "_conclude", lambda self, progress, *rest: ended.append(progress))
     torch.manual_seed(0)

@@ -66,9 +66,9 @@ def lightning_content(state: dict[str, torch.Tensor]) -> Iterator[dict[str, Any]
         }
 
 
-def content_of_2021(name: str, trunk: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors of a catalogue's file under their real names, for a trunk under torchvision's names."""
-    body = {key: tensor for key, tensor in trunk.items() if not key.startswith("fc.")}
+def content_of_2021(name: str, backbone: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a catalogue's file under their real names, for a backbone under torchvision's names."""
+    body = {key: tensor for key, tensor in backbone.items() if not key.startswith("fc.")}
     extra = torch.zeros(2)
 
     def under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -81,15 +81,15 @@ def content_of_2021(name: str, trunk: dict[str, torch.Tensor]) -> dict[str, torc
         "swav-imagenet": under("model.", swav),
         "swav-imagenet-official": under("module.", swav),
         # bolts' SimCLR keeps the unused head of its ResNet.
-        "simclr-imagenet": under("encoder.", trunk) | {"projection.model.0.weight": extra},
-        "simclr-faces": under("encoder.", trunk) | {"projection.model.0.weight": extra},
+        "simclr-imagenet": under("encoder.", backbone) | {"projection.model.0.weight": extra},
+        "simclr-faces": under("encoder.", backbone) | {"projection.model.0.weight": extra},
         "simsiam-faces": never_trained | simsiam | {"predictor.model.0.weight": extra},
     }[name]
 
 
-def save_as_2021(name: str, trunk: dict[str, torch.Tensor], place: Path) -> None:
+def save_as_2021(name: str, backbone: dict[str, torch.Tensor], place: Path) -> None:
     """Write a catalogue's file in its real form: SwAV's authors plain, all others as Lightning checkpoints."""
-    state = content_of_2021(name, trunk)
+    state = content_of_2021(name, backbone)
     if name == "swav-imagenet-official":
         torch.save(OrderedDict(state), place, _use_new_zipfile_serialization=False)
         return

@@ -23,13 +23,13 @@ SMALL = {
 
 
 @pytest.mark.parametrize("arch", SMALL)
-def test_any_classification_trunk_gives_seven_scores(arch):
+def test_any_classification_backbone_gives_seven_scores(arch):
     size = SMALL[arch]
     classifier = Classifier(ModelSpec(arch, size, arch_options(arch, size))).eval()
     with torch.inference_mode():
         assert classifier(torch.rand(2, 3, size, size) * 255).shape == (2, 7)
-    assert {name.split(".")[-1] for name in head_names(classifier.trunk)} <= {"weight", "bias"}
-    assert 1 <= len(head_names(classifier.trunk)) <= 2
+    assert {name.split(".")[-1] for name in head_names(classifier.backbone)} <= {"weight", "bias"}
+    assert 1 <= len(head_names(classifier.backbone)) <= 2
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_16", "densenet121", "convnext_tiny"])
@@ -37,8 +37,8 @@ def test_an_encoder_is_the_classifier_without_its_last_layer(arch):
     size = SMALL[arch]
     spec = ModelSpec(arch, size, arch_options(arch, size))
     classifier, encoder = Classifier(spec).eval(), Encoder(spec).eval()
-    encoder.trunk.load_state_dict(classifier.trunk.state_dict(), strict=False)
-    last = [part for part in classifier.trunk.modules() if isinstance(part, torch.nn.Linear)][-1]
+    encoder.backbone.load_state_dict(classifier.backbone.state_dict(), strict=False)
+    last = [part for part in classifier.backbone.modules() if isinstance(part, torch.nn.Linear)][-1]
     images = torch.rand(2, 3, size, size) * 255
     with torch.inference_mode():
         features = encoder(images)
@@ -62,7 +62,7 @@ def test_pixels_are_normalised_inside_the_model():
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         by_hand = (images - torch.tensor(spec.mean).view(1, 3, 1, 1)) / torch.tensor(spec.std).view(1, 3, 1, 1)
-        torch.testing.assert_close(classifier(images * 255), classifier.trunk(by_hand), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(classifier(images * 255), classifier.backbone(by_hand), rtol=1e-4, atol=1e-4)
 
 
 def test_unknown_archs_and_sizes_are_refused_with_the_cure():

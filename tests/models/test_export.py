@@ -114,7 +114,7 @@ class Shuffling(nn.Module):
 @pytest.mark.parametrize("form", ENDINGS)
 def test_shapes_computed_from_the_batch_stay_open(form, tmp_path):
     classifier = classifier_of("squeezenet1_1")
-    classifier.trunk = Shuffling()
+    classifier.backbone = Shuffling()
     assert export(classifier, form, tmp_path / ENDINGS[form], "x").difference <= TOLERANCE
 
 

@@ -93,7 +93,7 @@ def test_a_saved_encoder_is_torchvisions_without_its_head(tmp_path):
     }  # fmt: skip
     spec, state = read_folder(tmp_path)
     assert spec == encoder.spec
-    assert all(torch.equal(state[name], tensor) for name, tensor in encoder.trunk.state_dict().items())
+    assert all(torch.equal(state[name], tensor) for name, tensor in encoder.backbone.state_dict().items())
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "null"])

@@ -15,7 +15,13 @@ from fer.models import initial_weights
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec
 from fer.models.catalogue import CATALOGUE
 from fer.models.files import save_classifier, save_encoder
-from fer.models.initial_weights import Start, check_init, from_folder, load_into, obtain
+from fer.models.initial_weights import (
+    InitialWeights,
+    check_init,
+    load_initial_weights,
+    resolve_init,
+    weights_from_folder,
+)
 from tests.models.old_files import save_as_2021
 
 TENSORS = 122  # of a ResNet-18; 2 of them are the head
@@ -42,21 +48,21 @@ def encoder() -> Encoder:
 
 
 def start_from(model: Classifier | Encoder, init: object) -> initial_weights.LoadReport:
-    return load_into(model, obtain(str(init), model.spec.arch))
+    return load_initial_weights(model, resolve_init(str(init), model.spec.arch))
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "backbone.", "trunk.", "network.trunk.", "model.", "encoder.", "online_network.encoder."]
+    "prefix", ["", "module.", "backbone.", "network.backbone.", "model.", "encoder.", "online_network.encoder."]
 )
 @pytest.mark.parametrize("under", [None, "state_dict", "model"])
 def test_a_local_file_loads_under_usual_names_all_but_the_head(classifier, donor, tmp_path, prefix, under):
     state = {prefix + name: tensor for name, tensor in donor.items()}
     torch.save({under: state, "epoch": 3} if under else state, tmp_path / "w.pth")
-    head = classifier.trunk.fc.weight.clone()
+    head = classifier.backbone.fc.weight.clone()
     report = start_from(classifier, tmp_path / "w.pth")
     assert (report.matched, report.missing, report.unexpected) == (TENSORS - 2, ("fc.weight", "fc.bias"), ())
-    assert torch.equal(classifier.trunk.layer4[1].conv2.weight, donor["layer4.1.conv2.weight"])
-    assert torch.equal(classifier.trunk.fc.weight, head)
+    assert torch.equal(classifier.backbone.layer4[1].conv2.weight, donor["layer4.1.conv2.weight"])
+    assert torch.equal(classifier.backbone.fc.weight, head)
 
 
 def test_an_encoder_has_no_head_to_miss(encoder, donor, tmp_path):
@@ -113,17 +119,17 @@ def test_code_in_a_file_does_not_run(classifier, tmp_path, capsys):
 
 
 def test_from_scratch_nothing_changes(classifier):
-    before = classifier.trunk.conv1.weight.clone()
+    before = classifier.backbone.conv1.weight.clone()
     report = start_from(classifier, "scratch")
     assert (report.matched, str(report)) == (0, "weights: scratch")
-    assert torch.equal(classifier.trunk.conv1.weight, before)
+    assert torch.equal(classifier.backbone.conv1.weight, before)
 
 
 def test_a_training_checkpoint_brings_its_past(classifier, encoder, tmp_path):
     torch.save({"spec": encoder.spec.to_dict(), "model": encoder.state_dict()}, tmp_path / "best.ckpt")
-    start = obtain(str(tmp_path / "best.ckpt"), "resnet18")
+    start = resolve_init(str(tmp_path / "best.ckpt"), "resnet18")
     assert (start.trained_on, start.terms, start.mean) == (("ferplus",), "research only; MIT", (0.5, 0.5, 0.5))
-    assert load_into(classifier, start).matched == TENSORS - 2
+    assert load_initial_weights(classifier, start).matched == TENSORS - 2
 
 
 # The catalogue
@@ -144,13 +150,13 @@ def served_entry(served, donor, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_an_entry_is_downloaded_once_and_its_trunk_loads(served_entry, served, cached, classifier, donor, name):
+def test_an_entry_is_downloaded_once_and_its_backbone_loads(served_entry, served, cached, classifier, donor, name):
     entry = served_entry(name)
     for _ in range(2):
-        start = obtain(name, "resnet18")
-        report = load_into(classifier, start)
+        start = resolve_init(name, "resnet18")
+        report = load_initial_weights(classifier, start)
         assert (report.matched, report.missing) == (TENSORS - 2, ("fc.weight", "fc.bias"))
-        for key, tensor in classifier.trunk.state_dict().items():
+        for key, tensor in classifier.backbone.state_dict().items():
             assert key.startswith("fc.") or torch.equal(tensor, donor[key])
     assert len(served.asked) == 1
     assert entry.place.is_file()
@@ -163,7 +169,7 @@ def test_an_entry_is_downloaded_once_and_its_trunk_loads(served_entry, served, c
 def test_such_a_file_loads_from_anywhere_by_its_path(classifier, donor, tmp_path, name):
     save_as_2021(name, donor, tmp_path / "copy.ckpt")
     assert start_from(classifier, tmp_path / "copy.ckpt").matched == TENSORS - 2
-    assert torch.equal(classifier.trunk.conv1.weight, donor["conv1.weight"])
+    assert torch.equal(classifier.backbone.conv1.weight, donor["conv1.weight"])
 
 
 def test_what_an_entrys_heads_leave_over_is_reported(served_entry, cached, classifier):
@@ -175,7 +181,7 @@ def test_what_an_entrys_heads_leave_over_is_reported(served_entry, cached, class
 def test_an_entry_of_another_architecture_is_refused_before_any_download(served_entry, served, cached):
     served_entry("simclr-imagenet")
     with pytest.raises(ModelError, match="simclr-imagenet holds weights of resnet18, not of resnet50: give arch="):
-        obtain("simclr-imagenet", "resnet50")
+        resolve_init("simclr-imagenet", "resnet50")
     assert served.asked == []
 
 
@@ -183,10 +189,10 @@ def test_an_entry_put_in_the_cache_by_hand_is_verified(served_entry, served, cac
     entry = served_entry("simclr-faces", sha256="0" * 64)
     entry.place.write_bytes(served.content)
     with pytest.raises(ModelError, match="sha256"):
-        obtain("simclr-faces", "resnet18")
+        resolve_init("simclr-faces", "resnet18")
     served_entry("simclr-faces", sha256=hashlib.sha256(served.content).hexdigest())
     entry.place.write_bytes(served.content)
-    assert obtain("simclr-faces", "resnet18").state
+    assert resolve_init("simclr-faces", "resnet18").state
     assert served.asked == []
 
 
@@ -212,8 +218,8 @@ def test_imagenet_weights_are_downloaded_verified_and_kept(classifier, donor, se
     file = f"resnet18-{hashlib.sha256(served.content).hexdigest()[:8]}.pth"
     torchvisions(served.address.replace("file.pth", file))
     for _ in range(2):
-        start = obtain("supervised-imagenet", "resnet18")
-        assert load_into(classifier, start).matched == TENSORS - 2
+        start = resolve_init("supervised-imagenet", "resnet18")
+        assert load_initial_weights(classifier, start).matched == TENSORS - 2
     assert len(served.asked) == 1
     assert (cached / file).is_file()
     assert "research" in start.terms
@@ -224,7 +230,7 @@ def test_imagenet_weights_that_are_damaged_are_refused(served, cached, torchvisi
     served.content = b"damaged"
     torchvisions(served.address.replace("file.pth", "resnet18-f37072fd.pth"))
     with pytest.raises(ModelError, match="not f37072fd"):
-        obtain("supervised-imagenet", "resnet18")
+        resolve_init("supervised-imagenet", "resnet18")
     assert not (cached / "resnet18-f37072fd.pth").exists()
 
 
@@ -233,7 +239,7 @@ def test_without_network_the_file_and_its_place_are_named(cached, torchvisions):
         free.bind(("127.0.0.1", 0))
         torchvisions(f"http://127.0.0.1:{free.getsockname()[1]}/resnet18-f37072fd.pth")
         with pytest.raises(ModelError, match=r"put http://.*resnet18.*scratch") as error:
-            obtain("supervised-imagenet", "resnet18")
+            resolve_init("supervised-imagenet", "resnet18")
     assert str(cached / "resnet18-f37072fd.pth") in str(error.value)
 
 
@@ -250,35 +256,35 @@ def test_every_architecture_has_imagenet_weights_with_a_place_and_pixels(cached)
 @pytest.mark.parametrize("kind", [Classifier, Encoder])
 def test_a_saved_encoder_is_a_start_for_both_kinds_of_model(encoder, tmp_path, kind):
     save_encoder(encoder, tmp_path / "deep" / "down", "simclr")
-    start = from_folder(tmp_path)
+    start = weights_from_folder(tmp_path)
     assert (start.mean, start.std) == ((0.5, 0.5, 0.5), IMAGENET_STD)
     assert (start.terms, start.trained_on) == ("research only; MIT", ("ferplus",))
     model = kind(ModelSpec("resnet18", 64))
-    assert load_into(model, start).matched == TENSORS - 2
-    assert torch.equal(model.trunk.conv1.weight, encoder.trunk.conv1.weight)
+    assert load_initial_weights(model, start).matched == TENSORS - 2
+    assert torch.equal(model.backbone.conv1.weight, encoder.backbone.conv1.weight)
 
 
-def test_a_saved_classifier_gives_its_trunk(classifier, tmp_path):
+def test_a_saved_classifier_gives_its_backbone(classifier, tmp_path):
     save_classifier(classifier, tmp_path)
     model = Encoder(ModelSpec("resnet18", 32))
     report = start_from(model, tmp_path)
     assert (report.matched, report.missing) == (TENSORS - 2, ())
-    assert torch.equal(model.trunk.conv1.weight, classifier.trunk.conv1.weight)
+    assert torch.equal(model.backbone.conv1.weight, classifier.backbone.conv1.weight)
 
 
 def test_a_folder_of_another_architecture_is_refused_with_the_right_one(encoder, tmp_path):
     save_encoder(encoder, tmp_path, "swav")
     with pytest.raises(ModelError, match="holds weights of resnet18, not of squeezenet1_1: give arch=resnet18"):
-        load_into(Classifier(ModelSpec("squeezenet1_1", 32)), from_folder(tmp_path))
+        load_initial_weights(Classifier(ModelSpec("squeezenet1_1", 32)), weights_from_folder(tmp_path))
 
 
 def test_a_folder_must_hold_one_model(classifier, encoder, tmp_path):
     with pytest.raises(ModelError, match=r"encoder\.safetensors"):
-        from_folder(tmp_path)
+        weights_from_folder(tmp_path)
     save_classifier(classifier, tmp_path / "a")
     save_encoder(encoder, tmp_path / "b", "swav")
     with pytest.raises(ModelError, match="holds 2 models"):
-        from_folder(tmp_path)
+        weights_from_folder(tmp_path)
 
 
 # Names
@@ -297,10 +303,10 @@ def test_an_unknown_starting_point_is_refused_with_the_nearest_name(written, mea
     with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
         check_init(written)
     with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
-        obtain(written, "resnet18")
+        resolve_init(written, "resnet18")
 
 
 def test_a_start_says_where_it_came_from(classifier, donor):
-    report = load_into(classifier, Start("x", donor, terms="research only", origin="a friend"))
+    report = load_initial_weights(classifier, InitialWeights("x", donor, terms="research only", origin="a friend"))
     assert (report.origin, report.terms) == ("a friend", "research only")
     assert str(report).startswith("weights: a friend: 120 tensors matched, 2 missing (fc.weight, fc.bias)")

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fer.objectives.classification import Classification, scale_weights
 from fer.objectives.simclr import SimCLR
 from fer.objectives.swav import SwAV
-from fer.utils.distributed import gathered, gathered_plain, rank_rows
+from fer.utils.distributed import all_gather, all_gather_with_grad, rank_rows
 
 IMAGES, STEPS = 6, 5
 TRAININGS = ("simclr", "swav", "swav-queue", "weighted", "weighted-smoothed")
@@ -94,9 +94,9 @@ def trained(name: str, objective: nn.Module, rank: int = 0, world: int = 1) -> d
 def gather_case(rank: int) -> dict[str, Tensor]:
     """What gathering gives for rows that name their rank, and the gradient of a loss that differs by rank."""
     rows = (10.0 * rank + torch.arange(6.0).view(2, 3)).requires_grad_()
-    joined = gathered(rows)
+    joined = all_gather_with_grad(rows)
     (joined * rank_weights(rank)).sum().backward()
-    plain = gathered_plain(rows)
+    plain = all_gather(rows)
     return {"joined": joined.detach(), "plain": plain, "own": rank_rows(plain, 2), "gradient": rows.grad}
 
 

@@ -23,7 +23,7 @@ from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import load_classifier, save_classifier, save_encoder
 from fer.pipeline.contamination import FILE, Past, contamination_figures, log_contamination, matches_csv, past_of
 from fer.pipeline.evaluation import Evaluation
-from fer.pipeline.initialize import begin
+from fer.pipeline.initialize import initialize_model
 from fer.portable.images import read_rgb
 from fer.tracking import store
 from fer.tracking.reading import images_of_run
@@ -177,11 +177,11 @@ def test_what_an_encoder_saw_without_labels_travels_into_the_classifier_and_its_
     root, train = place
     config = PretrainConfig(arch="resnet18", image_size=32, data_root=str(root))
     run = Recorded()
-    encoder = begin(Encoder, config, "scratch", [RAF], run)
+    encoder = initialize_model(Encoder, config, "scratch", [RAF], run)
     assert run.tagged["fer.pretraining_images"] == f"raf/{train.digest}" and "fer.training_images" not in run.tagged
     save_encoder(encoder, tmp_path / "encoder", "simclr")
     again = replace(TINY, arch="resnet18", data_root=str(root))
-    classifier = begin(Classifier, again, str(tmp_path / "encoder"), [RAF], run)
+    classifier = initialize_model(Classifier, again, str(tmp_path / "encoder"), [RAF], run)
     assert run.tagged["fer.training_images"] == run.tagged["fer.pretraining_images"] == f"raf/{train.digest}"
     save_classifier(classifier, tmp_path / "classifier")
     spec = load_classifier(tmp_path / "classifier").spec

@@ -50,7 +50,7 @@ def pool() -> ImagePool:
 def classifier() -> Classifier:
     torch.manual_seed(0)
     made = Classifier(ModelSpec("squeezenet1_1", 32)).eval()
-    for part in made.trunk.classifier.parameters():  # sure of itself, and mostly wrong
+    for part in made.backbone.classifier.parameters():  # sure of itself, and mostly wrong
         part.data *= 20
     return made
 

@@ -10,8 +10,8 @@ from fer.data.datasets.registry import DATASETS
 from fer.errors import ConfigError, DataError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import save_classifier, save_encoder
-from fer.models.initial_weights import load_into
-from fer.pipeline.initialize import expected_framing, starting_point
+from fer.models.initial_weights import load_initial_weights
+from fer.pipeline.initialize import expected_framing, fetch_initial_weights
 from fer.tracking import store
 from fer.tracking.logged_model import log_model
 from fer.tracking.registry import register
@@ -88,51 +88,51 @@ def runs(empty_store, tmp_path_factory):
 @pytest.mark.parametrize("rest", ["", "/encoder"])
 def test_a_pretraining_run_gives_its_encoder(runs, tmp_path, rest):
     init = f"runs:/{runs.pretrained}{rest}"
-    start = starting_point(init, "resnet18", tmp_path)
+    start = fetch_initial_weights(init, "resnet18", tmp_path)
     assert (start.name, start.origin, start.run_id) == (init, init, runs.pretrained)
     assert (start.mean, start.trained_on) == ((0.4, 0.5, 0.6), ("raf",))
     model = Classifier(ModelSpec("resnet18", 32))
-    assert load_into(model, start).missing == ("fc.weight", "fc.bias")
-    assert torch.equal(model.trunk.conv1.weight, runs.encoder.trunk.conv1.weight)
+    assert load_initial_weights(model, start).missing == ("fc.weight", "fc.bias")
+    assert torch.equal(model.backbone.conv1.weight, runs.encoder.backbone.conv1.weight)
 
 
 @pytest.mark.parametrize(
     "address", ["runs:/{id}", "runs:/{id}/checkpoints/best.ckpt", "models:/fer-demo@champion", "models:/fer-demo/1"]
 )
-def test_a_finetuned_model_gives_its_trunk_however_it_is_named(runs, tmp_path, address):
-    start = starting_point(address.format(id=runs.finetuned), "squeezenet1_1", tmp_path)
+def test_a_finetuned_model_gives_its_backbone_however_it_is_named(runs, tmp_path, address):
+    start = fetch_initial_weights(address.format(id=runs.finetuned), "squeezenet1_1", tmp_path)
     assert (start.run_id, start.trained_on, start.terms) == (runs.finetuned, ("kdef",), "researchers only")
     model = Classifier(ModelSpec("squeezenet1_1", 32))
-    assert load_into(model, start).missing == ()
-    assert torch.equal(model.trunk.features[0].weight, runs.classifier.trunk.features[0].weight)
+    assert load_initial_weights(model, start).missing == ()
+    assert torch.equal(model.backbone.features[0].weight, runs.classifier.backbone.features[0].weight)
 
 
 def test_the_downloads_may_vanish_once_they_are_read(runs, tmp_path):
-    start = starting_point(f"runs:/{runs.pretrained}", "resnet18", tmp_path)
+    start = fetch_initial_weights(f"runs:/{runs.pretrained}", "resnet18", tmp_path)
     for path in sorted(tmp_path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    assert load_into(Encoder(ModelSpec("resnet18", 32)), start).missing == ()
+    assert load_initial_weights(Encoder(ModelSpec("resnet18", 32)), start).missing == ()
 
 
 def test_another_architecture_is_refused_with_the_right_one(runs, tmp_path):
-    start = starting_point(f"runs:/{runs.pretrained}", "squeezenet1_1", tmp_path)
+    start = fetch_initial_weights(f"runs:/{runs.pretrained}", "squeezenet1_1", tmp_path)
     with pytest.raises(ModelError, match=f"runs:/{runs.pretrained} holds weights of resnet18.*give arch=resnet18"):
-        load_into(Classifier(ModelSpec("squeezenet1_1", 32)), start)
+        load_initial_weights(Classifier(ModelSpec("squeezenet1_1", 32)), start)
 
 
 def test_a_run_without_a_model_is_one_sentence(runs, tmp_path):
     for address in (f"runs:/{runs.empty}", f"runs:/{runs.empty}/encoder", "runs:/" + "0" * 32):
         with pytest.raises(ModelError, match="there is no model at runs:/") as error:
-            starting_point(address, "resnet18", tmp_path)
+            fetch_initial_weights(address, "resnet18", tmp_path)
         assert "\n" not in str(error.value)
 
 
 def test_names_and_files_need_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert starting_point("scratch", "resnet18", tmp_path).state is None
+    assert fetch_initial_weights("scratch", "resnet18", tmp_path).state is None
     with pytest.raises(ConfigError, match="'scratch'"):
-        starting_point("scatch", "resnet18", tmp_path)
+        fetch_initial_weights("scatch", "resnet18", tmp_path)
     save_encoder(Encoder(ModelSpec("resnet18", 32)), Path("mine"), "simclr")
-    assert starting_point("mine", "resnet18", tmp_path).run_id == ""
+    assert fetch_initial_weights("mine", "resnet18", tmp_path).run_id == ""
     assert json.loads(Path("mine/encoder.json").read_text())["method"] == "simclr"
     assert not Path("mlflow.db").exists()

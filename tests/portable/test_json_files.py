@@ -15,7 +15,7 @@ from fer.errors import DataError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import ENCODER_SPEC, SPEC, load_classifier, read_folder, save_classifier, save_encoder
-from fer.models.initial_weights import obtain
+from fer.models.initial_weights import resolve_init
 from fer.portable.classifier import PortableClassifier, UnusableModel
 from fer.portable.json_files import read_json, read_object
 
@@ -145,7 +145,7 @@ def test_a_value_of_another_kind_or_out_of_range_is_refused_by_every_reader(
     torch.save({"spec": spec, "model": classifier.state_dict()}, tmp_path / "best.ckpt")
     refusal(lambda: load_classifier(tmp_path / "best.ckpt"), str(tmp_path / "best.ckpt"))
     if "expressions" in spec:
-        refusal(lambda: obtain(str(tmp_path / "best.ckpt"), "squeezenet1_1"), str(tmp_path / "best.ckpt"))
+        refusal(lambda: resolve_init(str(tmp_path / "best.ckpt"), "squeezenet1_1"), str(tmp_path / "best.ckpt"))
 
 
 def test_the_right_description_is_read_by_every_reader(folder: Path) -> None:

@@ -73,7 +73,9 @@ def test_a_network_that_looks_at_nothing_gives_an_empty_map() -> None:
 @pytest.mark.parametrize(
     ("arch", "side", "loud"), [("squeezenet1_1", 32, 0.1), ("shufflenet_v2_x0_5", 33, 100.0), ("vit_b_16", 32, 0.1)]
 )
-def test_any_trunk_is_explained_at_any_size(arch: str, side: int, loud: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_backbone_is_explained_at_any_size(
+    arch: str, side: int, loud: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fer.prediction.explain.STEPS", 2)
     torch.manual_seed(0)
     network = Classifier(ModelSpec(arch, side, arch_options(arch, side))).eval()

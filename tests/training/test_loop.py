@@ -22,7 +22,7 @@ from fer.training.state import BEST, LAST, Progress
 from fer.utils.distributed import Peers
 
 COUNT = 42
-CARRIED = {"spec": {"arch": "tiny"}, "config": {"seed": 0}}
+EXTRA = {"spec": {"arch": "tiny"}, "config": {"seed": 0}}
 
 
 class Tiny(nn.Module):
@@ -108,7 +108,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_equal_seeds_give_equal_weights_and_other_seeds_do_not(batches, tmp_path):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(objective(seed), batches, validate, settings(), Recorded(), tmp_path / folder, CARRIED)
+        train(objective(seed), batches, validate, settings(), Recorded(), tmp_path / folder, EXTRA)
     assert equal(weights(tmp_path / "a" / LAST), weights(tmp_path / "b" / LAST))
     assert not equal(weights(tmp_path / "a" / LAST), weights(tmp_path / "c" / LAST))
 
@@ -117,13 +117,21 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_do_not(batches, tmp_path
 @pytest.mark.parametrize("at", [(0, 0), (1, 2), (1, 4), (2, 4)], ids=str)
 def test_a_stopped_run_continues_to_the_same_weights_and_figures(batches, tmp_path, changes, at):
     whole = Recorded()
-    train(objective(), batches, validate, settings(**changes), whole, tmp_path / "whole", CARRIED)
+    train(objective(), batches, validate, settings(**changes), whole, tmp_path / "whole", EXTRA)
     with pytest.raises(Interrupted) as stop:
-        train(objective(), SignalledBatches(batches, *at), validate, settings(**changes), Recorded(), tmp_path, CARRIED)
+        train(
+            objective(),
+            SignalledBatches(batches, *at),
+            validate,
+            settings(**changes),
+            Recorded(),
+            tmp_path,
+            EXTRA,
+        )
     assert stop.value.signum == signal.SIGTERM
     continued = Recorded()
     # Other initial weights: everything must come from the checkpoint.
-    train(objective(9), batches, validate, settings(**changes), continued, tmp_path / "more", CARRIED, tmp_path / LAST)
+    train(objective(9), batches, validate, settings(**changes), continued, tmp_path / "more", EXTRA, tmp_path / LAST)
     assert equal(weights(tmp_path / "whole" / LAST), weights(tmp_path / "more" / LAST))
     assert [step for step, _ in continued.points] == [1, 2, 3]
     for (_, one), (_, other) in zip(whole.points, continued.points, strict=True):
@@ -140,7 +148,7 @@ def test_the_best_checkpoint_is_the_epoch_with_the_best_validation_score(batches
         kept[epoch] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         return {"validation/accuracy": scores[epoch]}
 
-    progress = train(objective(), batches, scripted, settings(epochs=4), Recorded(), tmp_path, CARRIED)
+    progress = train(objective(), batches, scripted, settings(epochs=4), Recorded(), tmp_path, EXTRA)
     assert (progress.best_epoch, progress.best_score) == (2, 0.9)
     assert equal(weights(tmp_path / BEST), kept[2])
     assert equal(weights(tmp_path / LAST), kept[4])
@@ -156,7 +164,7 @@ def test_of_the_loss_the_lowest_wins(batches, tmp_path):
         settings(selection="loss"),
         Recorded(),
         tmp_path,
-        CARRIED,
+        EXTRA,
     )
     assert progress.best_epoch == 2
 
@@ -169,14 +177,14 @@ def test_patience_ends_a_run_that_no_longer_improves(batches, tmp_path):
         settings(epochs=10, patience=2),
         Recorded(),
         tmp_path,
-        CARRIED,
+        EXTRA,
     )
     assert (progress.epoch, progress.best_epoch) == (3, 1)
 
 
 def test_every_epoch_records_losses_accuracies_rate_and_speed(batches, tmp_path):
     recorder = Recorded()
-    train(objective(), batches, validate, settings(), recorder, tmp_path, CARRIED)
+    train(objective(), batches, validate, settings(), recorder, tmp_path, EXTRA)
     assert [step for step, _ in recorder.points] == [1, 2, 3]
     for _, figures in recorder.points:
         assert {"train/loss", "train/accuracy", "validation/accuracy", "validation/loss", "lr"} <= figures.keys()
@@ -187,7 +195,7 @@ def test_every_epoch_records_losses_accuracies_rate_and_speed(batches, tmp_path)
 def test_training_lowers_the_loss_on_images_it_can_memorise(pool, tmp_path):
     batches = TrainingBatches(pool, pool.indices("train"), 16, 14, seed=0, strengths=Strengths())
     recorder = Recorded()
-    train(objective(), batches, validate, settings(epochs=40), recorder, tmp_path, CARRIED)
+    train(objective(), batches, validate, settings(epochs=40), recorder, tmp_path, EXTRA)
     assert recorder.points[-1][1]["train/loss"] < 0.7 * recorder.points[0][1]["train/loss"]
 
 
@@ -196,7 +204,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_cure(batches, tmp_path):
     with torch.no_grad():
         broken.network.head[1].bias.fill_(math.nan)
     with pytest.raises(ModelError, match="smaller lr"):
-        train(broken, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(broken, batches, validate, settings(), Recorded(), tmp_path, EXTRA)
 
 
 class PoisonedBatches:
@@ -228,10 +236,10 @@ def finite(path: os.PathLike[str]) -> bool:
 def test_a_signal_after_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
     batches, tmp_path, signal_step, capsys
 ):
-    train(objective(), batches, validate, settings(epochs=1), Recorded(), tmp_path / "one", CARRIED)
+    train(objective(), batches, validate, settings(epochs=1), Recorded(), tmp_path / "one", EXTRA)
     poisoned = PoisonedBatches(batches, epoch=1, step=2, signal_step=signal_step)
     with pytest.raises(Interrupted):
-        train(objective(), poisoned, validate, settings(warmup_epochs=0), Recorded(), tmp_path, CARRIED)
+        train(objective(), poisoned, validate, settings(warmup_epochs=0), Recorded(), tmp_path, EXTRA)
     assert finite(tmp_path / LAST)
     assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
     assert f"{LAST} was not written again" in capsys.readouterr().out
@@ -248,7 +256,7 @@ def test_weights_spoilt_by_an_epochs_last_step_are_not_saved(batches, tmp_path):
 
     made.register_forward_hook(spoil)
     with pytest.raises(ModelError, match="not finite at step 5 of epoch 2"):
-        train(made, batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(made, batches, validate, settings(), Recorded(), tmp_path, EXTRA)
     assert finite(tmp_path / LAST)
     assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
 
@@ -258,7 +266,7 @@ def test_a_long_epoch_is_not_computed_for_nothing(pool, tmp_path, monkeypatch):
     many = TrainingBatches(pool, pool.indices("train").repeat(10), 16, 8, seed=3, strengths=Strengths())
     poisoned = PoisonedBatches(many, epoch=0, step=5)
     with pytest.raises(ModelError, match="not finite at step 8 of epoch 1"):
-        train(objective(), poisoned, validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(objective(), poisoned, validate, settings(), Recorded(), tmp_path, EXTRA)
     assert poisoned.drawn == 8 < len(many)
     assert not (tmp_path / LAST).exists()
 
@@ -270,7 +278,7 @@ def test_gradients_are_clipped_to_the_largest_norm(pool, tmp_path, largest):
     once = settings(epochs=1, lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup_epochs=0.0)
     made = objective()
     before = [parameter.detach().clone() for parameter in made.parameters()]
-    train(made, batches, validate, replace(once, clip_grad_norm=largest), Recorded(), tmp_path, CARRIED)
+    train(made, batches, validate, replace(once, clip_grad_norm=largest), Recorded(), tmp_path, EXTRA)
     steps = [(old - new.detach()).flatten() for old, new in zip(before, made.parameters(), strict=True)]
     moved = float(torch.cat(steps).norm())
     assert moved == pytest.approx(largest, rel=1e-3) if largest else moved > 0.2
@@ -278,26 +286,26 @@ def test_gradients_are_clipped_to_the_largest_norm(pool, tmp_path, largest):
 
 def test_the_average_differs_from_the_weights_and_is_what_is_kept(batches, tmp_path):
     made = objective()
-    train(made, batches, validate, settings(ema=0.99), Recorded(), tmp_path, CARRIED)
+    train(made, batches, validate, settings(ema=0.99), Recorded(), tmp_path, EXTRA)
     assert not equal(weights(tmp_path / LAST), made.network.state_dict())
     with_none = objective()
-    train(with_none, batches, validate, settings(), Recorded(), tmp_path / "plain", CARRIED)
+    train(with_none, batches, validate, settings(), Recorded(), tmp_path / "plain", EXTRA)
     assert equal(weights(tmp_path / "plain" / LAST), with_none.network.state_dict())
     assert equal(made.network.state_dict(), with_none.network.state_dict())
 
 
 def test_a_best_checkpoint_cannot_be_continued(batches, tmp_path):
-    train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
     with pytest.raises(ModelError, match=LAST):
-        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED, tmp_path / BEST)
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA, tmp_path / BEST)
 
 
 def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tmp_path):
-    train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
     for name in (LAST, BEST):
         content = torch.load(tmp_path / name, weights_only=True)
-        assert content["spec"] == CARRIED["spec"]
-        assert content["config"] == CARRIED["config"]
+        assert content["spec"] == EXTRA["spec"]
+        assert content["config"] == EXTRA["config"]
         assert Progress(**content["progress"]).history
 
 
@@ -315,15 +323,15 @@ def test_the_rate_rises_linearly_then_falls_to_nothing():
 def test_a_signal_that_comes_while_the_processes_ask_each_other_is_not_lost(batches, tmp_path, monkeypatch, question):
     asked = []
 
-    def highest(peers: Peers, number: int) -> int:
+    def all_reduce_max(peers: Peers, number: int) -> int:
         asked.append(number)
         if len(asked) == question:
             os.kill(os.getpid(), signal.SIGTERM)  # after the number was given, before the answer is there
         return number
 
-    monkeypatch.setattr(Peers, "highest", highest)
+    monkeypatch.setattr(Peers, "all_reduce_max", all_reduce_max)
     with pytest.raises(Interrupted) as stop:
-        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
     assert stop.value.signum == signal.SIGTERM
     assert len(asked) == question + 1
     assert (tmp_path / LAST).is_file()
@@ -332,15 +340,15 @@ def test_a_signal_that_comes_while_the_processes_ask_each_other_is_not_lost(batc
 def test_a_signal_after_the_last_question_still_ends_in_words(batches, tmp_path, monkeypatch):
     asked = []
 
-    def highest(peers: Peers, number: int) -> int:
+    def all_reduce_max(peers: Peers, number: int) -> int:
         asked.append(number)
         if len(asked) == 3 * (len(batches) + 1):
             os.kill(os.getpid(), signal.SIGTERM)
         return number
 
-    monkeypatch.setattr(Peers, "highest", highest)
+    monkeypatch.setattr(Peers, "all_reduce_max", all_reduce_max)
     with pytest.raises(Interrupted):
-        train(objective(), batches, validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
 
 
 def test_a_second_ctrl_c_does_not_wait(batches, tmp_path):
@@ -352,7 +360,7 @@ def test_a_second_ctrl_c_does_not_wait(batches, tmp_path):
                 yield batch
 
     with pytest.raises(Interrupted) as stop:
-        train(objective(), Twice(batches, 0, 0, signal.SIGINT), validate, settings(), Recorded(), tmp_path, CARRIED)
+        train(objective(), Twice(batches, 0, 0, signal.SIGINT), validate, settings(), Recorded(), tmp_path, EXTRA)
     assert stop.value.signum == signal.SIGINT
     assert not (tmp_path / LAST).exists()
 

@@ -13,7 +13,7 @@ import torch
 from fer.data.batches import share
 from fer.data.datasets.drawn import layouts
 from fer.expressions import EXPRESSIONS
-from fer.utils.distributed import Peers, leave_unless_first, local_rank, local_world_size, rank, world_size
+from fer.utils.distributed import Peers, exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
 from tests import stores
 from tests.paths import ROOT
 
@@ -93,18 +93,18 @@ def last_run(environment: dict[str, str], command: str) -> mlflow.entities.Run:
 def test_a_process_alone_talks_to_itself():
     assert (rank(), local_rank(), world_size(), local_world_size()) == (0, 0, 1, 1)
     peers = Peers()
-    assert peers.highest(15) == 15
+    assert peers.all_reduce_max(15) == 15
     assert peers.gather("a") == ["a"]
     assert peers.any(True) and not peers.any(False)
     assert peers.mean({"loss": 2.0}) == {"loss": 2.0}
-    assert peers.by_first(lambda: 3) == 3
-    leave_unless_first()
+    assert peers.broadcast_from_rank_zero(lambda: 3) == 3
+    exit_nonzero_ranks()
 
 
 def test_processes_but_the_first_leave(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit) as stop:
-        leave_unless_first()
+        exit_nonzero_ranks()
     assert not stop.value.code
 
 

@@ -1,14 +1,14 @@
 import torch
 
-from fer.utils.distributed import gathered, gathered_plain, rank_rows
+from fer.utils.distributed import all_gather, all_gather_with_grad, rank_rows
 from tests.objectives.ranks import rank_weights
 
 
 def test_one_process_has_all_rows():
     rows = torch.randn(3, 2, requires_grad=True)
-    assert gathered(rows) is rows
-    assert torch.equal(gathered_plain(rows), rows)
-    assert not gathered_plain(rows).requires_grad
+    assert all_gather_with_grad(rows) is rows
+    assert torch.equal(all_gather(rows), rows)
+    assert not all_gather(rows).requires_grad
     assert torch.equal(rank_rows(rows, 3), rows)
 
 
