@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageOps
 
 from fer.contamination.correlation import SHORTLIST, Contents, search, unit
-from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find, wholes
-from fer.contamination.signatures import LARGE, SMALL, grey, thumbprints
+from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find_matches, whole_images
+from fer.contamination.signatures import LARGE, SMALL, grey, image_signatures
 from fer.data.manifest import Manifest, read_manifest
 from fer.utils.paths import manifest_path, resolve_data_root
 
@@ -54,7 +54,7 @@ def copied(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def sensitivity(test: Manifest, root: Path) -> None:
     """Print how well copies are found."""
-    rng, pictures = np.random.default_rng(0), wholes(test, root)
+    rng, pictures = np.random.default_rng(0), whole_images(test, root)
     coarse, fine = [], []
     for row, picture in zip(test.images, pictures, strict=True):
         containers = torch.from_numpy(np.stack([picture, picture[:, ::-1]]))
@@ -84,10 +84,10 @@ def best_at_small(containers: torch.Tensor, contents: Contents) -> float:
 
 def free_faces(test: Manifest, training: Manifest, root: Path) -> None:
     """Print what is found of the free faces among FER+'s, and what resembles them most."""
-    known, seen, pictures = thumbprints(training, root), thumbprints(test, root), wholes(test, root)
+    known, seen, pictures = image_signatures(training, root), image_signatures(test, root), whole_images(test, root)
     print(f"\n{len(seen)} Wikimedia pictures among {len(known)} training faces of FER+")
     with timed("  search"):
-        found = find(seen, known, pictures)
+        found = find_matches(seen, known, pictures)
     listed(found)
     contents = Contents(torch.from_numpy(known.small), torch.from_numpy(known.large))
     best: dict[tuple[int, int], float] = {}
@@ -101,10 +101,10 @@ def free_faces(test: Manifest, training: Manifest, root: Path) -> None:
 
 def test_faces(test: Manifest, training: Manifest, root: Path) -> None:
     """Print what is found of FER+'s test faces among its training faces."""
-    known, seen = thumbprints(training, root), thumbprints(test, root)
+    known, seen = image_signatures(training, root), image_signatures(test, root)
     print(f"\n{len(seen)} test faces of FER+ among its {len(known)} training faces")
     with timed("  search"):
-        found = find(seen, known)
+        found = find_matches(seen, known)
     listed(found)
     for limit in (0.95, 0.96, 0.97, 0.98, 0.99):
         pairs = [match for match in found if (match.correlation or 0) >= limit]
@@ -126,7 +126,7 @@ def main() -> None:
     ferplus = read_manifest(manifest_path(root, "ferplus"))
     free = read_manifest(manifest_path(root, "wikimedia")).of("test")
     with timed(f"remember {len(ferplus.of('train').images)} training faces (0 s if they were already)"):
-        thumbprints(ferplus.of("train"), root)
+        image_signatures(ferplus.of("train"), root)
     sensitivity(free, root)
     free_faces(free, ferplus.of("train"), root)
     test_faces(ferplus.of("test"), ferplus.of("train"), root)

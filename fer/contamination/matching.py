@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fer.contamination.correlation import PATIENCE, Contents, Hit, search
-from fer.contamination.signatures import Pixels, Thumbprints, grey, thumbprints
+from fer.contamination.signatures import ImageSignatures, Pixels, grey, image_signatures
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest
 from fer.portable.json_files import read_object
@@ -56,12 +56,12 @@ class Match:
     correlation: float | None
 
 
-def is_thorough(test: Thumbprints, training: Thumbprints) -> bool:
+def is_thorough(test: ImageSignatures, training: ImageSignatures) -> bool:
     """Return whether the sets are small enough to search for crops."""
     return len(test) * len(training) <= THOROUGH_PAIRS
 
 
-def wholes(manifest: Manifest, root: Path) -> list[Pixels]:
+def whole_images(manifest: Manifest, root: Path) -> list[Pixels]:
     """Return the whole pictures of a manifest, grey, their shorter side 96 px.
 
     Raises:
@@ -76,8 +76,8 @@ def wholes(manifest: Manifest, root: Path) -> list[Pixels]:
     return found
 
 
-def find(
-    test: Thumbprints, training: Thumbprints, pictures: Sequence[Pixels] = (), near_copies: bool = True
+def find_matches(
+    test: ImageSignatures, training: ImageSignatures, pictures: Sequence[Pixels] = (), near_copies: bool = True
 ) -> list[Match]:
     """Return what gives test images away.
 
@@ -87,8 +87,8 @@ def find(
     Args:
         test: The tested images.
         training: The training images.
-        pictures: The tested images whole, as `wholes` gives them. With them training pictures that are crops of test
-            pictures are found and the reverse; without them copies of about the same framing only.
+        pictures: The tested images whole, as `whole_images` gives them. With them training pictures that
+            are crops of test pictures are found and the reverse; without them copies of about the same framing only.
         near_copies: Whether to look for them at all.
     """
     pairs = {pair: Match(*_names(test, training, *pair), IDENTICAL, 1.0) for pair in _identical(test, training)}
@@ -99,11 +99,11 @@ def find(
     return [*(pairs[key] for key in sorted(pairs)), *_people(test, training)]
 
 
-def _names(test: Thumbprints, training: Thumbprints, seen: int, known: int) -> tuple[str, str, str]:
+def _names(test: ImageSignatures, training: ImageSignatures, seen: int, known: int) -> tuple[str, str, str]:
     return str(test.paths[seen]), training.dataset, str(training.paths[known])
 
 
-def _identical(test: Thumbprints, training: Thumbprints) -> Iterator[tuple[int, int]]:
+def _identical(test: ImageSignatures, training: ImageSignatures) -> Iterator[tuple[int, int]]:
     places: dict[str, list[int]] = {}
     for known, pixels in enumerate(training.pixels.tolist()):
         places.setdefault(pixels, []).append(known)
@@ -111,7 +111,7 @@ def _identical(test: Thumbprints, training: Thumbprints) -> Iterator[tuple[int, 
         yield from ((seen, known) for known in places.get(pixels, ()))
 
 
-def _people(test: Thumbprints, training: Thumbprints) -> Iterator[Match]:
+def _people(test: ImageSignatures, training: ImageSignatures) -> Iterator[Match]:
     """Yield a match for every test image of a person who is in training too; names are identities within one set."""
     if test.dataset != training.dataset:
         return
@@ -122,7 +122,7 @@ def _people(test: Thumbprints, training: Thumbprints) -> Iterator[Match]:
 
 
 def _near_copies(
-    test: Thumbprints, training: Thumbprints, pictures: Sequence[Pixels]
+    test: ImageSignatures, training: ImageSignatures, pictures: Sequence[Pixels]
 ) -> Iterator[tuple[tuple[int, int], float]]:
     """Yield (test, training) indices of near copies with their correlations, the same pair several times perhaps."""
     if not len(test) or not len(training):
@@ -149,12 +149,12 @@ def _rounded(hit: Hit) -> float:
 
 
 SEARCH = 1
-"""Raised whenever another search would find other pairs, so that older findings are made again."""
+"""Raised whenever another search would find other pairs, so that older results are made again."""
 LONG = 1_000_000
 """Pairs from which a line says what is being done."""
 
 
-def findings(manifest: Manifest, training: Thumbprints, root: Path) -> list[Match]:
+def cached_matches(manifest: Manifest, training: ImageSignatures, root: Path) -> list[Match]:
     """Return which tested images occur among training images, looking on the first call for these two.
 
     Args:
@@ -181,20 +181,20 @@ def findings(manifest: Manifest, training: Thumbprints, root: Path) -> list[Matc
     return found
 
 
-def _look(manifest: Manifest, training: Thumbprints, root: Path) -> list[Match]:
-    test = thumbprints(manifest, root)
+def _look(manifest: Manifest, training: ImageSignatures, root: Path) -> list[Match]:
+    test = image_signatures(manifest, root)
     if not _has_near_copies(test, training):
-        return find(test, training, near_copies=False)
+        return find_matches(test, training, near_copies=False)
     thorough = is_thorough(test, training)
     if len(test) * len(training) >= LONG:
         print(
             f"looking for {len(test)} test images of {test.dataset} among {len(training)} training images of "
             f"{training.dataset}: once for these two, {'half a minute' if thorough else 'a few minutes'} perhaps"
         )
-    return find(test, training, wholes(manifest, root) if thorough else ())
+    return find_matches(test, training, whole_images(manifest, root) if thorough else ())
 
 
-def _has_near_copies(test: Thumbprints, training: Thumbprints) -> bool:
+def _has_near_copies(test: ImageSignatures, training: ImageSignatures) -> bool:
     """Return whether near copies can be told apart from mere likeness.
 
     Drawn faces come from one pen. And one person's pictures in one studio resemble each other as copies do: where both

@@ -29,7 +29,7 @@ Names = NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False)
-class Thumbprints:
+class ImageSignatures:
     """A set's images, or those of one split, as they are known again.
 
     The thumbnails show what networks see: the frame cut out, or the whole picture stretched to a square.
@@ -56,8 +56,8 @@ class Thumbprints:
         return len(self.paths)
 
 
-def thumbprints(manifest: Manifest, root: Path) -> Thumbprints:
-    """Return the thumbprints of a manifest's images, reading the pictures on the first call for this content.
+def image_signatures(manifest: Manifest, root: Path) -> ImageSignatures:
+    """Return the signatures of a manifest's images, reading the pictures on the first call for this content.
 
     Args:
         manifest: A set or a part of it.
@@ -71,7 +71,7 @@ def thumbprints(manifest: Manifest, root: Path) -> Thumbprints:
         if found := _load(path, manifest.dataset, manifest.digest):
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
-        with data_lock(root, f"{manifest.dataset}-thumbprints"):
+        with data_lock(root, f"{manifest.dataset}-signatures"):
             # Another process may have made it while this one waited.
             if found := _load(path, manifest.dataset, manifest.digest):
                 return found
@@ -80,8 +80,8 @@ def thumbprints(manifest: Manifest, root: Path) -> Thumbprints:
     return made
 
 
-def remembered(dataset: str, digest: str, root: Path) -> Thumbprints | None:
-    """Return the thumbprints of a training split by its digest: from the cache, or made if the data root holds it.
+def load_signatures(dataset: str, digest: str, root: Path) -> ImageSignatures | None:
+    """Return the signatures of a training split by its digest: from the cache, or made if the data root holds it.
 
     Args:
         dataset: The set's name.
@@ -96,7 +96,7 @@ def remembered(dataset: str, digest: str, root: Path) -> Thumbprints | None:
             return found
     place = manifest_path(root, dataset)
     train = read_manifest(place).of("train") if place.is_file() else None
-    return thumbprints(train, root) if train is not None and train.digest == digest else None
+    return image_signatures(train, root) if train is not None and train.digest == digest else None
 
 
 def grey(row: ImageRow, root: Path) -> Image.Image:
@@ -116,14 +116,14 @@ def _read(row: ImageRow, root: Path) -> Image.Image:
 
 
 def _place(root: Path, dataset: str, digest: str) -> Path:
-    return root / "thumbprints" / f"{dataset}-{digest}.npz"
+    return root / "signatures" / f"{dataset}-{digest}.npz"
 
 
-def _load(path: Path, dataset: str, digest: str) -> Thumbprints | None:
+def _load(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     """Return what a file holds; None where it is missing or damaged, so that it is made again."""
     try:
         with np.load(path) as arrays:
-            found = Thumbprints(dataset, digest, *(arrays[name] for name in _ARRAYS))
+            found = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
     except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None
     count = len(found.paths)
@@ -134,7 +134,7 @@ def _load(path: Path, dataset: str, digest: str) -> Thumbprints | None:
 _ARRAYS = ("paths", "people", "pixels", "small", "large")
 
 
-def _save(made: Thumbprints, path: Path) -> None:
+def _save(made: ImageSignatures, path: Path) -> None:
     partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
@@ -146,7 +146,7 @@ def _save(made: Thumbprints, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _make(manifest: Manifest, root: Path) -> Thumbprints:
+def _make(manifest: Manifest, root: Path) -> ImageSignatures:
     rows, count = manifest.images, len(manifest.images)
     small, large = np.empty((count, SMALL, SMALL), np.uint8), np.empty((count, LARGE, LARGE), np.uint8)
 
@@ -164,7 +164,7 @@ def _make(manifest: Manifest, root: Path) -> Thumbprints:
         found = pool.map(look_within_memory, range(count))
         told = tqdm(found, f"remember {manifest.dataset}", count, unit="image", disable=None)
         pixels = list(told)
-    return Thumbprints(
+    return ImageSignatures(
         manifest.dataset, manifest.digest, np.array([row.path for row in rows], np.str_),
         np.array([row.person for row in rows], np.str_), np.array(pixels, np.str_), small, large,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.contamination.matching import Match, findings
-from fer.contamination.signatures import Thumbprints, remembered, thumbprints
+from fer.contamination.matching import Match, cached_matches
+from fer.contamination.signatures import ImageSignatures, image_signatures, load_signatures
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import read_manifest
 from fer.errors import DataError
@@ -67,7 +67,7 @@ def remember(sets: Sequence[DataSet], root: Path, option: str = "check") -> tupl
     parts = [read_manifest(manifest_path(root, dataset.name)).of("train") for dataset in sets]
     if option != "skip":
         for part in parts:
-            thumbprints(part, root)
+            image_signatures(part, root)
     return tuple(f"{part.dataset}/{part.digest}" for part in parts)
 
 
@@ -105,8 +105,8 @@ def log_contamination(
     for name, evaluation in found.items():
         manifest = evaluation.manifest
         try:
-            seen = [match for prints in training for match in findings(manifest, prints, root)]
-            unlabelled = [match for prints in pretraining for match in findings(manifest, prints, root)]
+            seen = [match for prints in training for match in cached_matches(manifest, prints, root)]
+            unlabelled = [match for prints in pretraining for match in cached_matches(manifest, prints, root)]
         except DataError as unknown:
             # The pictures are gone or the disk is full: no reason to lose a training and its figures.
             run.tags({f"{name}.contamination": f"unknown: {unknown}"})
@@ -121,14 +121,14 @@ def log_contamination(
             print(f"warning: {name}: {sentence}")
 
 
-def _known(past: Past, root: Path) -> tuple[list[Thumbprints], list[Thumbprints]]:
+def _known(past: Past, root: Path) -> tuple[list[ImageSignatures], list[ImageSignatures]]:
     """Return the images seen with labels and without; raise a LookupError that says why they cannot be known."""
     if not past.training:
         raise LookupError("the model does not say which images it was trained on")
     found = {}
     for name in past.training + past.pretraining:
         dataset, _, digest = name.partition("/")
-        prints = remembered(dataset, digest, root)
+        prints = load_signatures(dataset, digest, root)
         if prints is None:
             raise LookupError(f"the data root holds no training images of {dataset} with digest {digest}")
         found[name] = prints

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.contamination.signatures import LARGE, SMALL, Thumbprints
+from fer.contamination.signatures import LARGE, SMALL, ImageSignatures
 
 
 def texture(seed: int, size: tuple[int, int] = (219, 224)) -> Image.Image:
@@ -32,14 +32,14 @@ def cropped(picture: Image.Image, share: float, x: float = 0.4, y: float = 0.7, 
     return picture.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + length, top + length))
 
 
-def known(dataset: str, pictures: list[Image.Image], people: list[str] | None = None) -> Thumbprints:
+def known(dataset: str, pictures: list[Image.Image], people: list[str] | None = None) -> ImageSignatures:
     """Return what a set of these pictures would leave, stretched to squares."""
 
     def shrunk(side: int) -> NDArray[np.uint8]:
         squares = [np.asarray(item.convert("L").resize((side, side), Image.Resampling.BILINEAR)) for item in pictures]
         return np.stack(squares) if squares else np.empty((0, side, side), np.uint8)
 
-    return Thumbprints(
+    return ImageSignatures(
         dataset, f"digest of {dataset}",
         np.array([f"{dataset}/{number}.png" for number in range(len(pictures))], np.str_),
         np.array(people or [""] * len(pictures), np.str_),
@@ -49,7 +49,7 @@ def known(dataset: str, pictures: list[Image.Image], people: list[str] | None = 
 
 
 def whole(pictures: list[Image.Image]) -> list[NDArray[np.uint8]]:
-    """Return pictures as `wholes` gives them, their shorter side 96 px."""
+    """Return pictures as `whole_images` gives them, their shorter side 96 px."""
     found = []
     for item in pictures:
         scale = 96 / min(item.size)

@@ -8,8 +8,8 @@ from PIL import Image, ImageOps
 
 from fer.contamination import correlation
 from fer.contamination.correlation import FLAT, Contents, search, unit
-from fer.contamination.matching import COPY, find, wholes
-from fer.contamination.signatures import thumbprints
+from fer.contamination.matching import COPY, find_matches, whole_images
+from fer.contamination.signatures import image_signatures
 from fer.data.datasets.drawn.actions import random_actions, random_identity, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.wikimedia import WIKIMEDIA
@@ -40,7 +40,7 @@ def test_a_changed_copy_is_found_among_others_without_false_alarms(change: str) 
     original = texture(0, (100, 100))
     test = known("raf", [texture(1), original, texture(2)])
     training = known("ferplus", [*OTHERS[:17], CHANGES[change](original), *OTHERS[17:]])
-    assert pairs(find(test, training)) == {("raf/1.png", "ferplus/17.png", "near-copy")}
+    assert pairs(find_matches(test, training)) == {("raf/1.png", "ferplus/17.png", "near-copy")}
 
 
 @pytest.mark.parametrize("share", [0.55, 0.7, 0.84])
@@ -50,7 +50,7 @@ def test_a_training_picture_cut_from_a_test_picture_is_found(share: float, mirro
     test = [texture(1), texture(0)]
     content = recompressed(darkened(cropped(test[1], share)))
     training = known("ferplus", [*OTHERS, ImageOps.mirror(content) if mirrored else content])
-    (match,) = find(known("wikimedia", test), training, whole(test))
+    (match,) = find_matches(known("wikimedia", test), training, whole(test))
     assert (match.test, match.training, match.kind) == ("wikimedia/1.png", "ferplus/40.png", "near-copy")
     assert COPY < match.correlation <= 1
 
@@ -59,7 +59,7 @@ def test_a_training_picture_cut_from_a_test_picture_is_found(share: float, mirro
 def test_a_test_picture_cut_from_a_training_picture_is_found(share: float) -> None:
     container = texture(0, (100, 100))
     test = [texture(1), recompressed(cropped(container, share, side=90))]
-    found = find(known("wikimedia", test), known("raf", [*OTHERS, container]), whole(test))
+    found = find_matches(known("wikimedia", test), known("raf", [*OTHERS, container]), whole(test))
     assert pairs(found) == {("wikimedia/1.png", "raf/40.png", "near-copy")}
 
 
@@ -71,7 +71,7 @@ def test_a_drawn_face_cut_out_as_fer2013s_picture_was_correlates_most_of_all_dra
 
     original = face((219, 224))
     training = known("ferplus", [face((48, 48)) for _ in range(60)] + [recompressed(cropped(original, 0.84))])
-    found = find(known("wikimedia", [original]), training, whole([original]))
+    found = find_matches(known("wikimedia", [original]), training, whole([original]))
     best = max(found, key=lambda match: match.correlation or 0)
     assert best.training == "ferplus/60.png" and best.correlation > 0.97
 
@@ -80,7 +80,7 @@ def test_equal_pixels_are_identical_whatever_the_file_and_flat_pictures_resemble
     flat, nearly = Image.new("L", (48, 48), 90), Image.new("L", (48, 48), 140)
     nearly.putpixel((20, 20), 141)
     test = [flat, texture(0)]
-    found = find(
+    found = find_matches(
         known("raf", test), known("ferplus", [nearly, flat, texture(0), Image.new("L", (48, 48))]), whole(test)
     )
     assert pairs(found) == {("raf/0.png", "ferplus/1.png", "identical"), ("raf/1.png", "ferplus/2.png", "identical")}
@@ -90,12 +90,16 @@ def test_equal_pixels_are_identical_whatever_the_file_and_flat_pictures_resemble
 def test_noise_resembles_nothing_and_an_empty_side_holds_nothing() -> None:
     rng = np.random.default_rng(1)
     noise = [Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)) for _ in range(60)]
-    assert find(known("raf", noise[:30]), known("ferplus", noise[30:]), whole(noise[:30])) == []
-    assert find(known("raf", []), known("ferplus", noise)) == find(known("raf", noise), known("ferplus", [])) == []
+    assert find_matches(known("raf", noise[:30]), known("ferplus", noise[30:]), whole(noise[:30])) == []
+    assert (
+        find_matches(known("raf", []), known("ferplus", noise))
+        == find_matches(known("raf", noise), known("ferplus", []))
+        == []
+    )
 
 
 def test_one_image_sets_are_compared() -> None:
-    found = find(known("raf", [texture(0)]), known("ferplus", [recompressed(texture(0))]), whole([texture(0)]))
+    found = find_matches(known("raf", [texture(0)]), known("ferplus", [recompressed(texture(0))]), whole([texture(0)]))
     assert pairs(found) == {("raf/0.png", "ferplus/0.png", "near-copy")}
 
 
@@ -103,9 +107,9 @@ def test_a_person_on_both_sides_of_kdef_is_a_match_and_a_namesake_of_another_set
     people = ["F01", "M02", "", "F01"]
     test = known("kdef", [texture(seed) for seed in range(4)], people)
     training = known("kdef", OTHERS[:4], ["M07", "F01", "F01", ""])
-    assert find(test, training) == find(test, training, near_copies=False)
-    assert pairs(find(test, training)) == {(f"kdef/{n}.png", "kdef/1.png", "person") for n in (0, 3)}
-    assert find(test, replace(training, dataset="drawn-kdef")) == []
+    assert find_matches(test, training) == find_matches(test, training, near_copies=False)
+    assert pairs(find_matches(test, training)) == {(f"kdef/{n}.png", "kdef/1.png", "person") for n in (0, 3)}
+    assert find_matches(test, replace(training, dataset="drawn-kdef")) == []
 
 
 def test_what_is_found_does_not_depend_on_how_the_work_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +118,9 @@ def test_what_is_found_does_not_depend_on_how_the_work_is_divided(monkeypatch: p
     training = known("ferplus", [*OTHERS, *copies])
 
     def search_all():
-        return find(known("wikimedia", test), training, whole(test)), find(known("wikimedia", copies), training)
+        return find_matches(known("wikimedia", test), training, whole(test)), find_matches(
+            known("wikimedia", copies), training
+        )
 
     usual = search_all()
     assert len(usual[0]) >= 6 and len(usual[1]) >= 6
@@ -172,7 +178,9 @@ def test_sword_of_anger_is_found_in_ferplus_and_no_other_free_face(tmp_path: Pat
             (tmp_path / part).mkdir()
             (tmp_path / part / "ferplus").symlink_to(root / part / "ferplus")
     test = prepare(WIKIMEDIA, REAL_FACES, tmp_path).manifest
-    found = find(thumbprints(test, tmp_path), thumbprints(some, tmp_path), wholes(test, tmp_path))
+    found = find_matches(
+        image_signatures(test, tmp_path), image_signatures(some, tmp_path), whole_images(test, tmp_path)
+    )
     assert [(Path(match.test).name, Path(match.training).name) for match in found] == [
         ("Sword_of_Anger.jpg", "fer0024338.png")
     ]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from fer.contamination import matching, signatures
 from fer.contamination.matching import Match
-from fer.contamination.signatures import Thumbprints
+from fer.contamination.signatures import ImageSignatures
 from fer.data.datasets.raf import RAF
 from fer.data.images import inspect
 from fer.data.manifest import Manifest, read_manifest
@@ -24,7 +24,7 @@ def own(raw_trees: Path, tmp_path: Path) -> tuple[Path, Manifest]:
     return tmp_path, prepare(RAF, raw_trees / "raf", tmp_path).manifest.of("train")
 
 
-def same(one: Thumbprints, other: Thumbprints) -> bool:
+def same(one: ImageSignatures, other: ImageSignatures) -> bool:
     names = ("paths", "people", "pixels", "small", "large")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
@@ -33,11 +33,11 @@ def refuse(*_: object) -> None:
     raise AssertionError("a picture was read")
 
 
-def test_an_image_is_remembered_by_its_pixels_its_person_and_what_networks_see_of_it(
+def test_an_image_is_known_by_its_pixels_its_person_and_what_networks_see_of_it(
     prepared: tuple[Path, dict[str, Prepared]],
 ) -> None:
     root, manifest = prepared[0], prepared[1]["kdef"].manifest.of("test")
-    seen = signatures.thumbprints(manifest, root)
+    seen = signatures.image_signatures(manifest, root)
     assert seen.paths.tolist() == [row.path for row in manifest.images]
     assert seen.people.tolist() == [row.person for row in manifest.images]
     assert seen.pixels.tolist() == [inspect(root / row.path).pixels for row in manifest.images]
@@ -48,18 +48,18 @@ def test_an_image_is_remembered_by_its_pixels_its_person_and_what_networks_see_o
 
 def test_pictures_are_read_once_for_one_content(own, monkeypatch: pytest.MonkeyPatch) -> None:
     root, train = own
-    first = signatures.thumbprints(train, root)
+    first = signatures.image_signatures(train, root)
     monkeypatch.setattr(signatures, "read_rgb", refuse)
-    assert same(signatures.thumbprints(train, root), first)
+    assert same(signatures.image_signatures(train, root), first)
     with pytest.raises(AssertionError, match="read"):
-        signatures.thumbprints(Manifest("raf", train.images[1:]), root)
+        signatures.image_signatures(Manifest("raf", train.images[1:]), root)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "of fewer images"])
 def test_a_damaged_cache_is_made_again(own, damage: str) -> None:
     root, train = own
-    first = signatures.thumbprints(train, root)
-    (path,) = (root / "thumbprints").iterdir()
+    first = signatures.image_signatures(train, root)
+    (path,) = (root / "signatures").iterdir()
     content = path.read_bytes()
     if damage == "of fewer images":
         np.savez(
@@ -69,7 +69,7 @@ def test_a_damaged_cache_is_made_again(own, damage: str) -> None:
         )
     else:
         path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "overwritten": b"x" * 99}[damage])
-    assert same(signatures.thumbprints(train, root), first)
+    assert same(signatures.image_signatures(train, root), first)
     assert path.read_bytes() == content
 
 
@@ -83,19 +83,19 @@ def test_an_interrupted_writing_leaves_nothing_behind(own, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            signatures.thumbprints(train, root)
-    assert list((root / "thumbprints").iterdir()) == []
-    assert len(signatures.thumbprints(train, root)) == len(train.images)
+            signatures.image_signatures(train, root)
+    assert list((root / "signatures").iterdir()) == []
+    assert len(signatures.image_signatures(train, root)) == len(train.images)
 
 
 def test_a_training_split_is_known_by_its_digest_from_the_cache_or_from_the_data_root(own) -> None:
     root, train = own
-    assert signatures.remembered("raf", "0" * 36, root) is None
-    assert signatures.remembered("kdef", train.digest, root) is None
-    made = signatures.remembered("raf", train.digest, root)
+    assert signatures.load_signatures("raf", "0" * 36, root) is None
+    assert signatures.load_signatures("kdef", train.digest, root) is None
+    made = signatures.load_signatures("raf", train.digest, root)
     assert made is not None and made.paths.tolist() == [row.path for row in train.images]
     manifest_path(root, "raf").unlink()
-    kept = signatures.remembered("raf", train.digest, root)
+    kept = signatures.load_signatures("raf", train.digest, root)
     assert kept is not None and same(kept, made)
 
 
@@ -103,26 +103,26 @@ def test_a_picture_that_is_gone_is_named_with_the_cure(own) -> None:
     root, train = own
     (root / train.images[3].path).unlink()
     with pytest.raises(DataError, match=rf"{train.images[3].path}: missing file; run prepare again"):
-        signatures.thumbprints(train, root)
+        signatures.image_signatures(train, root)
     assert read_manifest(manifest_path(root, "raf")).of("train").digest == train.digest
 
 
-def test_findings_are_kept_and_damaged_or_older_ones_made_again(own, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matches_are_kept_and_damaged_or_older_ones_made_again(own, monkeypatch: pytest.MonkeyPatch) -> None:
     root, train = own
     training = known("ferplus", [texture(0)])
     searched = []
 
-    def find(*_: object, **__: object) -> list[Match]:
+    def find_matches(*_: object, **__: object) -> list[Match]:
         searched.append(1)
         return [Match("a", "ferplus", "b", "near-copy", 0.97), Match("a", "ferplus", "c", "person", None)]
 
-    monkeypatch.setattr(matching, "find", find)
-    first = matching.findings(train, training, root)
-    assert matching.findings(train, training, root) == first == find() and len(searched) == 2
+    monkeypatch.setattr(matching, "find_matches", find_matches)
+    first = matching.cached_matches(train, training, root)
+    assert matching.cached_matches(train, training, root) == first == find_matches() and len(searched) == 2
     (path,) = (root / "contamination").iterdir()
     for damage in ('{"search": 1, "matches": [["a"', '{"search": 0, "matches": []}', "[]"):
         path.write_text(damage)
-        assert matching.findings(train, training, root) == first
+        assert matching.cached_matches(train, training, root) == first
     assert len(searched) == 5
 
 
@@ -138,6 +138,6 @@ def test_near_copies_are_looked_for_where_likeness_means_something(
     tested = Manifest(test, tuple(replace(row, **people) for row in train.images[:3]))
     prints = known(training, [texture(0)], ["F02"] if training == "kdef" else None)
     asked = []
-    monkeypatch.setattr(matching, "find", lambda *_, near_copies=True: asked.append(near_copies) or [])
-    matching.findings(tested, prints, root)
+    monkeypatch.setattr(matching, "find_matches", lambda *_, near_copies=True: asked.append(near_copies) or [])
+    matching.cached_matches(tested, prints, root)
     assert asked == [looked_for]

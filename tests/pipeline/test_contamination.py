@@ -119,7 +119,7 @@ def test_pictures_that_are_gone_cost_a_warning_and_not_the_training(place, train
     def gone(*arguments):
         raise DataError("wikimedia/6/copy.jpg can no longer be read")
 
-    monkeypatch.setattr("fer.pipeline.contamination.findings", gone)
+    monkeypatch.setattr("fer.pipeline.contamination.cached_matches", gone)
     found = evaluate.run(EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu"))
     data = logged(found.run_id)
     assert data.tags["wikimedia.contamination"] == "unknown: wikimedia/6/copy.jpg can no longer be read"
@@ -131,7 +131,7 @@ def test_with_skip_a_training_looks_at_no_picture_but_says_which_it_saw(place, m
     def never(*arguments):
         raise AssertionError("pictures were looked at")
 
-    for name in ("thumbprints", "findings"):
+    for name in ("image_signatures", "cached_matches"):
         monkeypatch.setattr(f"fer.pipeline.contamination.{name}", never)
     config = replace(TINY, data_root=str(place[0]), contamination="skip", registered_name="none")
     data = logged(finetune.run(config).run_id)
@@ -139,8 +139,8 @@ def test_with_skip_a_training_looks_at_no_picture_but_says_which_it_saw(place, m
     assert data.tags["raf.contamination"].startswith("not looked for")
 
 
-def test_remembered_pictures_lie_under_the_data_root_and_in_no_artifact(place, trained) -> None:
-    kept = {path.name.split("-")[0] for path in (place[0] / "thumbprints").glob("*.npz")}
+def test_signatures_lie_under_the_data_root_and_in_no_artifact(place, trained) -> None:
+    kept = {path.name.split("-")[0] for path in (place[0] / "signatures").glob("*.npz")}
     assert kept == {"raf", "wikimedia"}
     assert not [path for path in Path.cwd().rglob("*.npz") if place[0] not in path.parents]
 
@@ -248,8 +248,10 @@ def test_the_list_of_matches_holds_words_and_no_number_where_persons_were_compar
 
 def test_images_seen_by_the_encoder_only_are_reported_apart(place, monkeypatch) -> None:
     matches = {"a": near(1), "b": near(2, 3)}
-    monkeypatch.setattr("fer.pipeline.contamination.remembered", lambda dataset, *_: SimpleNamespace(dataset=dataset))
-    monkeypatch.setattr("fer.pipeline.contamination.findings", lambda _, prints, __: matches[prints.dataset])
+    monkeypatch.setattr(
+        "fer.pipeline.contamination.load_signatures", lambda dataset, *_: SimpleNamespace(dataset=dataset)
+    )
+    monkeypatch.setattr("fer.pipeline.contamination.cached_matches", lambda _, prints, __: matches[prints.dataset])
     run = Recorded()
     log_contamination(run, {"raf": evaluation()}, Past(("a/1",), ("b/2",)), place[0])
     assert run.figures["raf/contaminated/images"] == 1 and run.figures["raf/contaminated/pretraining_images"] == 2

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fer.contamination import signatures
-from fer.contamination.signatures import Thumbprints
+from fer.contamination.signatures import ImageSignatures
 from fer.data import checks, framing, packing
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.framing import Framing, frame_all
@@ -144,7 +144,7 @@ def test_every_work_on_all_cores_decodes_within_the_shared_memory(
         "prepare": lambda: None,
         "frame": lambda: frame_all(done.manifest.images, places, Framing(), NoFaces(), "any"),
         "pack": lambda: pack(done.manifest, root, 20),
-        "thumbprints": lambda: made(done.manifest, root),
+        "signatures": lambda: made(done.manifest, root),
     }
     for name, work in works.items():
         work()
@@ -152,8 +152,8 @@ def test_every_work_on_all_cores_decodes_within_the_shared_memory(
         reading.clear()
 
 
-def made(manifest: Manifest, root: Path) -> Thumbprints:
-    return signatures.thumbprints(manifest, root)
+def made(manifest: Manifest, root: Path) -> ImageSignatures:
+    return signatures.image_signatures(manifest, root)
 
 
 def test_room_never_exceeds_the_memory_and_nobody_waits_for_ever(many_cores: None) -> None:
