@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer.comparison.comparing import Comparison, compare
-from fer.comparison.configurations import REPRODUCES, RunFigures
+from fer.comparison.configurations import RunFigures
 from fer.comparison.figures import figures, svg
 from fer.comparison.page import page
 from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
@@ -45,7 +45,7 @@ def run(config: CompareConfig) -> CompareResult:
     chosen = _chosen(config, runs)
     read = [runs.read(tested) for tested in chosen]
     _check_answers(read, list(sets))
-    told = reported() if any(REPRODUCES in one.tags for one in read) else {}
+    told = reported() if any(one.reproduces for one in read) else {}
     figures_told = {
         name: {place: found.scalars() for place, found in row.figures.items()} for name, row in told.items()
     }

@@ -15,6 +15,7 @@ from fer.experiments.seeds import pretraining_note, spread_metrics, spread_table
 from fer.pipeline.requirements import check, prepare
 from fer.pipeline.stages import Stage, Stages, configuration
 from fer.tracking.environment import code_version
+from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import resolve_data_root
 
@@ -154,9 +155,9 @@ def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: 
     with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
         prepare(experiment, root)
         stages = Stages(root, code, config.reuse)
-        tags = {"fer.experiment": experiment.name}
+        tags = {EXPERIMENT: experiment.name}
         # A file elsewhere may bear a row's name and say something else.
-        tags |= {"fer.reproduces": told.name} if told and not config.name.endswith(".yaml") else {}
+        tags |= {REPRODUCES: told.name} if told and not config.name.endswith(".yaml") else {}
         figures = _all_stages(experiment, stages, config, tags)
         table = _log(run, stages.done, figures, told.figures if told else {})
     trained = [stage.run_id for stage in stages.done if stage.command == "finetune"]
@@ -180,7 +181,7 @@ def _all_stages(
     if not finetune:
         return []
     # `compare` takes runs of one configuration that differ in their seed for repetitions.
-    tags = tags | {"fer.configuration": configuration(experiment, finetune)}
+    tags = tags | {CONFIGURATION: configuration(experiment, finetune)}
     figures = []
     for number in range(config.seeds):
         seeded = replace(finetune, seed=finetune.seed + number)
@@ -192,9 +193,9 @@ def _all_stages(
 
 def _log(run: TrackedRun, done: Sequence[Stage], figures: list[dict[str, float]], told: Any) -> str:
     """Log what was done and what came out, and return the table."""
-    run.json([asdict(stage) for stage in done], "stages.json")
+    run.json([asdict(stage) for stage in done], STAGES_FILE)
     reused = [stage.run_id for stage in done if stage.how == "reused"]
-    run.tags({"fer.reused": " ".join(reused) or "none"})
+    run.tags({REUSED: " ".join(reused) or "none"})
     found = spreads(figures) if figures else {}
     if not found:
         return ""

@@ -3,6 +3,7 @@
 from fer.config.commands import ImportReportedConfig
 from fer.experiments.reported import Row, reported
 from fer.tracking.imported import Elsewhere, Recorded, record
+from fer.tracking.names import PROTOCOL, REPRODUCES
 
 SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"
 
@@ -30,8 +31,8 @@ def _elsewhere(row: Row) -> Elsewhere:
         times = {"minutes_to_best": figures.minutes, "minutes": figures.of_minutes}
         metrics |= {key: value for key, value in times.items() if value is not None}
     tags = {
-        "fer.reproduces": row.name,
-        "protocol": str(row.settings["selection"]),
+        REPRODUCES: row.name,
+        PROTOCOL: str(row.settings["selection"]),
         "mlflow.note.content": f"{row.note}. Reported in {SOURCE}, not measured here.",
     }
     return Elsewhere(row.name, row.settings, metrics, tags)

@@ -16,6 +16,7 @@ from fer.prediction.explain import explain_faces
 from fer.prediction.files import asked_files, asked_place, read_picture, stem_of, write, write_picture
 from fer.prediction.recogniser import Recogniser
 from fer.prediction.table import Prediction, counts, predictions_csv, predictions_table
+from fer.tracking.names import TERMS
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import printable
 
@@ -55,7 +56,7 @@ def run(config: PredictConfig) -> PredictResult:
         tracked_run.tags(
             {
                 "model.trained_on": "+".join(recogniser.spec.trained_on) or "unknown",
-                "terms": "; ".join(recogniser.terms) or "none",
+                TERMS: "; ".join(recogniser.terms) or "none",
             }
         )
         found, skipped = _look_at_all(recogniser, files, image, output, config, tracked_run)

@@ -11,9 +11,6 @@ from fer.evaluation.metrics import Floats
 
 REPETITION = {"seed", "output", "resume", "registered_name", "promote", "config", "data_root"}
 """Options in which repetitions of one configuration may differ: the seed, names and places."""
-SAME, EXPERIMENT, REPRODUCES, REPORTED = "fer.configuration", "fer.experiment", "fer.reproduces", "reported"
-"""Tags: equal for seeds of one configuration and for no other options; the experiment's name; the row of the 2021 table
-it repeats; set on runs that only record such a row."""
 LOSS, SCORE = "train/loss", "validation/accuracy"
 """Metrics whose curves are compared."""
 RUN = "runs:/"
@@ -30,7 +27,13 @@ class RunFigures:
         id: The run's id.
         name: Its name, as a person gave it.
         config: The options of its command; empty if unknown.
-        tags: Its tags.
+        configuration: Equal for the seeds of one configuration and for no other options; empty if it does not say.
+        experiment: The experiment it belongs to, if any.
+        reproduces: The row of the 2021 table that it repeats, if any.
+        reported: Whether it only records such a row, which has figures but no answers.
+        training_digests: Digests of the sets it was trained on, by set.
+        tested_digests: Digests of the images it tested, by set.
+        contamination: Which tested images were seen in training, or why that is not known, by set.
         metrics: The last value of each.
         answers: Stored answers by data set.
         minutes: Length of its training in minutes; None for runs that train nothing, were continued or have not ended.
@@ -40,7 +43,13 @@ class RunFigures:
     id: str
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = ""
+    experiment: str = ""
+    reproduces: str = ""
+    reported: bool = False
+    training_digests: Mapping[str, str] = field(default_factory=dict)
+    tested_digests: Mapping[str, str] = field(default_factory=dict)
+    contamination: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, Answers] = field(default_factory=dict)
     minutes: float | None = None
@@ -56,11 +65,6 @@ class RunFigures:
         """Return the address of the run it starts from, such as `runs:/<id>`; empty for other starting weights."""
         init = str(self.config.get("init", ""))
         return init if init.startswith(RUN) else ""
-
-    @property
-    def reported(self) -> bool:
-        """Return whether it only records a row of the 2021 table, which has figures but no answers."""
-        return REPORTED in self.tags
 
     @property
     def shown(self) -> str:
@@ -90,7 +94,7 @@ class Configuration:
     @property
     def reproduces(self) -> str:
         """Return the row of the 2021 table it repeats; empty for none."""
-        return self.runs[0].tags.get(REPRODUCES, "")
+        return self.runs[0].reproduces
 
     def answers(self, dataset: str) -> list[Answers]:
         """Return its runs' answers on a set; none unless every run has them."""
@@ -125,7 +129,7 @@ class Configuration:
 def configurations(runs: Sequence[RunFigures]) -> tuple[list[Configuration], list[str]]:
     """Group runs into configurations, in the order given.
 
-    Runs belong together if their tags `fer.configuration` say so, or else if their options are equal but for
+    Runs belong together if their field `configuration` says so, or else if their options are equal but for
     `REPETITION`; and if their training sets have the same digests and their seeds differ.
 
     Returns:
@@ -158,14 +162,13 @@ def _identity(run: RunFigures) -> object:
     if not run.config or run.reported:
         return run.id
     kept = sorted((key, repr(value)) for key, value in run.config.items() if key not in REPETITION)
-    digests = sorted((key, value) for key, value in run.tags.items() if key.endswith(".digest"))
-    return run.tags.get(SAME) or tuple(kept), tuple(digests)
+    return run.configuration or tuple(kept), tuple(sorted(run.training_digests.items()))
 
 
 def _name(run: RunFigures) -> str:
     if run.reported:
         return f"{run.name} (2021)"
-    return run.tags.get(EXPERIMENT) or run.name
+    return run.experiment or run.name
 
 
 def _letter(number: int) -> str:

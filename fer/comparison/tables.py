@@ -15,8 +15,6 @@ from fer.expressions import EXPRESSIONS
 ACCURACY, CLASS_MEAN = "accuracy", "mean_class_accuracy"
 MEASURES = (*EXPRESSIONS, ACCURACY, CLASS_MEAN)
 """Columns, in their order."""
-DIGEST, CONTAMINATION = ".tested_digest", ".contamination"
-"""Endings of the tags that name the images and frames a set was tested with, and say which of them training saw."""
 Reported = Mapping[str, Mapping[str, Mapping[str, float]]]
 """What was reported: by row of the 2021 table, data set and metric, such as `accuracy/fear`."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fer.comparison.configurations import Configuration, RunFigures
-from fer.comparison.tables import ACCURACY, CLASS_MEAN, CONTAMINATION, DIGEST, Row, metric
+from fer.comparison.tables import ACCURACY, CLASS_MEAN, Row, metric
 from fer.comparison.testing import QUASI_F, PairedTest, Untested
 from fer.evaluation.statistics import LEVEL
 
@@ -100,10 +100,10 @@ def warnings(found: Sequence[Configuration], datasets: Sequence[str], titles: Ti
         if (line := _contamination(name, runs, dataset, titles[dataset]))
     ]
     for dataset in datasets:
-        key = dataset + DIGEST
         digests: dict[str, list[str]] = {}
         for one in found:
-            for digest in dict.fromkeys(run.tags[key] for run in one.runs if key in run.tags):
+            tested = [run.tested_digests[dataset] for run in one.runs if dataset in run.tested_digests]
+            for digest in dict.fromkeys(tested):
                 digests.setdefault(digest, []).append(one.letter)
         if len(digests) > 1:
             which = "; ".join(f"{', '.join(letters)}: {digest[:8]}" for digest, letters in digests.items())
@@ -120,7 +120,7 @@ def _alike(one: Configuration, dataset: str) -> list[tuple[str, list[RunFigures]
             f"{dataset}/uncontaminated/images"]  # fmt: skip
     groups: dict[tuple[object, ...], list[RunFigures]] = {}
     for run in one.runs:
-        said = run.tags.get(dataset + CONTAMINATION) if keys[0] not in run.metrics else None
+        said = run.contamination.get(dataset) if keys[0] not in run.metrics else None
         groups.setdefault((said, *(run.metrics.get(key) for key in keys)), []).append(run)
     if len(one.runs) == 1:
         return [(one.name, list(one.runs))]
@@ -131,7 +131,7 @@ def _alike(one: Configuration, dataset: str) -> list[tuple[str, list[RunFigures]
 def _contamination(name: str, runs: Sequence[RunFigures], dataset: str, title: str) -> str:
     metrics = runs[0].metrics
     if metric(dataset, ACCURACY) in metrics and f"{dataset}/contaminated/images" not in metrics:
-        said = runs[0].tags.get(f"{dataset}{CONTAMINATION}", "it was not looked for")
+        said = runs[0].contamination.get(dataset, "it was not looked for")
         return f"{name}: whether test images of {title} were seen in training is not known ({said})."
     labelled, plain = (int(metrics.get(f"{dataset}/contaminated/{key}", 0)) for key in ("images", "pretraining_images"))
     if not labelled and not plain:

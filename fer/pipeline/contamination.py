@@ -20,6 +20,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
 from fer.pipeline.evaluation import Evaluation
+from fer.tracking.names import CONTAMINATION, PRETRAINING_IMAGES, TRAINING_IMAGES, dataset_tag, evaluation_path
 from fer.tracking.reading import images_of_run
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
@@ -49,7 +50,7 @@ class Past:
 
     def tags(self) -> dict[str, str]:
         """Return what a run's tags say of it."""
-        named = {"fer.training_images": self.training, "fer.pretraining_images": self.pretraining}
+        named = {TRAINING_IMAGES: self.training, PRETRAINING_IMAGES: self.pretraining}
         return {key: ",".join(images) for key, images in named.items() if images}
 
 
@@ -95,12 +96,12 @@ def log_contamination(
         option: `check` or `skip`.
     """
     if option == "skip":
-        run.tags({f"{name}.contamination": "not looked for: contamination=skip" for name in found})
+        run.tags({dataset_tag(name, CONTAMINATION): "not looked for: contamination=skip" for name in found})
         return
     try:
         training, pretraining = _known(past, root)
     except (LookupError, DataError) as unknown:
-        run.tags({f"{name}.contamination": f"unknown: {unknown}" for name in found})
+        run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}" for name in found})
         return
     for name, evaluation in found.items():
         manifest = evaluation.manifest
@@ -109,15 +110,15 @@ def log_contamination(
             unlabelled = [match for prints in pretraining for match in cached_matches(manifest, prints, root)]
         except DataError as unknown:
             # The pictures are gone or the disk is full: no reason to lose a training and its figures.
-            run.tags({f"{name}.contamination": f"unknown: {unknown}"})
+            run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}"})
             print(f"warning: {name}: whether the model has seen its images is unknown: {unknown}")
             continue
         figures = contamination_figures(evaluation, seen, unlabelled)
         run.metrics({f"{name}/{key}": value for key, value in figures.items()})
         sentence = _in_words(evaluation, figures, [*seen, *unlabelled])
-        run.tags({f"{name}.contamination": sentence})
+        run.tags({dataset_tag(name, CONTAMINATION): sentence})
         if seen or unlabelled:
-            run.text(matches_csv(seen, unlabelled), f"evaluation/{name}/{FILE}")
+            run.text(matches_csv(seen, unlabelled), evaluation_path(name, FILE))
             print(f"warning: {name}: {sentence}")
 
 
@@ -172,7 +173,7 @@ def _in_words(evaluation: Evaluation, figures: Mapping[str, float], matches: Seq
     by_encoder = f", {plain} of them by the encoder without labels" if plain else ""
     return (
         f"{count} of {total} images seen in training{by_encoder} ({kinds}): accuracy "
-        f"{100 * evaluation.report.accuracy:.1f} %, {rest}; evaluation/{evaluation.dataset.name}/{FILE} lists them"
+        f"{100 * evaluation.report.accuracy:.1f} %, {rest}; {evaluation_path(evaluation.dataset.name, FILE)} lists them"
     )
 
 

@@ -23,6 +23,7 @@ from fer.evaluation.report import UNIFORM_PRIOR, Report, report
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline.inputs import log_dataset
+from fer.tracking.names import PART, PREDICTIONS_FILE, TESTED_DIGEST, dataset_tag, evaluation_path
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
 
@@ -162,7 +163,7 @@ def open_pool(sets: Sequence[tuple[DataSet, Manifest]], root: Path, image_size: 
 def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path, model_id: str = "") -> None:
     """Log every set's figures, plots and answers; figures are tied to the logged model where there is one."""
     for name, evaluation in found.items():
-        result, folder = evaluation.report, f"evaluation/{name}"
+        result = evaluation.report
         figures = all_figures(name, evaluation)
         handle = log_dataset(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         if model_id:
@@ -170,16 +171,22 @@ def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path
         else:
             run.metrics(figures)
         run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
-        run.tags({f"{name}.part": evaluation.part, f"{name}.tested_digest": evaluation.manifest.digest})
-        run.json(report_json(evaluation), f"{folder}/report.json")
+        run.tags(
+            {
+                dataset_tag(name, PART): evaluation.part,
+                dataset_tag(name, TESTED_DIGEST): evaluation.manifest.digest,
+            }
+        )
+        run.json(report_json(evaluation), evaluation_path(name, "report.json"))
         for group, part in evaluation.groups.items():
-            run.json(part.to_dict(), f"{folder}/report-{group}.json")
-        run.text(confusion_csv(result), f"{folder}/confusion.csv")
-        run.text(predictions_csv(evaluation.manifest, evaluation.probabilities), f"{folder}/predictions.csv")
+            run.json(part.to_dict(), evaluation_path(name, f"report-{group}.json"))
+        run.text(confusion_csv(result), evaluation_path(name, "confusion.csv"))
+        predictions = predictions_csv(evaluation.manifest, evaluation.probabilities)
+        run.text(predictions, evaluation_path(name, PREDICTIONS_FILE))
         title = f"{evaluation.dataset.title}, {evaluation.part} set"
-        run.figure(confusion_figure(result, title), f"{folder}/confusion.png")
+        run.figure(confusion_figure(result, title), evaluation_path(name, "confusion.png"))
         before = evaluation.uncalibrated.ece if evaluation.uncalibrated else None
-        run.figure(reliability_figure(result, title, before), f"{folder}/reliability.png")
+        run.figure(reliability_figure(result, title, before), evaluation_path(name, "reliability.png"))
 
 
 def all_figures(name: str, evaluation: Evaluation) -> dict[str, float]:

@@ -30,7 +30,8 @@ from fer.pipeline.inputs import credits_of
 from fer.tracking.environment import CodeVersion, code_version
 from fer.tracking.logged_model import log_model
 from fer.tracking.models import log_card
-from fer.tracking.registering import RUN, UNREGISTERED, register_run
+from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
+from fer.tracking.registering import RUN, register_run
 from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
 from fer.training.state import BEST, Progress
@@ -92,7 +93,7 @@ def conclude(
     calibrate(run, classifier, *held_out, EVALUATION_BATCH)
     save_classifier(classifier, folder / "classifier")
     tags = _version_tags(classifier.spec, manifests, config.selection)
-    model_id = log_model(run.id, folder / "classifier", {**tags, "score": f"{progress.best_score:.6f}"})
+    model_id = log_model(run.id, folder / "classifier", {**tags, SCORE: f"{progress.best_score:.6f}"})
     sets = resolve_prepared(config.evaluate_on, root)
     found = evaluate_sets(classifier, sets, root, device, EVALUATION_BATCH)
     log_evaluations(run, found, root, model_id)
@@ -114,10 +115,10 @@ def _log_choice(run: TrackedRun, progress: Progress) -> None:
 def _version_tags(spec: ModelSpec, manifests: Sequence[Manifest], selection: str) -> dict[str, str]:
     validation = "".join(manifest.of("validation").digest for manifest in manifests)
     return {
-        "validation_digest": hashlib.sha256(validation.encode()).hexdigest()[:36],
-        "protocol": f"best epoch by validation {selection}",
+        VALIDATION_DIGEST: hashlib.sha256(validation.encode()).hexdigest()[:36],
+        PROTOCOL: f"best epoch by validation {selection}",
         "trained_on": "+".join(spec.trained_on),
-        "terms": "; ".join(spec.terms) or "none",
+        TERMS: "; ".join(spec.terms) or "none",
     }
 
 

@@ -32,6 +32,7 @@ from fer.pipeline.initialize import initialize_model
 from fer.pipeline.inputs import log_dataset
 from fer.pipeline.resume import bring_best, continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
+from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, TRAINING, dataset_tag
 from fer.tracking.runs import TrackedRun, tracked
 from fer.training.devices import use_bf16
 from fer.training.loop import train
@@ -75,7 +76,7 @@ def _tracked_training(config: FinetuneConfig, run_name: str, checkpoint: Path | 
             # Whatever the ending, the tracking server keeps what the run can be continued from.
             for kept in (folder / LAST, folder / BEST):
                 if kept.is_file():
-                    run.file(kept, "checkpoints")
+                    run.file(kept, CHECKPOINTS)
     shutil.rmtree(folder)
     return result
 
@@ -140,14 +141,14 @@ class _Finetuning:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            log_dataset(run, manifest.of("train"), self.plan.root, "training")
+            log_dataset(run, manifest.of("train"), self.plan.root, TRAINING)
             log_dataset(run, manifest.of("validation"), self.plan.root, "validation")
         counts = _class_counts(self.pool.labels[self.members])
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
-        run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})
+        run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
         run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
         if self.config.resume:
-            run.tags({"fer.resumed_from": self.config.resume})
+            run.tags({RESUMED_FROM: self.config.resume})
 
     def _validation(self) -> Validate:
         """Return what measures the network after an epoch: on validation, and for `test_best` on test beside it."""

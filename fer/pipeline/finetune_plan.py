@@ -16,7 +16,7 @@ from fer.models.backbones import arch_options, clip_grad_norm
 from fer.models.initial_weights import check_init
 from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
-from fer.tracking.registering import NAME_USED
+from fer.tracking.names import REGISTERED_NAME_USED
 from fer.training.devices import pick_device
 from fer.training.optimization import Settings
 from fer.utils.paths import resolve_data_root
@@ -46,7 +46,7 @@ class Plan:
         """Return what the options mean here, for the record."""
         return {
             "init_used": self.init,
-            NAME_USED: self.registered_name or "none",
+            REGISTERED_NAME_USED: self.registered_name or "none",
             "data_root_used": self.root,
             "device_used": self.device.type,
             "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),

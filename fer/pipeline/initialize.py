@@ -20,6 +20,7 @@ from fer.models.initial_weights import (
     weights_from_folder,
 )
 from fer.pipeline.contamination import past_of, remember
+from fer.tracking.names import STARTED_FROM, TERMS
 from fer.tracking.registry import fetch_model
 from fer.tracking.runs import TrackedRun
 from fer.utils.distributed import rank
@@ -63,9 +64,9 @@ def initialize_model(
     loaded = load_initial_weights(network, start)
     if rank() == 0:
         print(loaded)
-    run.tags({"weights.loaded": str(loaded), "terms": "; ".join(spec.terms) or "none", **past.tags()})
+    run.tags({"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **past.tags()})
     if start.run_id:
-        run.tags({"fer.started_from": start.run_id})
+        run.tags({STARTED_FROM: start.run_id})
     return network
 
 

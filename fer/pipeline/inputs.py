@@ -11,6 +11,7 @@ from fer.data.images import inspect
 from fer.data.manifest import Manifest
 from fer.errors import DataError
 from fer.portable.images import UnusableImage
+from fer.tracking.names import UNRESOLVED, dataset_tag
 from fer.tracking.runs import TrackedRun
 
 REFRESH_HINT = "look them up with `fer attribution refresh`"
@@ -78,5 +79,5 @@ def log_credits(run: TrackedRun, dataset: str, credits: Mapping[str, Credit]) ->
     for name, content in artifacts(listed).items():
         run.text(content, f"attribution/{name}")
     unresolved = sum(not credit.resolved for credit in listed)
-    run.tags({f"{dataset}.unresolved": unresolved})
+    run.tags({dataset_tag(dataset, UNRESOLVED): unresolved})
     print(f"attribution: {summary(listed)}" + (f"; {REFRESH_HINT}" if unresolved else ""))

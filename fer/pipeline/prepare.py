@@ -20,6 +20,7 @@ from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
 from fer.pipeline.inputs import REFRESH_HINT, credits_of, log_dataset
+from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 
@@ -137,7 +138,7 @@ def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> N
     }
     run.metrics({**figures, f"{name}/images": len(manifest.images)})
     run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
-    run.tags({f"{name}.digest": manifest.digest, f"{name}.terms": dataset.terms or "free"})
+    run.tags({dataset_tag(name, DIGEST): manifest.digest, dataset_tag(name, TERMS): dataset.terms or "free"})
 
 
 def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path, allow_unattributed: bool) -> str:

@@ -29,6 +29,7 @@ from fer.pipeline.inputs import log_dataset
 from fer.pipeline.pretrain_plan import Plan, make_plan
 from fer.pipeline.resume import continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
+from fer.tracking.names import CHECKPOINTS, DIGEST, ENCODER, PRETRAINING, RESUMED_FROM, dataset_tag
 from fer.tracking.runs import TrackedRun, tracked
 from fer.training.devices import use_bf16
 from fer.training.loop import train
@@ -84,7 +85,7 @@ def _tracked_pretraining(config: PretrainConfig, checkpoint: Path | None) -> Pre
         finally:
             # Whatever the ending, the tracking server keeps what the run can be continued from.
             if rank() == 0 and (folder / LAST).is_file():
-                run.file(folder / LAST, "checkpoints")
+                run.file(folder / LAST, CHECKPOINTS)
     shutil.rmtree(folder)
     return PretrainResult(run.id, figures, run.where())
 
@@ -129,18 +130,18 @@ class _Pretraining:
     def _log_inputs(self, bf16: bool) -> None:
         run = self.tracked_run
         for manifest in self.manifests:
-            log_dataset(run, manifest.of("train"), self.plan.root, "pre-training, without labels")
+            log_dataset(run, manifest.of("train"), self.plan.root, PRETRAINING)
         run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
-        run.tags({f"{manifest.dataset}.digest": manifest.digest for manifest in self.manifests})
+        run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
         if self.config.resume:
-            run.tags({"fer.resumed_from": self.config.resume})
+            run.tags({RESUMED_FROM: self.config.resume})
 
     def _conclude(self, progress: Progress, spec: ModelSpec) -> dict[str, float]:
         encoder = Encoder(spec)
         encoder.load_state_dict(read_file(self.folder / BEST)["model"])
         save_encoder(encoder, self.folder / "encoder", self.config.method)
         for path in sorted((self.folder / "encoder").iterdir()):
-            self.tracked_run.file(path, "encoder")
+            self.tracked_run.file(path, ENCODER)
         title = f"{self.config.method}: features after {progress.epoch} epochs"
         points, labels = self.probe.mapped(encoder.to(self.plan.device).eval())
         self.tracked_run.figure(feature_map_figure(points, labels, title), "feature_map.png")

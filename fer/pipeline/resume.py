@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from fer.config.options import default_of
 from fer.errors import ConfigError, ModelError
 from fer.models.files import read_file
+from fer.tracking.names import checkpoint_path
 from fer.tracking.registry import fetch_file
 from fer.training.state import BEST, LAST
 
@@ -48,7 +49,7 @@ def find_checkpoint(config: Resumable, downloads: Path) -> Path | None:
     for path in (Path(config.resume).expanduser(), local):
         if path.is_file():
             return path
-    return fetch_file(config.resume, f"checkpoints/{LAST}", downloads)
+    return fetch_file(config.resume, checkpoint_path(LAST), downloads)
 
 
 def bring_best(config: Resumable, checkpoint: Path, folder: Path) -> None:
@@ -68,7 +69,7 @@ def bring_best(config: Resumable, checkpoint: Path, folder: Path) -> None:
     if not best.is_file():
         if Path(config.resume).expanduser() == checkpoint:
             raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
-        best = fetch_file(config.resume, f"checkpoints/{BEST}", checkpoint.parent)
+        best = fetch_file(config.resume, checkpoint_path(BEST), checkpoint.parent)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(best, folder / BEST)
 

@@ -18,7 +18,8 @@ from fer.pipeline.evaluate import evaluate_model
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.pretrain import pretrain_encoder
 from fer.tracking.environment import CodeVersion
-from fer.tracking.reuse import FINGERPRINT, Logged, exact_address, fingerprint, finished_run, logged, stopped_run
+from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
+from fer.tracking.reuse import Logged, exact_address, fingerprint, finished_run, logged, stopped_run
 from fer.tracking.runs import tagging_next
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
@@ -72,7 +73,7 @@ class Stages:
         plan = finetune_plan.make_plan(config)
         inputs = self._digests(plan.sets) | _start(plan.init)
         settings = _settings(config, plan.derived())
-        shown = f"{tags['fer.experiment']} seed {config.seed}"
+        shown = f"{tags[EXPERIMENT]} seed {config.seed}"
         return self._do("finetune", config, settings, inputs, tags, lambda resumed: _finetune(resumed, shown))
 
     def figures(self, run_id: str, asked: EvaluateConfig | None, config: FinetuneConfig) -> dict[str, float]:
@@ -105,7 +106,7 @@ class Stages:
     def _untested(self, dataset: DataSet, run: Logged) -> bool:
         manifest = read_manifest(manifest_path(self.root, dataset.name))
         tested = manifest.of("test")
-        return bool(tested.images) and run.tags.get(f"{dataset.name}.tested_digest") not in (
+        return bool(tested.images) and run.tags.get(dataset_tag(dataset.name, TESTED_DIGEST)) not in (
             tested.digest, manifest.digest
         )  # fmt: skip
 

@@ -15,14 +15,13 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
+from fer.tracking import names
+from fer.tracking.names import SCORE
 
 CHAMPION = "champion"
 """The alias."""
-COMPARABLE = ("validation_digest", "protocol")
+COMPARABLE = (names.VALIDATION_DIGEST, names.PROTOCOL)
 """Tags of a version that must agree before two versions' scores may be compared."""
-SCORE = "score"
-"""Tag of a version: its validation score, higher is better."""
 PROMOTED = "promoted"
 """Tag of a version that was to become champion whatever its score is."""
 FOUND = "champion.found"

@@ -11,10 +11,7 @@ import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from fer.tracking import store
-
-REPORTED = "reported"
-"""Tag of every recorded run."""
-DIGEST = "reported.digest"
+from fer.tracking.names import COMMAND, REPORTED, REPORTED_DIGEST
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def record(runs: list[Elsewhere]) -> Recorded:
     client = mlflow.MlflowClient()
     before = _search(client, f"tags.{REPORTED} = 'true'")
     place = before[0].info.experiment_id if before else _beside_ours(client, address)
-    known = {run.data.tags.get(DIGEST, ""): run for run in before}
+    known = {run.data.tags.get(REPORTED_DIGEST, ""): run for run in before}
     made = []
     for run in runs:
         if known.pop(run.digest, None) is None:
@@ -88,7 +85,7 @@ def _search(client: mlflow.MlflowClient, wanted: str) -> list[Run]:
 
 
 def _beside_ours(client: mlflow.MlflowClient, address: str) -> str:
-    if not store.experiment_is_given() and (ours := _search(client, "tags.`fer.command` = 'finetune'")):
+    if not store.experiment_is_given() and (ours := _search(client, f"tags.`{COMMAND}` = 'finetune'")):
         return str(ours[0].info.experiment_id)
     return store.experiment_id(address)
 
@@ -101,7 +98,7 @@ def _record(client: mlflow.MlflowClient, place: str, run: Elsewhere) -> None:
         metrics=[Metric(key, value, now, 0) for key, value in run.metrics.items()],
         params=[Param(key, _text(value)) for key, value in run.params.items()],
         # The tags come with the rest, so that a recording that is cut off is not taken for a whole one.
-        tags=[RunTag(key, value) for key, value in {**run.tags, REPORTED: "true", DIGEST: run.digest}.items()],
+        tags=[RunTag(key, value) for key, value in {**run.tags, REPORTED: "true", REPORTED_DIGEST: run.digest}.items()],
     )
     client.set_terminated(made.info.run_id, "FINISHED")
 

@@ -9,10 +9,9 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError, Interrupted
 from fer.tracking import store
+from fer.tracking.names import ERROR
 from fer.utils.signals import deferring
 
-ERROR = "fer.error"
-"""Tag of a run: why it did not finish."""
 MAX_TAG = 4000
 
 

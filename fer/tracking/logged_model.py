@@ -25,7 +25,7 @@ from fer.data.detector import PACKAGE, center_face_version, center_face_weights
 from fer.expressions import EXPRESSIONS
 from fer.portable.answers import BOX
 from fer.portable.classifier import SPEC
-from fer.tracking import store  # noqa: F401  # sets what MLflow reads at import
+from fer.tracking.names import MODEL
 
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
 SAID = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
@@ -54,7 +54,7 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
     with tempfile.TemporaryDirectory() as name, _no_bytecode():
         package = _package(Path(name))
         info = mlflow.pyfunc.log_model(
-            name="model",
+            name=MODEL,
             python_model=serving.__file__,
             code_paths=[str(package)],
             model_config={"package": package.name},

@@ -10,12 +10,13 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.comparison.configurations import LOSS, REPORTED, SCORE, RunFigures
+from fer.comparison.configurations import LOSS, SCORE, RunFigures
 from fer.comparison.predictions import read_answers
-from fer.comparison.tables import ACCURACY, CONTAMINATION, DIGEST, metric
+from fer.comparison.tables import ACCURACY, metric
 from fer.errors import ConfigError, DataError, quoted, unknown_name
 from fer.portable.json_files import parse_json
-from fer.tracking import store
+from fer.tracking import names, store
+from fer.tracking.names import CONFIG_FILE, REPORTED, STAGES_FILE, dataset_tags
 
 TESTING = ("finetune", "evaluate")
 """Commands whose runs hold test figures."""
@@ -70,7 +71,7 @@ class Runs:
         parents = [run for run in self._by_word(word) if _command(run) == "experiment"]
         place = None if parents else self._client.get_experiment_by_name(word)
         if not parents and place is None:
-            known = {run.info.run_name for run in self._search("tags.`fer.command` = 'experiment'", most=LISTED)}
+            known = {run.info.run_name for run in self._search(f"tags.`{names.COMMAND}` = 'experiment'", most=LISTED)}
             places = {item.name for item in self._client.search_experiments()}
             raise ConfigError(unknown_name("experiment", word, known | places))
         if place is not None:
@@ -98,14 +99,24 @@ class Runs:
 
     def read(self, tested: Tested) -> RunFigures:
         """Return what a comparison needs of a run, with the later tests of its model taken for its own."""
-        run, *later = tested
-        kept = (DIGEST, CONTAMINATION)
-        retested = {key: value for one in later for key, value in one.data.tags.items() if key.endswith(kept)}
+        run = tested[0]
+        tags = run.data.tags
+        tested_digests: dict[str, str] = {}
+        contamination: dict[str, str] = {}
+        for one in tested:
+            tested_digests |= dataset_tags(one.data.tags, names.TESTED_DIGEST)
+            contamination |= dataset_tags(one.data.tags, names.CONTAMINATION)
         return RunFigures(
             id=run.info.run_id,
             name=run.info.run_name,
             config=self._config(run),
-            tags={**run.data.tags, **retested},
+            configuration=tags.get(names.CONFIGURATION, ""),
+            experiment=tags.get(names.EXPERIMENT, ""),
+            reproduces=tags.get(names.REPRODUCES, ""),
+            reported=REPORTED in tags,
+            training_digests=dataset_tags(tags, names.DIGEST),
+            tested_digests=tested_digests,
+            contamination=contamination,
             metrics={key: value for one in tested for key, value in one.data.metrics.items()},
             answers={name: found for one in tested for name, found in self._answers(one).items()},
             minutes=run.data.metrics.get("minutes") if REPORTED in run.data.tags else _minutes(run),
@@ -185,18 +196,18 @@ class Runs:
             raise _damaged(run, path, "it is no UTF-8 text") from None
 
     def _config(self, run: Run) -> dict[str, Any]:
-        content = self._json(run, "config.json")
+        content = self._json(run, CONFIG_FILE)
         if not isinstance(content, dict | None):
-            raise _damaged(run, "config.json", f"it holds {type(content).__name__}")
+            raise _damaged(run, CONFIG_FILE, f"it holds {type(content).__name__}")
         return content or {}
 
     def _stages(self, run: Run) -> list[str] | None:
         """Return the ids of an experiment's stages; None where it never got so far as to note them."""
-        stages = self._json(run, "stages.json")
+        stages = self._json(run, STAGES_FILE)
         try:
             return None if stages is None else [str(stage["run_id"]) for stage in stages]
         except (KeyError, TypeError):
-            raise _damaged(run, "stages.json", "it is no list of runs") from None
+            raise _damaged(run, STAGES_FILE, "it is no list of runs") from None
 
     def _json(self, run: Run, path: str) -> Any:
         text = self._artifact(run, path)
@@ -209,7 +220,7 @@ class Runs:
         found = {}
         for name in self.sets:
             if metric(name, ACCURACY) in run.data.metrics and REPORTED not in run.data.tags:
-                place = f"evaluation/{name}/predictions.csv"
+                place = names.evaluation_path(name, names.PREDICTIONS_FILE)
                 if (text := self._artifact(run, place)) is not None:
                     found[name] = read_answers(text, f"{place} of run {run.info.run_id}")
         return found
@@ -224,17 +235,17 @@ def _damaged(run: Run, path: str, why: str) -> DataError:
 
 
 def _command(run: Run) -> str:
-    return str(run.data.tags.get("fer.command", ""))
+    return str(run.data.tags.get(names.COMMAND, ""))
 
 
 def _minutes(run: Run) -> float | None:
     # A continued run's clock shows its last part only.
-    if _command(run) != "finetune" or run.info.end_time is None or "fer.resumed_from" in run.data.tags:
+    if _command(run) != "finetune" or run.info.end_time is None or names.RESUMED_FROM in run.data.tags:
         return None
     return float(run.info.end_time - run.info.start_time) / 60_000
 
 
-CONTEXTS = {"training": 0, "pre-training, without labels": 1}
+CONTEXTS = {names.TRAINING: 0, names.PRETRAINING: 1}
 """What inputs are logged as, and which part of the answer they belong to."""
 
 
@@ -246,7 +257,7 @@ def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     store.connect()
     client, past = mlflow.MlflowClient(), set[str]()
-    names: tuple[dict[str, None], dict[str, None]] = ({}, {})
+    seen: tuple[dict[str, None], dict[str, None]] = ({}, {})
     while run_id and run_id not in past:
         past.add(run_id)
         try:
@@ -256,6 +267,6 @@ def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for item in run.inputs.dataset_inputs if run.inputs else ():
             context = next((tag.value for tag in item.tags if tag.key == "mlflow.data.context"), "")
             if context in CONTEXTS:
-                names[CONTEXTS[context]][f"{item.dataset.name}/{item.dataset.digest}"] = None
-        run_id = run.data.tags.get("fer.started_from", "")
-    return tuple(names[0]), tuple(names[1])
+                seen[CONTEXTS[context]][f"{item.dataset.name}/{item.dataset.digest}"] = None
+        run_id = run.data.tags.get(names.STARTED_FROM, "")
+    return tuple(seen[0]), tuple(seen[1])

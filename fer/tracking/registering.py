@@ -6,17 +6,12 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ConfigError, ModelError, RegistrationError
 from fer.tracking import store
-from fer.tracking.champion import SCORE, VERDICT, versions_of
+from fer.tracking.champion import VERDICT, versions_of
+from fer.tracking.names import REGISTERED, REGISTERED_NAME_USED, SCORE, UNREGISTERED
 from fer.tracking.registry import Registration, register
 
-REGISTERED = "fer.registered"
-"""Tag of a run whose model is registered: as which version, and who is champion."""
 RUN = "runs:/"
 """What the address of a run begins with."""
-UNREGISTERED = "fer.unregistered"
-"""Tag of a run whose model was to be registered and is not: why, and the command that does it."""
-NAME_USED = "registered_name_used"
-"""Parameter of a run: the registered model it was meant for, or `none`."""
 OWN = ("fer.", "mlflow.")
 """Beginnings of a logged model's tags that say nothing of a version."""
 
@@ -36,7 +31,7 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
     """
     store.connect()
     run, model = _logged_model(run_id)
-    meant = run.data.params.get(NAME_USED, "none")
+    meant = run.data.params.get(REGISTERED_NAME_USED, "none")
     if name == "auto" and meant == "none":
         raise ConfigError(f"run {run_id} was meant for no registered model: say which with registered_name=<name>")
     name = meant if name == "auto" else name

@@ -13,12 +13,10 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ModelError, RegistrationError, unknown_name
 from fer.tracking import store
-from fer.tracking.champion import PROMOTED, SCORE, VERDICT, found_before, number, settle, verdict, versions_of
+from fer.tracking.champion import PROMOTED, VERDICT, found_before, number, settle, verdict, versions_of
+from fer.tracking.names import ENCODER, MODEL, SCORE
 
 R = TypeVar("R")
-
-ENCODER = "encoder"
-"""Artifact folder of an encoder that a run pre-trained."""
 
 DIGITS = 6
 """Decimals of a score as it is kept and compared."""
@@ -160,7 +158,7 @@ def _locate(address: str) -> tuple[str, str, str]:
     if address.startswith("runs:/"):
         run_id, _, rest = address.removeprefix("runs:/").partition("/")
         outputs = client.get_run(run_id).outputs
-        if rest and rest != "model":
+        if rest and rest != MODEL:
             return "", run_id, address
         if not outputs or not outputs.model_outputs:
             if client.list_artifacts(run_id, ENCODER):

@@ -12,12 +12,10 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ModelError
 from fer.tracking import store
-from fer.tracking.registry import ENCODER
+from fer.tracking.names import ENCODER, EVALUATION, FINGERPRINT, checkpoint_path
 from fer.training.state import BEST, LAST
 
-FINGERPRINT = "fer.fingerprint"
-"""The tag."""
-MADE = {"pretrain": ENCODER, "finetune": f"checkpoints/{BEST}", "evaluate": "evaluation"}
+MADE = {"pretrain": ENCODER, "finetune": checkpoint_path(BEST), "evaluate": EVALUATION}
 """An artifact without which a command's finished run is of no use."""
 
 
@@ -55,7 +53,7 @@ def finished_run(mark: str, command: str) -> str:
 def stopped_run(mark: str) -> str:
     """Return the latest stopped run with this fingerprint that can be continued, or nothing."""
     found = (str(run.info.run_id) for run in _runs(mark, "KILLED"))
-    return next((run_id for run_id in found if _has(run_id, f"checkpoints/{LAST}")), "")
+    return next((run_id for run_id in found if _has(run_id, checkpoint_path(LAST))), "")
 
 
 def exact_address(address: str) -> str:

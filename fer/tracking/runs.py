@@ -22,6 +22,7 @@ from fer.errors import FerError, Interrupted
 from fer.tracking import store
 from fer.tracking.environment import environment_tags
 from fer.tracking.lifecycle import MAX_TAG, end_run, refusal, start_run
+from fer.tracking.names import COMMAND, CONFIG_FILE
 from fer.tracking.status_guard import keep_killed
 from fer.utils.distributed import rank
 from fer.utils.signals import follow_parent, interrupting
@@ -212,10 +213,10 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
         status, reason = RunStatus.FAILED, ""
         try:
             run = TrackedRun(info.run_id, info.experiment_id, address)
-            run.tags({"mlflow.runName": name, "fer.command": command, **environment_tags(), **_awaiting.get()})
+            run.tags({"mlflow.runName": name, COMMAND: command, **environment_tags(), **_awaiting.get()})
             _awaiting.set({})
             run.params({**asdict(config), **(extra or {})})
-            run.json(asdict(config), "config.json")
+            run.json(asdict(config), CONFIG_FILE)
             yield run
             status = RunStatus.FINISHED
         except (Interrupted, KeyboardInterrupt) as stop:

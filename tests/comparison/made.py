@@ -66,6 +66,10 @@ def run(
     figures |= {f"{key}/contaminated/images": 0.0 for key in sets}
     identity = hashlib.sha256(f"{name} {seed} {config}".encode()).hexdigest()[:32]
     return RunFigures(
-        options.pop("id", identity), name, config, options.pop("tags", {}), figures | options.pop("more", {}), made,
+        id=options.pop("id", identity),
+        name=name,
+        config=config,
+        metrics=figures | options.pop("more", {}),
+        answers=made,
         **options,
-    )  # fmt: skip
+    )

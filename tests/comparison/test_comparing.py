@@ -190,7 +190,7 @@ def test_sets_that_share_too_few_images_are_not_tested_and_the_report_says_so():
 
 def test_sets_prepared_differently_are_pointed_out():
     first, second = pair()
-    first.tags["raf.tested_digest"], second.tags["raf.tested_digest"] = "aaaa" * 9, "bbbb" * 9
+    first.tested_digests["raf"], second.tested_digests["raf"] = "aaaa" * 9, "bbbb" * 9
     (line,) = compare(first, second).warnings
     assert "RAF-DB was not prepared alike for all (digests A: aaaaaaaa; B: bbbbbbbb)" in line
 
@@ -252,8 +252,8 @@ def test_parts_by_camera_angle_stand_below_their_set_and_are_not_tested():
 
 def test_what_was_reported_stands_beside_ours():
     reported = {"row": {"wikimedia": {"accuracy": 0.464286, "accuracy/fear": 0.083333}}}
-    first, second = pair(0.5, 0.4, FEW, "wikimedia", tags={"fer.reproduces": "row"})
-    told = run("row", {}, tags={"reported": "true", "fer.reproduces": "row"}, more={"wikimedia/accuracy": 0.464286})
+    first, second = pair(0.5, 0.4, FEW, "wikimedia", reproduces="row")
+    told = run("row", {}, reported=True, reproduces="row", more={"wikimedia/accuracy": 0.464286})
     found = compare(first, second, told, reported=reported)
     cells = found.rows[0].cells
     assert (cells["accuracy"].reported, cells["fear"].reported, cells["anger"].reported) == (0.464286, 0.083333, None)
@@ -290,7 +290,7 @@ def test_what_training_has_seen_is_said_to_be_unknown_where_no_run_tells_it():
     known, asked, silent = (*pair(), run("third", {"raf": (TRUTH, answers(TRUTH, 0.7, 5))}))
     for unknown in (asked, silent):
         del unknown.metrics["raf/contaminated/images"]
-    asked.tags["raf.contamination"] = "unknown: the data root holds no training images of raf with digest 12ab"
+    asked.contamination["raf"] = "unknown: the data root holds no training images of raf with digest 12ab"
     assert compare(known, asked, silent).warnings == (
         "bad: whether test images of RAF-DB were seen in training is not known (unknown: the data root holds no "
         "training images of raf with digest 12ab).",
@@ -352,7 +352,7 @@ def test_runs_of_one_pre_training_count_once_where_there_are_several_pre_trainin
     shares = (0.80, 0.79, 0.70, 0.69)
     first = [
         run("tuned", {"raf": (TRUTH, answers(TRUTH, share, n))}, n, config={"init": f"runs:/{'abba'[n]}"},
-            tags={"fer.configuration": "tuned"})
+            configuration="tuned")
         for n, share in enumerate((shares[0], shares[2], shares[3], shares[1]))
     ]  # fmt: skip
     second = [run("scratch", {"raf": (TRUTH, answers(TRUTH, 0.6, 20 + n))}, n) for n in range(4)]

@@ -6,8 +6,8 @@ from tests.comparison.made import labels, run
 TRUTH = labels(14)
 
 
-def one(name="resnet", seed=0, tags=None, **config):
-    return run(name, {"raf": (TRUTH, TRUTH)}, seed, config=config, tags=tags or {})
+def one(name="resnet", seed=0, known=None, **config):
+    return run(name, {"raf": (TRUTH, TRUTH)}, seed, config=config, **(known or {}))
 
 
 def grouped(*runs):
@@ -24,8 +24,8 @@ def test_runs_that_differ_in_seed_and_places_only_are_one_configuration():
     ("first", "second"),
     [
         ({"lr": 0.1}, {"lr": 0.2}),
-        ({"tags": {"raf.digest": "a"}}, {"tags": {"raf.digest": "b"}}),
-        ({"tags": {"fer.configuration": "a"}}, {"tags": {"fer.configuration": "b"}}),
+        ({"known": {"training_digests": {"raf": "a"}}}, {"known": {"training_digests": {"raf": "b"}}}),
+        ({"known": {"configuration": "a"}}, {"known": {"configuration": "b"}}),
     ],
     ids=["option", "training set", "tag"],
 )
@@ -34,14 +34,14 @@ def test_another_option_training_set_or_configuration_keeps_runs_apart(first, se
 
 
 def test_experiments_say_themselves_which_runs_are_one_configuration():
-    tags = {"fer.configuration": "abc", "fer.experiment": "raf-scratch"}
-    found, _ = configurations([one(f"raf-scratch seed {n}", n, tags, init=f"runs:/{n}") for n in range(2)])
+    known = {"configuration": "abc", "experiment": "raf-scratch"}
+    found, _ = configurations([one(f"raf-scratch seed {n}", n, known, init=f"runs:/{n}") for n in range(2)])
     assert [group.name for group in found] == ["raf-scratch"]
 
 
 def test_files_of_one_name_with_other_options_are_no_seeds_of_each_other():
-    tags = [{"fer.configuration": f"raf-scratch-{n}", "fer.experiment": "raf-scratch"} for n in range(2)]
-    runs = [one(f"raf-scratch seed {n}", n, tags[n], lr=n) for n in range(2)]
+    known = [{"configuration": f"raf-scratch-{n}", "experiment": "raf-scratch"} for n in range(2)]
+    runs = [one(f"raf-scratch seed {n}", n, known[n], lr=n) for n in range(2)]
     found, _ = configurations(runs)
     assert [group.name for group in found] == [f"raf-scratch ({run.id[:8]})" for run in runs]
 
@@ -60,8 +60,8 @@ def test_runs_of_equal_names_get_different_ones():
 
 
 def test_rows_of_the_2021_table_stand_alone_under_a_name_of_their_own():
-    told = run("raf-scratch", {}, 0, tags={"reported": "true", "fer.reproduces": "raf-scratch"})
-    ours = one("raf-scratch seed 0", tags={"fer.experiment": "raf-scratch"})
+    told = run("raf-scratch", {}, 0, reported=True, reproduces="raf-scratch")
+    ours = one("raf-scratch seed 0", known={"experiment": "raf-scratch"})
     found, _ = configurations([told, ours])
     assert [(group.name, group.reported) for group in found] == [("raf-scratch (2021)", True), ("raf-scratch", False)]
 

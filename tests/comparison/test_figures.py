@@ -44,7 +44,7 @@ def test_dots_and_bars_are_the_tables_figures():
 
 
 def test_what_was_reported_is_a_hollow_dot():
-    axes = per_class(compared(2, tags={"fer.reproduces": "row"}), "wikimedia", "Wikimedia").axes[0]
+    axes = per_class(compared(2, reproduces="row"), "wikimedia", "Wikimedia").axes[0]
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [float(line.get_xdata()[0]) for line in hollow] == pytest.approx([46.4, 46.4])
 

@@ -26,8 +26,7 @@ def found():
     """A configuration with a hostile name and two seeds, and a single run that repeats a reported row."""
     runs = [run(EVIL, {"raf": (TRUTH, answers(TRUTH, 0.7, n))}, n, minutes=3.0 + n) for n in (0, 1)]
     curves = dict.fromkeys(("train/loss", "validation/accuracy"), ((1, 0.9), (2, 0.6)))
-    tags = {"fer.reproduces": "row"}
-    runs.append(run("plain", {"raf": (TRUTH, answers(TRUTH, 0.5, 5))}, minutes=2.0, curves=curves, tags=tags))
+    runs.append(run("plain", {"raf": (TRUTH, answers(TRUTH, 0.5, 5))}, minutes=2.0, curves=curves, reproduces="row"))
     return compare(runs, SETS, REPORTED)
 
 

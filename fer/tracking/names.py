@@ -1,0 +1,113 @@
+"""Names by which runs are written and read: tags, parameters, artifact paths and contexts of inputs.
+
+MLflow finds nothing under a name that differs in one letter, and says nothing of it. So whatever one module writes
+and another reads is named here, and only here.
+"""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+# Tags of every run.
+COMMAND = "fer.command"
+"""Tag: the command that the run is of."""
+ERROR = "fer.error"
+"""Tag: why the run did not finish."""
+
+# Tags of trainings.
+STARTED_FROM = "fer.started_from"
+"""Tag: id of the run whose weights a training started from."""
+RESUMED_FROM = "fer.resumed_from"
+"""Tag: what a training continues."""
+TRAINING_IMAGES = "fer.training_images"
+"""Tag: `<set>/<digest>` of the training splits that a model saw with labels."""
+PRETRAINING_IMAGES = "fer.pretraining_images"
+"""Tag: likewise of those that its encoder saw without labels."""
+REGISTERED = "fer.registered"
+"""Tag of a run whose model is registered: as which version, and who is champion."""
+UNREGISTERED = "fer.unregistered"
+"""Tag of a run whose model was to be registered and is not: why, and the command that does it."""
+TERMS = "terms"
+"""Tag of runs and models: the terms that weights and training sets bring along."""
+
+# Tags of experiments and their stages.
+EXPERIMENT = "fer.experiment"
+"""Tag: the experiment that a training belongs to."""
+CONFIGURATION = "fer.configuration"
+"""Tag: equal for the seeds of one configuration and for no other options."""
+REPRODUCES = "fer.reproduces"
+"""Tag: the row of the 2021 table that a run repeats."""
+FINGERPRINT = "fer.fingerprint"
+"""Tag of a stage: equal for two runs only if they must come out equal."""
+REUSED = "fer.reused"
+"""Tag of an experiment's run: ids of the runs it took over."""
+
+# Tags of runs that were made elsewhere.
+REPORTED = "reported"
+"""Tag of a run that only records reported figures."""
+REPORTED_DIGEST = "fer.reported_digest"
+"""Tag of such a run: changes when any of its content does."""
+
+# Tags of logged models and of registered versions.
+SCORE = "score"
+"""Tag: validation score, higher is better."""
+VALIDATION_DIGEST = "validation_digest"
+"""Tag: digest of the validation images that the score was measured on."""
+PROTOCOL = "protocol"
+"""Tag: how the epoch was chosen."""
+
+# What tags say of one data set, see `dataset_tag`.
+DIGEST = "digest"
+"""Digest of a prepared set that a run used."""
+TESTED_DIGEST = "tested_digest"
+"""Digest of the images that a run tested."""
+CONTAMINATION = "contamination"
+"""Which tested images the model has seen, or why that is not known."""
+PART = "part"
+"""Which part of the set was tested."""
+UNRESOLVED = "unresolved"
+"""How many pictures lack a credit."""
+
+# Parameters.
+REGISTERED_NAME_USED = "registered_name_used"
+"""Parameter: the registered model that a training was meant for, or `none`."""
+
+# Artifacts of runs.
+CONFIG_FILE = "config.json"
+"""Options of the run's command."""
+STAGES_FILE = "stages.json"
+"""The stages of an experiment, each with its run."""
+CHECKPOINTS = "checkpoints"
+"""Folder of what a training can be continued from."""
+ENCODER = "encoder"
+"""Folder of an encoder that a run pre-trained."""
+MODEL = "model"
+"""Name of the model that a run logs."""
+EVALUATION = "evaluation"
+"""Folder with a folder for each tested set."""
+PREDICTIONS_FILE = "predictions.csv"
+"""Predictions on a set, in the set's folder."""
+
+# Contexts in which a data set is logged as an input.
+TRAINING = "training"
+PRETRAINING = "pre-training, without labels"
+
+
+def dataset_tag(dataset: str, what: str) -> str:
+    """Return the tag that says something of a data set, such as `raf.digest`."""
+    return f"{dataset}.{what}"
+
+
+def dataset_tags(tags: Mapping[str, str], what: str) -> dict[str, str]:
+    """Return what tags say of every data set, by the sets' names."""
+    ending = f".{what}"
+    return {key.removesuffix(ending): value for key, value in tags.items() if key.endswith(ending)}
+
+
+def checkpoint_path(file: str) -> str:
+    """Return the artifact path of a checkpoint, such as `checkpoints/last.ckpt`."""
+    return str(PurePosixPath(CHECKPOINTS, file))
+
+
+def evaluation_path(dataset: str, file: str) -> str:
+    """Return the artifact path of what a test on a set gave, such as `evaluation/raf/predictions.csv`."""
+    return str(PurePosixPath(EVALUATION, dataset, file))
