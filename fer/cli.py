@@ -4,17 +4,16 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 import click
 
-from fer.config.commands import COMMANDS, LISTINGS, TRAINING
-from fer.config.options import build, default_of
+from fer.config.commands import COMMANDS, TRAINING_COMMANDS
+from fer.config.options import build
 from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
 
-ALL = COMMANDS | LISTINGS
-WORDS = {"first_word": "action", "second_word": "file"}
+POSITIONAL = {"first_word": "action", "second_word": "file"}
 """Where a command's action, and what it acts on, may stand without its option's name."""
 
 
@@ -40,21 +39,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _unknown_option(name: str, command: str | None) -> ConfigError:
-    if command not in ALL:
-        return ConfigError(f"option {quoted(name)} must follow a command: {', '.join(ALL)}")
-    names = [item.name for item in fields(ALL[command])]
+    if command not in COMMANDS:
+        return ConfigError(f"option {quoted(name)} must follow a command: {', '.join(COMMANDS)}")
+    names = [item.name for item in fields(COMMANDS[command])]
     if not names:
         return ConfigError(f"{command} takes no options: leave out {quoted(name)}")
     return ConfigError(unknown_name("option", name, names))
 
 
 def _refuse(error: FerError) -> None:
+    """Print the sentence, note it at the run that `mlflow run` has made, and exit with code 2."""
     print(f"fer: {error}", file=sys.stderr)
     if "MLFLOW_RUN_ID" in os.environ:
         from fer.tracking.lifecycle import fail_launched_run
         from fer.utils.distributed import rank
 
-        # `mlflow run` made the run before our code started and no command has adopted it: it must not end unexplained.
+        # The run was made before our code started and no command has adopted it: it must not end unexplained.
         if rank() == 0:
             fail_launched_run(str(error))
     sys.exit(2)
@@ -62,38 +62,43 @@ def _refuse(error: FerError) -> None:
 
 def _program() -> click.Group:
     group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
-    for name, cls in ALL.items():
-        options: list[click.Parameter] = [_option(item) for item in fields(cls)]
+    for name, cls in COMMANDS.items():
+        parameters: list[click.Parameter] = [_option(item) for item in fields(cls)]
         if any(item.name == "action" for item in fields(cls)):
-            for word, option in WORDS.items():
-                options.append(click.Argument([word], required=False, metavar=f"[{option.upper()}]"))
-        group.add_command(click.Command(name, params=options, callback=_runner(name), help=cls.__doc__))
+            parameters += [_argument(word, option) for word, option in POSITIONAL.items()]
+        group.add_command(click.Command(name, params=parameters, callback=_runner(name), help=cls.__doc__))
     return group
 
 
-def _option(item: Any) -> click.Option:
-    shown = default_of(item)
-    text = str(item.metadata["help"])
+def _option(item: Field[Any]) -> click.Option:
+    help_text = str(item.metadata["help"])
     if item.metadata["choices"]:
-        text += f" ({' | '.join(item.metadata['choices'])})"
-    if shown not in ("", ()):
-        text += f" [default: {str(shown).lower() if isinstance(shown, bool) else shown}]"
-    # Underscores, and a value for every boolean, because `mlflow run -P key=value` arrives as `--key value`.
-    return click.Option([f"--{item.name}", item.name], type=str, default=None, help=text, metavar="VALUE")
+        help_text += f" ({' | '.join(item.metadata['choices'])})"
+    if item.default not in ("", ()):
+        default = str(item.default)
+        help_text += f" [default: {default.lower() if isinstance(item.default, bool) else default}]"
+    # Underscores, and a value for every boolean, because `mlflow run -P key=value` arrives as `--key value`. Text only:
+    # types are checked by `build`, which also reads files.
+    return click.Option([f"--{item.name}", item.name], type=str, default=None, help=help_text, metavar="VALUE")
+
+
+def _argument(word: str, option: str) -> click.Argument:
+    return click.Argument([word], required=False, metavar=f"[{option.upper()}]")
 
 
 def _runner(name: str) -> Callable[..., None]:
     def run(**options: str | None) -> None:
         given = {key: value for key, value in options.items() if value is not None}
-        for word, option in WORDS.items():
+        for word, option in POSITIONAL.items():
             if word in given:
                 given.setdefault(option, given.pop(word))
         file = given.pop("config", "")
-        config: Any = build(ALL[name], given, file=file, yields_default="MLFLOW_RUN_ID" in os.environ)
+        launched = "MLFLOW_RUN_ID" in os.environ
+        config: Any = build(COMMANDS[name], given, file=file, yields_default=launched)
         # Imported late because it brings torch: neither help nor a refused option waits for it.
         from fer.utils.distributed import world_size
 
-        if world_size() > 1 and name not in TRAINING:
+        if world_size() > 1 and name not in TRAINING_COMMANDS:
             raise ConfigError(f"{name} runs in one process: start it without torchrun")
         importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from fer.cli import main
-from fer.config.commands import COMMANDS, LISTINGS, EvaluateConfig
-from fer.config.options import build, default_of
+from fer.config.commands import COMMANDS, TRACKED_COMMANDS, EvaluateConfig
+from fer.config.options import build
 from fer.errors import DataError, Interrupted
 from tests.paths import ROOT
 
@@ -100,7 +100,7 @@ def test_weights_are_listed_without_mlflow_and_leave_nothing(elsewhere: Path) ->
 def test_help_lists_every_command(program: Callable[..., Any]) -> None:
     code, out, err = program("--help")
     assert (code, err) == (0, "")
-    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS | LISTINGS)
+    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -112,9 +112,9 @@ def test_help_of_a_command_lists_every_option_with_its_default(command: str, pro
         _, _, rest = unwrapped.partition(f"--{item.name}VALUE")
         shown = rest.split("--")[0]
         assert shown.startswith("".join(item.metadata["help"].split()))
-        default = default_of(item)
-        if default not in ("", ()):
-            assert f"[default:{str(default).lower() if isinstance(default, bool) else default}]" in shown
+        if item.default not in ("", ()):
+            text = str(item.default)
+            assert f"[default:{text.lower() if isinstance(item.default, bool) else text}]" in shown
 
 
 def test_help_shows_choices_and_lower_case_booleans(program: Callable[..., Any]) -> None:
@@ -205,7 +205,7 @@ def test_our_own_faults_keep_their_trace(program: Callable[..., Any], evaluate: 
 
 
 def test_entry_points_are_the_commands() -> None:
-    assert set(ENTRY_POINTS) == set(COMMANDS)
+    assert set(ENTRY_POINTS) == set(TRACKED_COMMANDS)
 
 
 @pytest.mark.parametrize(("entry", "key"), DECLARED, ids=lambda value: value)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from fer.config.commands import ExperimentConfig
-from fer.config.options import default_of
 from fer.errors import ConfigError, FerError
 from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
 from fer.experiments.reported import reported
@@ -18,9 +17,6 @@ from fer.tracking.environment import code_version
 from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import resolve_data_root
-
-MACHINE = ("data_root", "output", "device")
-"""Options of `experiment` that hold for all its stages."""
 
 
 @dataclass(frozen=True)
@@ -133,17 +129,18 @@ def _tell_skipped(skipped: dict[str, str]) -> None:
 
 
 def _here(experiment: Experiment, config: ExperimentConfig) -> Experiment:
-    """Return the experiment with the folders and the device given on this machine."""
-    given = {key: value for key in MACHINE if (value := getattr(config, key)) != _default(config, key)}
-    stages = {
-        stage: replace(own, **{key: value for key, value in given.items() if hasattr(own, key)})
-        for stage, own in experiment.stages.items()
-    }
+    """Return the experiment with the folders and the device that were given for all its stages."""
+    given = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        # `config` is the file of this command's own options.
+        if item.name != "config" and value != item.default:
+            given[item.name] = value
+    stages = {}
+    for name, stage in experiment.stages.items():
+        shared = {key: value for key, value in given.items() if hasattr(stage, key)}
+        stages[name] = replace(stage, **shared)
     return replace(experiment, **stages)
-
-
-def _default(config: ExperimentConfig, key: str) -> Any:
-    return default_of(next(item for item in fields(config) if item.name == key))
 
 
 def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: Path) -> tuple[ExperimentResult, str]:

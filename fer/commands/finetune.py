@@ -1,6 +1,6 @@
 """`finetune`: train a classifier, choose its best epoch on validation, test it, log and register it."""
 
-from fer.config.commands import FinetuneConfig
+from fer.config.training import FinetuneConfig
 from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer.config.commands import FinetuneConfig, MainConfig, PrepareConfig
+from fer.config.commands import MainConfig, PrepareConfig
 from fer.config.options import build
+from fer.config.training import FinetuneConfig
 from fer.errors import ConfigError
 from fer.evaluation.report import reports_table
 from fer.pipeline.finalize import FinetuneResult

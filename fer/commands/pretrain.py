@@ -1,6 +1,6 @@
 """`pretrain`: train an encoder on faces without their labels; probes that do use labels watch it learn."""
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.pipeline.pretrain import PretrainResult, pretrain_encoder
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from fer.comparison.predictions import Answers
+from fer.config.commands import fields_of
+from fer.config.options import Scope
 from fer.evaluation.metrics import Floats
 
-REPETITION = {"seed", "output", "resume", "registered_name", "promote", "config", "data_root"}
+REPETITION = fields_of(Scope.SEED, Scope.NAME, Scope.MACHINE)
 """Options in which repetitions of one configuration may differ: the seed, names and places."""
 LOSS, SCORE = "train/loss", "validation/accuracy"
 """Metrics whose curves are compared."""

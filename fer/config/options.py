@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
+from enum import Enum
 from typing import Any, TypeVar
 
 from fer.errors import LONGEST_PATH, ConfigError, quoted, quoted_path, shortened, unknown_name
@@ -11,8 +12,27 @@ from fer.utils.yaml_files import read_yaml
 C = TypeVar("C")
 
 
+class Scope(Enum):
+    """Tell what depends on an option's value."""
+
+    RESULT = "result"
+    """What is computed; runs that differ in it are different configurations."""
+    SEED = "seed"
+    """The draw of one repetition; runs that differ in nothing else are seeds of one configuration."""
+    NAME = "name"
+    """Under which name or alias the result is kept."""
+    MACHINE = "machine"
+    """Where this call reads and writes and what it has to test on; a continued run may be given another value."""
+
+
 def option(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+    scope: Scope = Scope.RESULT,
 ) -> Any:
     """Declare one field of a command's configuration.
 
@@ -22,18 +42,25 @@ def option(
         choices: The values allowed, for a text field; empty for free text.
         low: The smallest number allowed.
         high: The largest number allowed.
+        scope: What depends on the value.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
-
-
-def default_of(item: "Field[Any]") -> Any:
-    """Return a configuration field's default."""
-    assert item.default is not MISSING
-    return item.default
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "low": low,
+        "high": high,
+        "scope": scope,
+    }
+    return field(default=default, metadata=metadata)
 
 
 def build(
-    cls: type[C], given: Mapping[str, Any], *, file: str = "", section: str = "", yields_default: bool = False
+    cls: type[C],
+    given: Mapping[str, Any],
+    *,
+    file: str = "",
+    section: str = "",
+    yields_default: bool = False,
 ) -> C:
     """Join defaults, a YAML file and given options into one checked configuration.
 
@@ -49,27 +76,33 @@ def build(
         ConfigError: An unknown key, a wrong type, a value out of range, or a file that is missing or no mapping.
     """
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    values = {
-        key: _value(known, key, raw, f"in {shortened(file, LONGEST_PATH)}")
-        for key, raw in _options_in(file, section).items()
-    }
+    in_file = f"in {shortened(file, LONGEST_PATH)}"
+    values = {key: _check(known, key, raw, in_file) for key, raw in _read_options(file, section).items()}
     for key, raw in given.items():
-        value = _value(known, key, raw, "")
-        if not (yields_default and key in values and value == default_of(known[key])):
+        # Checked even where it gives way: a wrong value must never pass unnoticed.
+        value = _check(known, key, raw, "")
+        yields = yields_default and key in values and value == known[key].default
+        if not yields:
             values[key] = value
     if file:
         values["config"] = file
     return cls(**values)
 
 
-def _options_in(file: str, section: str) -> dict[str, Any]:
+def _read_options(file: str, section: str) -> dict[str, Any]:
+    """Return the options of a YAML file, or of one of its sections.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds sections where options are expected.
+    """
     content = read_yaml(file) if file else {}
     if section:
         options = {} if content[section] is None else content[section]
         if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
             raise ConfigError(f"{section} in {quoted_path(file)} must hold lines such as 'epochs: 30'")
         return options
-    if stages := [key for key, value in content.items() if isinstance(value, dict)]:
+    stages = [key for key, value in content.items() if isinstance(value, dict)]
+    if stages:
         raise ConfigError(
             f"config {quoted_path(file)} describes stages ({shortened(', '.join(stages))}): "
             f"run it as an experiment, name={shortened(file, LONGEST_PATH)}"
@@ -77,26 +110,38 @@ def _options_in(file: str, section: str) -> dict[str, Any]:
     return content
 
 
-def _value(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> Any:
-    """Check one value and return it in its field's type."""
+def _check(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> Any:
+    """Return one value in its field's type.
+
+    Args:
+        known: The configuration's fields by name.
+        key: The field's name.
+        raw: The value as given.
+        where: The file it stands in, for messages; empty for the command line.
+
+    Raises:
+        ConfigError: The key is unknown, or the value has another type or is out of range.
+    """
     if where and key == "config":
         raise ConfigError(f"config {where}: a file cannot name another one")
     if key not in known:
         raise ConfigError(f"{unknown_name('option', key, known)} {where}".rstrip())
     item = known[key]
+    named = f"{key} {where}".rstrip()
+    parse, expected = _TYPES[item.type]
     try:
-        value = _PARSERS[item.type](raw)
-    except (TypeError, ValueError, OverflowError):
-        expected = _NAMES[item.type]
-        raise ConfigError(f"{key} {where}".rstrip() + f" must be {expected}, not {quoted(raw)}") from None
+        value = parse(raw)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{named} must be {expected}, not {quoted(raw)}") from None
     choices = item.metadata["choices"]
     if choices and value not in choices:
-        raise ConfigError(unknown_name(f"{key} {where}".rstrip(), value, choices))
+        raise ConfigError(unknown_name(named, value, choices))
     low, high = item.metadata["low"], item.metadata["high"]
-    for number in value if isinstance(value, tuple) else (value,):
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
         if isinstance(number, int | float) and not low <= number <= high:
             limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise ConfigError(f"{key} {where}".rstrip() + f" must be {limits}, not {shortened(str(raw))}")
+            raise ConfigError(f"{named} must be {limits}, not {shortened(str(raw))}")
     return value
 
 
@@ -107,49 +152,45 @@ def _text(raw: Any) -> str:
 
 
 def _integer(raw: Any) -> int:
-    if isinstance(raw, str) or (isinstance(raw, int) and not isinstance(raw, bool)):
-        number = int(raw)
-        if abs(number) >= 2**63:
-            raise OverflowError
-        return number
-    raise TypeError
+    # Python counts a bool as an int, but `epochs: true` is a slip.
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise TypeError
+    number = int(raw)
+    # The tracking store keeps no longer numbers.
+    if abs(number) >= 2**63:
+        raise OverflowError
+    return number
 
 
 def _number(raw: Any) -> float:
     # YAML 1.1 reads "1e-3" as text, so text that is a number counts as one.
     if isinstance(raw, bool) or not isinstance(raw, str | int | float):
         raise TypeError
-    if not math.isfinite(value := float(raw)):
+    number = float(raw)
+    if not math.isfinite(number):
         raise ValueError
-    return value
+    return number
 
 
 def _boolean(raw: Any) -> bool:
     if isinstance(raw, bool):
         return raw
-    if _text(raw).lower() not in ("true", "false"):
-        raise ValueError
-    return bool(raw.lower() == "true")
+    return {"true": True, "false": False}[_text(raw).lower()]
 
 
 def _numbers(raw: Any) -> tuple[float, ...]:
-    if not isinstance(raw, str | list | tuple):
+    if isinstance(raw, str):
+        raw = [part for part in raw.split(",") if part.strip()]
+    if not isinstance(raw, list | tuple):
         raise TypeError
-    items = [part for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
-    return tuple(_number(item) for item in items)
+    return tuple(_number(item) for item in raw)
 
 
-_PARSERS: dict[Any, Any] = {
-    str: _text,
-    int: _integer,
-    float: _number,
-    bool: _boolean,
-    tuple[float, ...]: _numbers,
+_TYPES: dict[Any, Any] = {
+    str: (_text, "text"),
+    int: (_integer, "a whole number"),
+    float: (_number, "a number"),
+    bool: (_boolean, "true or false"),
+    tuple[float, ...]: (_numbers, "numbers joined by commas"),
 }
-_NAMES: dict[Any, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    tuple[float, ...]: "numbers joined by commas",
-}
+"""How each type of field is parsed, and what a message calls it."""

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer.config.commands import EvaluateConfig, FinetuneConfig, PretrainConfig
+from fer.config.commands import EvaluateConfig
 from fer.config.options import build
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.errors import ConfigError, unknown_name
 from fer.utils.yaml_files import read_yaml
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.errors import ConfigError
 from fer.models.backbones import Encoder
 from fer.objectives.simclr import SimCLR

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fer.config.commands import FinetuneConfig
+from fer.config.training import FinetuneConfig
 from fer.data.batches import TrainingBatches
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.sampling import labelled_part, undersampled

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fer.config.commands import FinetuneConfig
+from fer.config.training import FinetuneConfig
 from fer.data.augment import Strengths
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets

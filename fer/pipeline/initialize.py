@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from fer.config.commands import FinetuneConfig, PretrainConfig
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
 from fer.data.prepare import prepared_framing

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.data.batches import ImagePool
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest

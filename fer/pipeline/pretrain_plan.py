@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.data.augment import Strengths
 from fer.data.datasets.base import DataSet
 from fer.data.views import ViewSpec, multi_crop, two_views

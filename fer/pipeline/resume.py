@@ -5,15 +5,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fer.config.options import default_of
+from fer.config.commands import fields_of
+from fer.config.options import Scope
 from fer.errors import ConfigError, ModelError
 from fer.models.files import read_file
 from fer.tracking.names import checkpoint_path
 from fer.tracking.registry import fetch_file
 from fer.training.state import BEST, LAST
-
-MACHINE_OPTIONS = ("data_root", "output", "resume", "config", "evaluate_on")
-"""Options that may differ between a run and its continuation."""
 
 
 class Resumable(Protocol):
@@ -91,11 +89,12 @@ def continued(config: C, checkpoint: Path, command: str) -> C:
     if not isinstance(stored, dict) or not stored.keys() <= {item.name for item in items}:
         raise ModelError(f"{checkpoint} is no checkpoint of {command}")
     before = type(config)(**stored)
+    machine = fields_of(Scope.MACHINE)
     for item in items:
         now, then = getattr(config, item.name), getattr(before, item.name)
-        if item.name not in MACHINE_OPTIONS and now not in (then, default_of(item)):
+        if item.name not in machine and now not in (then, item.default):
             raise ConfigError(
                 f"resume continues with {item.name}={then}, not {now}: leave {item.name} out, or start a new run"
             )
-    here = {item.name: getattr(config, item.name) for item in items if item.name in MACHINE_OPTIONS}
+    here = {item.name: getattr(config, item.name) for item in items if item.name in machine}
     return replace(before, **here)  # type: ignore[type-var]

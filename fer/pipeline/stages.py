@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fer.comparison.configurations import REPETITION
-from fer.config.commands import TRAINING, EvaluateConfig, FinetuneConfig, PretrainConfig
+from fer.config.commands import TRAINING_COMMANDS, EvaluateConfig, fields_of
+from fer.config.options import Scope
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import read_manifest
@@ -23,9 +25,6 @@ from fer.tracking.reuse import Logged, exact_address, fingerprint, finished_run,
 from fer.tracking.runs import tagging_next
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
-
-IMMATERIAL = ("data_root", "output", "resume", "config", "evaluate_on", "promote")
-"""Options that do not change what is trained; which sets are tested is asked for each stage anew."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class Stages:
                 print(f"{shown}: reused run {found} (equal configuration, code and data)")
                 self.done.append(Stage(command, found, "reused", seed))
                 return found
-            stopped = stopped_run(mark) if command in TRAINING else ""
+            stopped = stopped_run(mark) if command in TRAINING_COMMANDS else ""
         if stopped:
             print(f"{shown}: continuing run {stopped}, which was stopped")
             # The stopped run's device stands in its checkpoint.
@@ -179,7 +178,8 @@ def _settings(config: Any, derived: Mapping[str, Any]) -> dict[str, Any]:
     The device is among them: `precision=auto` trains in bf16 on one and in fp32 on another.
     """
     resolved = {key.removesuffix("_used"): value for key, value in derived.items()}
-    return {key: value for key, value in {**asdict(config), **resolved}.items() if key not in IMMATERIAL}
+    machine = fields_of(Scope.MACHINE)
+    return {key: value for key, value in {**asdict(config), **resolved}.items() if key not in machine}
 
 
 def _start(init: str) -> dict[str, str]:

@@ -14,7 +14,8 @@ from mlflow.entities import Run
 
 from fer.commands import experiment
 from fer.commands.experiment import ExperimentResult
-from fer.config.commands import EvaluateConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
+from fer.config.commands import EvaluateConfig, ExperimentConfig
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import read_manifest
 from fer.data.prepare import prepare

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from fer.config.commands import COMMANDS, EvaluateConfig, FinetuneConfig, PrepareConfig
-from fer.config.options import build, default_of, option
+from fer.config.commands import COMMANDS, EvaluateConfig, PrepareConfig, fields_of
+from fer.config.options import Scope, build, option
+from fer.config.training import FinetuneConfig
 from fer.errors import ConfigError, quoted
 
 EVERY_COMMAND = pytest.mark.parametrize("cls", COMMANDS.values(), ids=COMMANDS)
@@ -38,7 +39,7 @@ def test_known_defaults() -> None:
 
 @EVERY_COMMAND
 def test_every_default_is_a_value_one_may_give(cls: type) -> None:
-    defaults = {item.name: default_of(item) for item in fields(cls)}
+    defaults = {item.name: item.default for item in fields(cls)}
     as_text = {key: ",".join(map(str, value)) if value == () else str(value) for key, value in defaults.items()}
     assert build(cls, as_text) == build(cls, defaults) == cls()
 
@@ -254,3 +255,17 @@ def test_a_configuration_cannot_be_changed(cls: type) -> None:
     config = build(cls, {})
     with pytest.raises(FrozenInstanceError):
         config.data_root = "elsewhere"
+
+
+def test_an_option_has_the_same_scope_in_every_command() -> None:
+    scopes: dict[str, set[Scope]] = {}
+    for cls in COMMANDS.values():
+        for item in fields(cls):
+            scopes.setdefault(item.name, set()).add(item.metadata["scope"])
+    assert {name: found for name, found in scopes.items() if len(found) > 1} == {}
+
+
+def test_the_fields_of_a_scope() -> None:
+    assert fields_of(Scope.MACHINE) == {"data_root", "output", "resume", "config", "evaluate_on"}
+    assert fields_of(Scope.NAME, Scope.SEED) == {"registered_name", "promote", "seed"}
+    assert {"lr", "arch", "device", "contamination"} <= fields_of(Scope.RESULT)

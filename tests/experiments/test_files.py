@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from fer.config.options import build, default_of, read_yaml
+from fer.config.options import build, read_yaml
 from fer.data.batches import TrainingBatches
 from fer.data.views import ViewBatches
 from fer.errors import ConfigError, ModelError
@@ -57,7 +57,7 @@ def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path,
         config = replace(experiment.stages[stage], data_root=str(tmp_path))
         if stage in plans:
             assert plans[stage].make_plan(config).sets
-        defaults = {item.name: default_of(item) for item in fields(STAGES[stage])}
+        defaults = {item.name: item.default for item in fields(STAGES[stage])}
         # Method and data set are always named; all else only where it differs.
         same = [
             key for key in options if getattr(config, key) == defaults[key] and key not in ("method", "dataset")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.data.augment import Strengths
 from fer.data.batches import ImagePool
 from fer.data.manifest import ImageRow, Manifest

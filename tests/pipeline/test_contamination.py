@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fer.commands import evaluate, finetune
-from fer.config.commands import EvaluateConfig, FinetuneConfig, PretrainConfig
+from fer.config.commands import EvaluateConfig
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.contamination.matching import Match
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.registry import DATASETS

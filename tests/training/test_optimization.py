@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from fer.config.commands import PretrainConfig
+from fer.config.training import PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.models.backbones import clip_grad_norm
 from fer.objectives.registry import METHODS

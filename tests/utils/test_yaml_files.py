@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fer.config.commands import FinetuneConfig
 from fer.config.options import build
+from fer.config.training import FinetuneConfig
 from fer.errors import ConfigError
 from fer.experiments.files import FOLDER, read_experiment
 from fer.utils.yaml_files import MAX_BYTES, read_yaml
