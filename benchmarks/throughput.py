@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer.data.augment import Strengths
-from fer.data.batches import Batch, ImagePool, TrainingBatches
+from fer.data.augment import Augmentation
+from fer.data.batches import Batch, PackedImages, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
@@ -25,7 +25,7 @@ from fer.models.small_maps import train_small_maps_fast
 from fer.objectives.classification import Classification
 from fer.training.devices import make_fabric, pick_device
 
-STRENGTHS = Strengths(flip=0.5, rotate=10, crop=0.75, jitter=0.2, erase=0.25)
+AUGMENTATION = Augmentation(flip=0.5, rotate=10, crop_min=0.75, jitter=0.2, erase=0.25)
 
 
 def noise_batches(arguments: argparse.Namespace, device: torch.device) -> TrainingBatches:
@@ -35,8 +35,15 @@ def noise_batches(arguments: argparse.Namespace, device: torch.device) -> Traini
         ImageRow(f"{n}.png", EXPRESSIONS[n % 7], "train", "", "", "", "", 0, side, side, "", "") for n in range(count)
     )
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    pool = ImagePool([(Manifest("noise", rows), pixels)], device)
-    return TrainingBatches(pool, pool.indices("train"), arguments.image_size, arguments.batch_size, 0, STRENGTHS)
+    images = PackedImages([(Manifest("noise", rows), pixels)], device)
+    return TrainingBatches(
+        images=images,
+        indices=images.indices("train"),
+        image_size=arguments.image_size,
+        batch_size=arguments.batch_size,
+        seed=0,
+        augmentation=AUGMENTATION,
+    )
 
 
 class Trainer:

@@ -128,10 +128,10 @@ def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
     possible = torch.cat([(short @ part.T).view(pictures, count, -1).amax(1) >= SHORTLIST for part in parts], 1)
     pairs, windows_of = [], []
     for picture in possible.any(1).nonzero().flatten().tolist():
-        members = possible[picture].nonzero().flatten()
-        best, which = (contents.units[members] @ windows[picture].T).max(1)
+        candidates = possible[picture].nonzero().flatten()
+        best, which = (contents.units[candidates] @ windows[picture].T).max(1)
         near = best >= SHORTLIST
-        pairs.append(functional.pad(members[near, None], (1, 0), value=picture))
+        pairs.append(functional.pad(candidates[near, None], (1, 0), value=picture))
         windows_of.append(which[near])
     if not pairs:
         return torch.empty(0, 2, dtype=torch.long), torch.empty(0, dtype=torch.long)

@@ -1,20 +1,95 @@
-"""Batches gathered on the device from packed arrays: no per-image Python, order and changes keyed by seed and epoch."""
+"""Batches cut from packed images on the device: no per-image Python, everything random keyed by seed and epoch."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fer.data.augment import COLUMNS, Strengths, augment, epoch_generator, resize
+from fer.data.augment import FINETUNE_COLUMNS, Augmentation, augment, resize
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import Pixels
 from fer.expressions import EXPRESSIONS
 
-RESIDENT_SHARE = 0.5
-"""Part of a GPU's free memory the pixels may take; the rest is the network's."""
+RESIDENT_FRACTION = 0.5
+"""Part of a GPU's free memory that the pixels may take; the rest is the network's."""
+
+Pieces = list[tuple[Tensor, Tensor]]
+"""A batch's pixels, one piece per data set: positions in the batch, int64 `(b,)`, and uint8 `(b, 3, S, S)`.
+
+Sets are packed at sides of their own, so that pieces cannot be joined before they are resized.
+"""
+
+
+class PackedImages:
+    """The images of one or several packed data sets under one running index.
+
+    The pixels stay on the device when they fit; otherwise each batch is read from the memory map and sent over.
+
+    Args:
+        sets: (manifest, its packed pixels); sides may differ.
+        device: Where batches go.
+        resident: Whether the pixels stay on the device; None decides by its free memory.
+    """
+
+    def __init__(
+        self, sets: Sequence[tuple[Manifest, Pixels]], device: torch.device, resident: bool | None = None
+    ) -> None:
+        rows: list[ImageRow] = []
+        for manifest, _ in sets:
+            rows += manifest.images
+        self.rows = tuple(rows)
+        self.labels = torch.tensor([EXPRESSIONS.index(row.expression) for row in rows], dtype=torch.int64)
+        self.device = device
+        if resident is None:
+            resident = _fits(sum(pixels.nbytes for _, pixels in sets), device)
+        self.resident = resident
+        self._parts = [torch.from_numpy(pixels).to(device if resident else "cpu") for _, pixels in sets]
+        self._ends = list(accumulate(len(part) for part in self._parts))
+
+    def indices(self, *splits: str) -> Tensor:
+        """Return the indices of the images in these splits, int64 `(N,)`, rising."""
+        return torch.tensor([n for n, row in enumerate(self.rows) if row.split in splits], dtype=torch.int64)
+
+    def gather(self, indices: Tensor) -> Pieces:
+        """Collect the pixels of a batch `(B,)` on the device."""
+        pieces = []
+        for part, end in zip(self._parts, self._ends, strict=True):
+            start = end - len(part)
+            positions = torch.nonzero((indices >= start) & (indices < end)).squeeze(1)
+            if not len(positions):
+                continue
+            pixels = part[(indices[positions] - start).to(part.device)]
+            if pixels.device != self.device:
+                # Only pinned memory is copied while the GPU computes. The pixels travel as uint8: a quarter of floats.
+                pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+                pixels = pixels.to(self.device, non_blocking=True)
+            pieces.append((positions, pixels.permute(0, 3, 1, 2)))
+        return pieces
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pieces]:
+        """Yield `gather` of each batch, reading one batch ahead when the pixels are not on the device."""
+        if self.resident:
+            yield from map(self.gather, batches)
+            return
+        waiting: Future[Pieces] | None = None
+        with ThreadPoolExecutor(1) as reader:
+            for indices in batches:
+                following = reader.submit(self.gather, indices)
+                if waiting:
+                    yield waiting.result()
+                waiting = following
+            if waiting:
+                yield waiting.result()
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True  # the memory map itself serves as the array
+    free, _ = torch.cuda.mem_get_info(device)
+    return size < RESIDENT_FRACTION * free
 
 
 @dataclass(frozen=True)
@@ -24,12 +99,12 @@ class Batch:
     Attributes:
         images: Float `(B, 3, H, W)`, RGB in [0, 255], channels last in memory.
         labels: int64 `(B,)`, index in `EXPRESSIONS`.
-        index: int64 `(B,)` on the CPU, place in the pool.
+        indices: int64 `(B,)` on the CPU, among the packed images.
     """
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    indices: Tensor
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor]:
@@ -41,136 +116,103 @@ class Batch:
         return len(self.labels)
 
 
-class ImagePool:
-    """The images of one or several packed sets, addressed by one running index.
-
-    The pixels stay on the device when they fit; otherwise each batch is gathered from the memory map and sent over,
-    one batch ahead of the computation.
-
-    Args:
-        sets: (manifest, its packed pixels); sides may differ.
-        device: Where batches go.
-        resident: Whether the pixels stay on the device; None decides by its free memory.
-    """
-
-    def __init__(
-        self, sets: Sequence[tuple[Manifest, Pixels]], device: torch.device, resident: bool | None = None
-    ) -> None:
-        self.device = device
-        self.rows: tuple[ImageRow, ...] = tuple(row for manifest, _ in sets for row in manifest.images)
-        self.labels = torch.tensor([EXPRESSIONS.index(row.expression) for row in self.rows], dtype=torch.int64)
-        self.resident = _fits(sum(pixels.nbytes for _, pixels in sets), device) if resident is None else resident
-        parts = [torch.from_numpy(pixels) for _, pixels in sets]
-        self._parts = [part.to(device) for part in parts] if self.resident else parts
-        self._starts = np.cumsum([0] + [len(part) for part in parts])
-
-    def indices(self, *splits: str) -> Tensor:
-        """Return the places of the images in these splits, int64 `(N,)`."""
-        return torch.tensor([place for place, row in enumerate(self.rows) if row.split in splits], dtype=torch.int64)
-
-    def gather(self, index: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (positions in the batch, uint8 `(b, S, S, 3)`) for every set that has a part in the batch."""
-        pieces = []
-        for part, start, end in zip(self._parts, self._starts[:-1], self._starts[1:], strict=True):
-            positions = torch.nonzero((index >= start) & (index < end)).squeeze(1)
-            if len(positions):
-                pixels = part[(index[positions] - int(start)).to(part.device)]
-                if pixels.device != self.device:
-                    pixels = (pixels.pin_memory() if self.device.type == "cuda" else pixels).to(
-                        self.device, non_blocking=True
-                    )
-                pieces.append((positions, pixels))
-        return pieces
-
-    def stream(self, batches: Sequence[Tensor]) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """Yield `gather` of each batch, reading one batch ahead when the pixels are not on the device."""
-        if self.resident:
-            yield from map(self.gather, batches)
-            return
-        with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(self.gather, index) for index in batches[:1]]
-            for following in [*batches[1:], None][: len(batches)]:
-                ready = ahead.pop()
-                if following is not None:
-                    ahead.append(reader.submit(self.gather, following))
-                yield ready.result()
-
-
-def _fits(size: int, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True  # the memory map itself serves as the array
-    free, _ = torch.cuda.mem_get_info(device)
-    return size < RESIDENT_SHARE * free
-
-
-@dataclass(frozen=True)
-class TrainingBatches:
-    """Shuffled, changed batches; equal for equal (seed, epoch), wherever and in whatever order they are drawn.
+@dataclass(frozen=True, kw_only=True)
+class ShuffledBatches:
+    """Shuffled batches, equal for equal (seed, epoch), wherever and in whatever order epochs are drawn.
 
     Attributes:
-        pool: The images.
-        members: Places in the pool to train on, int64 `(N,)`.
-        image_size: Side of the network's input.
-        batch_size: Images per batch. An incomplete last batch is dropped; every epoch has an order of its own.
-        seed: Seed of order and changes.
-        strengths: How far images are changed.
-        rank: Which of several processes draws; each gets its share of every batch.
-        world: How many processes there are.
+        images: The packed images.
+        indices: Those to train on, int64 `(N,)`.
+        batch_size: Images per batch over all processes. An incomplete last batch is dropped.
+        seed: Seed of order and augmentation.
+        rank: Which of several processes draws; each gets its shard of every batch.
+        world_size: How many processes there are.
     """
 
-    pool: ImagePool
-    members: Tensor
-    image_size: int
+    images: PackedImages
+    indices: Tensor
     batch_size: int
     seed: int
-    strengths: Strengths
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
-        return max(len(self.members) // self.batch_size, 1)
+        return max(len(self.indices) // self.batch_size, 1)
+
+    def draw(self, epoch: int, start: int, columns: int) -> Iterator[tuple[Tensor, Pieces, Tensor]]:
+        """Yield (indices, pixels, rows of the random table) of each step of an epoch, from step `start` on."""
+        generator = epoch_generator(self.seed, epoch)
+        order = torch.randperm(len(self.indices), generator=generator)
+        # Drawn for the whole epoch and indexed by image, on the CPU: an image's augmentation then does not depend on
+        # the batch size, the process, the device or the step at which a stopped run goes on.
+        random_table = torch.rand(len(self.indices), columns, generator=generator)
+        steps = []
+        for step in range(start, len(self)):
+            whole = order[step * self.batch_size : (step + 1) * self.batch_size]
+            steps.append(shard(whole, self.rank, self.world_size))
+        stream = self.images.stream([self.indices[positions] for positions in steps])
+        for positions, pieces in zip(steps, stream, strict=True):
+            yield self.indices[positions], pieces, random_table[positions]
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the CPU generator of one epoch's order and augmentation: the same for every device."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def shard(positions: Tensor, rank: int, world_size: int) -> Tensor:
+    """Return one process's part of a batch; the parts are equally long and together the batch, less a remainder."""
+    length = len(positions) // world_size
+    return positions[rank * length : (rank + 1) * length]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBatches(ShuffledBatches):
+    """Shuffled, augmented batches for training a classifier.
+
+    Attributes:
+        image_size: Side of the network's input.
+        augmentation: How far images are changed.
+    """
+
+    image_size: int
+    augmentation: Augmentation
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from step `start` on."""
-        generator = epoch_generator(self.seed, epoch)
-        order = torch.randperm(len(self.members), generator=generator)
-        chance = torch.rand(len(self.members), COLUMNS, generator=generator)
-        whole = [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(start, len(self))]
-        steps = [share(positions, self.rank, self.world) for positions in whole]
-        pieces = self.pool.stream([self.members[positions] for positions in steps])
-        plain = self.strengths == Strengths()
-        for positions, gathered in zip(steps, pieces, strict=True):
-            numbers = None if plain else chance[positions].to(self.pool.device)
-            yield _batch(self.pool, self.members[positions], gathered, self.image_size, numbers, self.strengths)
+        unchanged = self.augmentation == Augmentation()
+        for indices, pieces, random_table in self.draw(epoch, start, FINETUNE_COLUMNS):
+            numbers = None if unchanged else random_table.to(self.images.device)
+            yield _make_batch(self.images, indices, pieces, self.image_size, numbers, self.augmentation)
 
 
-def share(positions: Tensor, rank: int, world: int) -> Tensor:
-    """Return one process's part of a batch; the parts are equally long and together the batch, less a remainder."""
-    each = len(positions) // world
-    return positions[rank * each : (rank + 1) * each]
+def evaluation_batches(images: PackedImages, indices: Tensor, image_size: int, batch_size: int) -> Iterator[Batch]:
+    """Yield images in order and without augmentation, the last batch as long as it is."""
+    steps = torch.split(indices, batch_size) if len(indices) else ()
+    for step, pieces in zip(steps, images.stream(steps), strict=True):
+        yield _make_batch(images, step, pieces, image_size)
 
 
-def plain_batches(pool: ImagePool, members: Tensor, image_size: int, batch_size: int) -> Iterator[Batch]:
-    """Yield the members in order and unchanged, the last batch as long as it is."""
-    steps = [members[start : start + batch_size] for start in range(0, len(members), batch_size)]
-    for index, gathered in zip(steps, pool.stream(steps), strict=True):
-        yield _batch(pool, index, gathered, image_size, None, Strengths())
-
-
-def _batch(
-    pool: ImagePool,
-    index: Tensor,
-    gathered: list[tuple[Tensor, Tensor]],
+def _make_batch(
+    images: PackedImages,
+    indices: Tensor,
+    pieces: Pieces,
     size: int,
-    chance: Tensor | None,
-    strengths: Strengths,
+    random_table: Tensor | None = None,
+    augmentation: Augmentation | None = None,
 ) -> Batch:
-    images = torch.empty(len(index), 3, size, size, device=pool.device, memory_format=torch.channels_last)
-    for positions, pixels in gathered:
-        places = positions.to(pool.device)
-        source = pixels.permute(0, 3, 1, 2).float()
-        images[places] = (
-            resize(source, size) if chance is None else augment(source, chance[places], strengths, size)
-        )  # fmt: skip
-    return Batch(images, pool.labels[index].to(pool.device), index)
+    """Resize the pieces of a batch into one tensor, augmented where a random table is given."""
+    batch = empty_images(len(indices), size, images.device)
+    for positions, pixels in pieces:
+        positions = positions.to(images.device)
+        if random_table is None or augmentation is None:
+            batch[positions] = resize(pixels.float(), size)
+        else:
+            batch[positions] = augment(pixels.float(), random_table[positions], augmentation, size)
+    return Batch(batch, images.labels[indices].to(images.device), indices)
+
+
+def empty_images(count: int, size: int, device: torch.device) -> Tensor:
+    """Return uninitialised float images `(count, 3, size, size)`, channels last, where convolutions are fastest."""
+    return torch.empty(count, 3, size, size, device=device, memory_format=torch.channels_last)

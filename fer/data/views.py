@@ -1,19 +1,18 @@
-"""Views of self-supervised learning: changed copies of each image, cut on the device from one gathered batch."""
+"""Views of self-supervised learning: augmented copies of each image, cut on the device from one gathered batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from fer.data.augment import VIEW_COLUMNS, Strengths, augment, epoch_generator
-from fer.data.batches import ImagePool, share
+from fer.data.augment import VIEW_COLUMNS, Augmentation, augment
+from fer.data.batches import Pieces, ShuffledBatches, empty_images
 
 SMALL_SIDE = 96 / 224
-"""Side of a small view as a part of a large one's (Caron et al., "SwAV", 2020, appendix A)."""
+"""Side of a small view as a fraction of a large one's (Caron et al., "SwAV", 2020, appendix A)."""
 
-SMALLEST_SIDE = 16
-"""Less leaves nothing of a face, and nothing for the last layers of a backbone."""
+MIN_SIDE = 16
+"""Smaller views leave nothing of a face, and nothing for the last layers of a backbone."""
 
 
 @dataclass(frozen=True)
@@ -23,35 +22,39 @@ class ViewSpec:
     Attributes:
         count: How many of each image.
         size: Their side in pixels.
-        strengths: How far they are changed.
+        augmentation: How far they are changed.
     """
 
     count: int
     size: int
-    strengths: Strengths
+    augmentation: Augmentation
 
 
-def two_views(size: int, strengths: Strengths) -> tuple[ViewSpec, ...]:
+def two_views(size: int, augmentation: Augmentation) -> tuple[ViewSpec, ...]:
     """Return two views of one kind, as SimCLR and SimSiam compare."""
-    return (ViewSpec(2, size, strengths),)
+    return (ViewSpec(2, size, augmentation),)
 
 
-def multi_crop(size: int, small: int, strengths: Strengths, smallest: float = 0.05) -> tuple[ViewSpec, ...]:
+def multi_crop(
+    size: int, num_small: int, augmentation: Augmentation, smallest_crop: float = 0.05
+) -> tuple[ViewSpec, ...]:
     """Return SwAV's views: two large ones and several small ones (Caron et al. 2020, section 3.4).
 
     Args:
         size: Side of the large views.
-        small: How many small views, of 96/224 of that side.
-        strengths: How far all are changed. Its `crop` divides the shares of the area that are kept: large views keep
-            from `crop` to everything, small ones from `smallest` to `crop` (in the paper 0.14 and 0.05).
-        smallest: Smallest share that a small view keeps.
+        num_small: How many small views, of 96/224 of that side.
+        augmentation: How far all are changed. Its `crop_min` divides the fractions of the area that are kept: large
+            views keep from `crop_min` to everything, small ones from `smallest_crop` to `crop_min` (in the paper 0.14
+            and 0.05).
+        smallest_crop: Smallest fraction that a small view keeps.
     """
-    large = ViewSpec(2, size, strengths)
-    if not small:
+    large = ViewSpec(2, size, augmentation)
+    if not num_small:
         return (large,)
-    side = max(round(size * SMALL_SIDE), SMALLEST_SIDE)
-    cut = replace(strengths, crop=min(smallest, strengths.crop), crop_high=strengths.crop)
-    return large, ViewSpec(small, side, cut)
+    crop = augmentation.crop_min
+    small = replace(augmentation, crop_min=min(smallest_crop, crop), crop_max=crop)
+    small_size = max(round(size * SMALL_SIDE), MIN_SIDE)
+    return large, ViewSpec(num_small, small_size, small)
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class Views:
     """The views of a batch, on the device.
 
     Attributes:
-        images: One float `(B, 3, S, S)` a view, RGB in [0, 255], channels last in memory; the same image stands at the
-            same place in each.
-        index: int64 `(B,)` on the CPU, place in the pool.
+        images: One float `(B, 3, S, S)` per view, RGB in [0, 255], channels last in memory, with the same image at
+            the same position in each.
+        indices: int64 `(B,)` on the CPU, among the packed images.
     """
 
     images: tuple[Tensor, ...]
-    index: Tensor
+    indices: Tensor
 
     @property
     def inputs(self) -> tuple[list[Tensor]]:
@@ -74,61 +77,36 @@ class Views:
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.index)
+        return len(self.indices)
 
 
-@dataclass(frozen=True)
-class ViewBatches:
-    """Shuffled batches of views; equal for equal (seed, epoch), wherever and in whatever order they are drawn.
+@dataclass(frozen=True, kw_only=True)
+class ViewBatches(ShuffledBatches):
+    """Shuffled batches of views.
 
     Attributes:
-        pool: The images.
-        members: Places in the pool to train on, int64 `(N,)`.
         specs: The views of each image, in the order in which they are yielded.
-        batch_size: Images per batch over all processes. An incomplete last batch is dropped.
-        seed: Seed of order and changes.
-        rank: Which of several processes draws; each gets an equal share of every batch, and the shares joined are the
-            batch that one process alone would draw, less a remainder.
-        world: How many processes there are.
     """
 
-    pool: ImagePool
-    members: Tensor
     specs: tuple[ViewSpec, ...]
-    batch_size: int
-    seed: int
-    rank: int = 0
-    world: int = 1
-
-    def __len__(self) -> int:
-        """Return the steps of an epoch."""
-        return max(len(self.members) // self.batch_size, 1)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Views]:
         """Yield the batches of an epoch, from step `start` on."""
-        generator = epoch_generator(self.seed, epoch)
-        order = torch.randperm(len(self.members), generator=generator)
-        columns = VIEW_COLUMNS * sum(spec.count for spec in self.specs)
-        chance = torch.rand(len(self.members), columns, generator=generator)
-        whole = [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(start, len(self))]
-        steps = [share(positions, self.rank, self.world) for positions in whole]
-        pieces = self.pool.stream([self.members[positions] for positions in steps])
-        for positions, gathered in zip(steps, pieces, strict=True):
-            yield Views(self._cut(gathered, chance[positions].to(self.pool.device)), self.members[positions])
+        num_views = sum(spec.count for spec in self.specs)
+        for indices, pieces, random_table in self.draw(epoch, start, VIEW_COLUMNS * num_views):
+            yield Views(self._cut(pieces, random_table.to(self.images.device)), indices)
 
-    def _cut(self, gathered: list[tuple[Tensor, Tensor]], chance: Tensor) -> tuple[Tensor, ...]:
-        """Return all views of a batch, each from its own columns of `chance`, `(B, views x VIEW_COLUMNS)`."""
-        kinds = [spec for spec in self.specs for _ in range(spec.count)]
-        views = tuple(
-            torch.empty(
-                len(chance), 3, spec.size, spec.size, device=chance.device, memory_format=torch.channels_last
-            )
-            for spec in kinds
-        )  # fmt: skip
-        for positions, pixels in gathered:
-            places = positions.to(chance.device)
-            source = pixels.permute(0, 3, 1, 2).float()
-            columns = chance[places].chunk(len(kinds), dim=1)
-            for spec, view, own in zip(kinds, views, columns, strict=True):
-                view[places] = augment(source, own, spec.strengths, spec.size)
-        return views
+    def _cut(self, pieces: Pieces, random_table: Tensor) -> tuple[Tensor, ...]:
+        """Cut all views of a batch, each by its own columns of the random table `(B, views x VIEW_COLUMNS)`."""
+        device = random_table.device
+        specs: list[ViewSpec] = []
+        for spec in self.specs:
+            specs += [spec] * spec.count
+        views = [empty_images(len(random_table), spec.size, device) for spec in specs]
+        for positions, pixels in pieces:
+            positions = positions.to(device)
+            images = pixels.float()
+            tables = random_table[positions].chunk(len(specs), dim=1)
+            for spec, view, table in zip(specs, views, tables, strict=True):
+                view[positions] = augment(images, table, spec.augmentation, spec.size)
+        return tuple(views)

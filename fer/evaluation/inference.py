@@ -9,21 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer.data.batches import ImagePool, plain_batches
+from fer.data.batches import PackedImages, evaluation_batches
 from fer.evaluation.calibration import softmax_with_temperature
 from fer.models.backbones import Classifier
 from fer.training.devices import full_fp32
 
 
 def probabilities(
-    network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int
+    network: nn.Module, images: PackedImages, indices: Tensor, image_size: int, batch_size: int
 ) -> NDArray[np.float64]:
     """Return the probabilities of some images in their order, at the network's temperature where it has one.
 
     Args:
-        network: In evaluation mode, on the pool's device; maps `(N, 3, H, W)` in [0, 255] to scores `(N, 7)`.
-        pool: The images.
-        members: Which of them, int64 `(N,)`.
+        network: In evaluation mode, on the images' device; maps `(N, 3, H, W)` in [0, 255] to scores `(N, 7)`.
+        images: The images.
+        indices: Which of them, int64 `(N,)`.
         image_size: Side of the network's input.
         batch_size: Images per step.
 
@@ -31,14 +31,14 @@ def probabilities(
         float64 `(N, 7)`; rows sum to 1.
     """
     temperature = network.spec.temperature if isinstance(network, Classifier) else 1.0
-    return softmax_with_temperature(outputs(network, pool, members, image_size, batch_size).numpy(), temperature)
+    return softmax_with_temperature(outputs(network, images, indices, image_size, batch_size).numpy(), temperature)
 
 
 @torch.inference_mode()
-def outputs(network: nn.Module, pool: ImagePool, members: Tensor, image_size: int, batch_size: int) -> Tensor:
+def outputs(network: nn.Module, images: PackedImages, indices: Tensor, image_size: int, batch_size: int) -> Tensor:
     """Return what a network makes of some images in their order, float32 `(N, ...)` on the CPU; arguments as above."""
     rows = []
     with full_fp32():
-        for batch in plain_batches(pool, members, image_size, batch_size):
+        for batch in evaluation_batches(images, indices, image_size, batch_size):
             rows.append(network(batch.images).cpu())
     return torch.cat(rows)

@@ -172,10 +172,10 @@ def largest_difference(network: nn.Module, answers: Answers, side: int) -> float
 
     The pictures are coarse patches of colour with noise: noise alone looks the same to a network everywhere.
     """
-    chance, worst = torch.Generator().manual_seed(0), 0.0
+    generator, worst = torch.Generator().manual_seed(0), 0.0
     for count in CHECKED:
-        patches = F.interpolate(torch.rand(count, 3, 4, 4, generator=chance), (side, side), mode="bilinear")
-        noise = torch.rand(count, 3, side, side, generator=chance)
+        patches = F.interpolate(torch.rand(count, 3, 4, 4, generator=generator), (side, side), mode="bilinear")
+        noise = torch.rand(count, 3, side, side, generator=generator)
         images = 255 * (0.8 * patches + 0.2 * noise)
         away = (answers(images) - network(images)).abs()
         worst = max(worst, away.nan_to_num(nan=float("inf")).max().item())  # max() alone would pass over NaN

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer.data.batches import ImagePool
+from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
@@ -92,9 +92,9 @@ def evaluate_sets(
         if not tested.images:
             continue
         # As sharp as the training faces and as the registered model cuts them, whatever this set's own size.
-        pool = ImagePool([(whole, pack(whole, root, classifier.spec.crop_size))], device)
-        members = pool.indices("test") if part == "test" else torch.arange(len(pool.rows))
-        scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size).numpy()
+        images = PackedImages([(whole, pack(whole, root, classifier.spec.crop_size))], device)
+        indices = images.indices("test") if part == "test" else torch.arange(len(images.rows))
+        scores = outputs(classifier, images, indices, classifier.spec.image_size, batch_size).numpy()
         found[dataset.name] = judged(dataset, part, tested, scores, classifier.spec)
     return found
 
@@ -152,12 +152,14 @@ def table_reports(found: Mapping[str, Evaluation]) -> dict[str, Report]:
     return rows
 
 
-def open_pool(sets: Sequence[tuple[DataSet, Manifest]], root: Path, image_size: int, device: torch.device) -> ImagePool:
+def open_images(
+    sets: Sequence[tuple[DataSet, Manifest]], root: Path, image_size: int, device: torch.device
+) -> PackedImages:
     """Return the images of whole sets to train on, packed at the size that suits the network."""
     packed = [
         (manifest, pack(manifest, root, packed_side(dataset.native_side, image_size))) for dataset, manifest in sets
     ]
-    return ImagePool(packed, device)
+    return PackedImages(packed, device)
 
 
 def log_evaluations(run: TrackedRun, found: Mapping[str, Evaluation], root: Path, model_id: str = "") -> None:

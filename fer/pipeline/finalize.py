@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fer.attribution.credits import Credit
-from fer.data.batches import ImagePool
+from fer.data.batches import PackedImages
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
 from fer.errors import FerError
@@ -75,7 +75,7 @@ def conclude(
     folder: Path,
     progress: Progress,
     manifests: Sequence[Manifest],
-    held_out: tuple[ImagePool, Tensor],
+    held_out: tuple[PackedImages, Tensor],
 ) -> FinetuneResult:
     """Calibrate, log, test and register the network of the best epoch.
 
@@ -85,7 +85,7 @@ def conclude(
         folder: Holds `best.ckpt`.
         progress: How training went.
         manifests: Of the training sets.
-        held_out: The images, and the places of the validation images among them, int64 `(N,)`.
+        held_out: The images, and the indices of the validation images among them, int64 `(N,)`.
     """
     config, root, device = plan.config, plan.root, plan.device
     _log_choice(run, progress)
@@ -186,18 +186,18 @@ def code_in_words(code: CodeVersion) -> str:
     return f"commit `{code.commit}`" + (", with changes that are not committed" if code.dirty else "")
 
 
-def calibrate(run: TrackedRun, classifier: Classifier, pool: ImagePool, members: Tensor, batch_size: int) -> None:
+def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, indices: Tensor, batch_size: int) -> None:
     """Put temperature and prior that suit the validation images into a classifier's specification.
 
     Args:
         run: Gets the temperature, and how far the probabilities can be believed before and after.
-        classifier: In evaluation mode, on the pool's device.
-        pool: The images.
-        members: The validation images among them, int64 `(N,)`.
+        classifier: In evaluation mode, on the images' device.
+        images: The images.
+        indices: The validation images among them, int64 `(N,)`.
         batch_size: Images per step.
     """
-    scores = outputs(classifier, pool, members, classifier.spec.image_size, batch_size).numpy()
-    labels = pool.labels[members].numpy()
+    scores = outputs(classifier, images, indices, classifier.spec.image_size, batch_size).numpy()
+    labels = images.labels[indices].numpy()
     temperature = fit_temperature(scores, labels)
     shares = softmax_with_temperature(scores, temperature)
     prior = classifier.spec.training_prior

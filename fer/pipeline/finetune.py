@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fer.config.training import FinetuneConfig
 from fer.data.batches import TrainingBatches
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.sampling import labelled_part, undersampled
+from fer.data.sampling import select_label_fraction, undersample
 from fer.errors import DataError
 from fer.evaluation.inference import probabilities
 from fer.evaluation.report import Report, report
@@ -25,7 +25,7 @@ from fer.objectives.classification import (
     scale_weights,
     training_prior,
 )
-from fer.pipeline.evaluation import open_pool
+from fer.pipeline.evaluation import open_images
 from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, conclude
 from fer.pipeline.finetune_plan import Plan, make_plan
 from fer.pipeline.initialize import initialize_model
@@ -89,37 +89,43 @@ class _Finetuning:
         manifests = [read_manifest(manifest_path(plan.root, dataset.name)) for dataset in plan.sets]
         self.manifests: list[Manifest] = manifests
         opened = list(zip(plan.sets, manifests, strict=True))
-        self.pool = open_pool(opened, plan.root, self.config.image_size, plan.device)
-        self.members = self._training_members()
-        self.validation = self.pool.indices("validation")
+        self.images = open_images(opened, plan.root, self.config.image_size, plan.device)
+        self.indices = self._training_indices()
+        self.validation = self.images.indices("validation")
         if not len(self.validation):
             raise DataError("the training sets hold too few images for a validation split")
 
-    def _training_members(self) -> Tensor:
-        members = self.pool.indices("train")
-        check_every_class(_class_counts(self.pool.labels[members]))
+    def _training_indices(self) -> Tensor:
+        indices = self.images.indices("train")
+        check_every_class(_class_counts(self.images.labels[indices]))
         if self.config.label_fraction < 1:
-            names = [row.path for row in self.pool.rows]
-            members = labelled_part(
-                names, self.pool.labels, members, self.config.label_fraction, self.config.seed
+            names = [row.path for row in self.images.rows]
+            indices = select_label_fraction(
+                names, self.images.labels, indices, self.config.label_fraction, self.config.seed
             )  # fmt: skip
         if self.config.sampling == "undersample":
-            members = undersampled(self.pool.labels, members, self.config.seed)
-        return members
+            indices = undersample(self.images.labels, indices, self.config.seed)
+        return indices
 
     def run(self, checkpoint: Path | None) -> FinetuneResult:
         """Train, choose, test, log and register."""
         classifier = initialize_model(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
-        counts, weights = _class_counts(self.pool.labels[self.members]), self._class_weights()
+        counts, weights = _class_counts(self.images.labels[self.indices]), self._class_weights()
         prior = training_prior(counts, weights)
         classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
         bf16 = use_bf16(self.config.precision, self.plan.device, classifier, self.config.image_size)
         self._log_inputs(bf16)
         config = self.config
         batches = TrainingBatches(
-            self.pool, self.members, config.image_size, config.batch_size, config.seed, self.plan.strengths(),
-            rank(), world_size(),
-        )  # fmt: skip
+            images=self.images,
+            indices=self.indices,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            augmentation=self.plan.augmentation(),
+            rank=rank(),
+            world_size=world_size(),
+        )
         objective = Classification(classifier, weights, config.label_smoothing)
         extra_state = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
         settings = self.plan.settings(bf16)
@@ -127,11 +133,11 @@ class _Finetuning:
             objective, batches, self._validation(), settings, self.tracked_run, self.folder, extra_state, checkpoint
         )
         exit_nonzero_ranks()
-        held_out = (self.pool, self.validation)
+        held_out = (self.images, self.validation)
         return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, held_out)
 
     def _class_weights(self) -> Tensor | None:
-        counts = _class_counts(self.pool.labels[self.members])
+        counts = _class_counts(self.images.labels[self.indices])
         if self.config.class_weights:
             return scale_weights(self.config.class_weights, counts)
         if self.config.loss == "balanced":
@@ -143,8 +149,8 @@ class _Finetuning:
         for manifest in self.manifests:
             log_dataset(run, manifest.of("train"), self.plan.root, TRAINING)
             log_dataset(run, manifest.of("validation"), self.plan.root, "validation")
-        counts = _class_counts(self.pool.labels[self.members])
-        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
+        counts = _class_counts(self.images.labels[self.indices])
+        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.indices)})
         run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
         run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
         if self.config.resume:
@@ -152,11 +158,11 @@ class _Finetuning:
 
     def _validation(self) -> Validate:
         """Return what measures the network after an epoch: on validation, and for `test_best` on test beside it."""
-        config, pool = self.config, self.pool
+        config, images = self.config, self.images
 
-        def scored(network: nn.Module, members: Tensor) -> Report:
-            scores = probabilities(network, pool, members, config.image_size, EVALUATION_BATCH)
-            return report(pool.labels[members].numpy(), scores)
+        def scored(network: nn.Module, indices: Tensor) -> Report:
+            scores = probabilities(network, images, indices, config.image_size, EVALUATION_BATCH)
+            return report(images.labels[indices].numpy(), scores)
 
         def validate(network: nn.Module, epoch: int) -> dict[str, float]:
             result = scored(network, self.validation)
@@ -166,13 +172,13 @@ class _Finetuning:
                 "validation/mean_class_accuracy": result.mean_class_accuracy,
             }
             if config.test_best:
-                for manifest, members in self._test_members():
-                    figures[f"{manifest.dataset}/test_each_epoch/accuracy"] = scored(network, members).accuracy
+                for manifest, indices in self._test_sets():
+                    figures[f"{manifest.dataset}/test_each_epoch/accuracy"] = scored(network, indices).accuracy
             return figures
 
         return validate
 
-    def _test_members(self) -> Sequence[tuple[Manifest, Tensor]]:
+    def _test_sets(self) -> Sequence[tuple[Manifest, Tensor]]:
         place, found = 0, []
         for manifest in self.manifests:
             inside = [place + n for n, row in enumerate(manifest.images) if row.split == "test"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fer.config.training import FinetuneConfig
-from fer.data.augment import Strengths
+from fer.data.augment import Augmentation
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError
@@ -52,10 +52,12 @@ class Plan:
             "clip_grad_norm_used": clip_grad_norm(self.config.clip_grad_norm, self.config.arch),
         }
 
-    def strengths(self) -> Strengths:
+    def augmentation(self) -> Augmentation:
         """Return how far training images are changed."""
         c = self.config
-        return Strengths(c.flip, c.rotate, c.crop, c.jitter, c.erase) if c.augment else Strengths()
+        if not c.augment:
+            return Augmentation()
+        return Augmentation(flip=c.flip, rotate=c.rotate, crop_min=c.crop, jitter=c.jitter, erase=c.erase)
 
     def settings(self, bf16: bool) -> Settings:
         """Return how to optimise."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
-from fer.data.batches import ImagePool
+from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.sampling import labelled_part
+from fer.data.sampling import select_label_fraction
 from fer.data.views import ViewBatches
 from fer.errors import DataError
 from fer.evaluation.figures import feature_map_figure, learning_curves
@@ -23,7 +23,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
 from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
-from fer.pipeline.evaluation import open_pool
+from fer.pipeline.evaluation import open_images
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.inputs import log_dataset
 from fer.pipeline.pretrain_plan import Plan, make_plan
@@ -95,14 +95,14 @@ class _Pretraining:
 
     def __init__(self, plan: Plan, run: TrackedRun, folder: Path) -> None:
         self.plan, self.config, self.tracked_run, self.folder = plan, plan.config, run, folder
-        self.pool, self.manifests = _opened(plan, plan.sets)
-        self.members = self.pool.indices("train")
-        if len(self.members) < self.config.batch_size:
+        self.images, self.manifests = _opened(plan, plan.sets)
+        self.indices = self.images.indices("train")
+        if len(self.indices) < self.config.batch_size:
             raise DataError(
-                f"{len(self.members)} training images do not fill a batch of {self.config.batch_size}: "
+                f"{len(self.indices)} training images do not fill a batch of {self.config.batch_size}: "
                 "give a smaller batch_size"
             )
-        self.probe = _Probe(plan, self.pool if plan.probe_sets == plan.sets else _opened(plan, plan.probe_sets)[0])
+        self.probe = _Probe(plan, self.images if plan.probe_sets == plan.sets else _opened(plan, plan.probe_sets)[0])
 
     def run(self, checkpoint: Path | None) -> dict[str, float]:
         """Train, watch, log the encoder, and return the last epoch's probes."""
@@ -111,8 +111,14 @@ class _Pretraining:
         specs = self.plan.views()
         bf16 = use_bf16(config.precision, self.plan.device, encoder, min(spec.size for spec in specs))
         batches = ViewBatches(
-            self.pool, self.members, specs, config.batch_size, config.seed, rank(), world_size()
-        )  # fmt: skip
+            images=self.images,
+            indices=self.indices,
+            specs=specs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            rank=rank(),
+            world_size=world_size(),
+        )
         objective = self.plan.method.build(encoder, config, len(batches))
         self._log_inputs(bf16)
         extra_state = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
@@ -131,7 +137,7 @@ class _Pretraining:
         run = self.tracked_run
         for manifest in self.manifests:
             log_dataset(run, manifest.of("train"), self.plan.root, PRETRAINING)
-        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.members)})
+        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.indices)})
         run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
         if self.config.resume:
             run.tags({RESUMED_FROM: self.config.resume})
@@ -152,10 +158,10 @@ class _Pretraining:
 class _Probe:
     """What the features are good for, measured with labels the encoder never sees."""
 
-    def __init__(self, plan: Plan, pool: ImagePool) -> None:
-        self.plan, self.pool = plan, pool
-        self.train = _at_most(pool, pool.indices("train"), plan.config.probe_images, plan.config.seed)
-        self.test = pool.indices("validation")
+    def __init__(self, plan: Plan, images: PackedImages) -> None:
+        self.plan, self.images = plan, images
+        self.train = _at_most(images, images.indices("train"), plan.config.probe_images, plan.config.seed)
+        self.test = images.indices("validation")
         if not len(self.test) or not len(self.train):
             raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
 
@@ -164,7 +170,7 @@ class _Probe:
 
         def validate(network: nn.Module, epoch: int) -> dict[str, float]:
             known, asked = self._features(network, self.train), self._features(network, self.test)
-            of_known, of_asked = self.pool.labels[self.train], self.pool.labels[self.test]
+            of_known, of_asked = self.images.labels[self.train], self.images.labels[self.test]
             return {
                 "validation/knn_accuracy": knn_accuracy(known, of_known, asked, of_asked),
                 "validation/linear_accuracy": linear_accuracy(known, of_known, asked, of_asked),
@@ -176,21 +182,21 @@ class _Probe:
     def mapped(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:
         """Return the validation features in two dimensions and their expressions."""
         features = self._features(network, self.test)
-        names = [EXPRESSIONS[label] for label in self.pool.labels[self.test].tolist()]
+        names = [EXPRESSIONS[label] for label in self.images.labels[self.test].tolist()]
         return feature_map(features, self.plan.config.seed), names
 
-    def _features(self, network: nn.Module, members: Tensor) -> Tensor:
-        return outputs(network, self.pool, members, self.plan.config.image_size, PROBE_BATCH)
+    def _features(self, network: nn.Module, indices: Tensor) -> Tensor:
+        return outputs(network, self.images, indices, self.plan.config.image_size, PROBE_BATCH)
 
 
-def _opened(plan: Plan, sets: list[DataSet]) -> tuple[ImagePool, list[Manifest]]:
+def _opened(plan: Plan, sets: list[DataSet]) -> tuple[PackedImages, list[Manifest]]:
     manifests = [read_manifest(manifest_path(plan.root, dataset.name)) for dataset in sets]
-    pool = open_pool(list(zip(sets, manifests, strict=True)), plan.root, plan.config.image_size, plan.device)
-    return pool, manifests
+    images = open_images(list(zip(sets, manifests, strict=True)), plan.root, plan.config.image_size, plan.device)
+    return images, manifests
 
 
-def _at_most(pool: ImagePool, members: Tensor, count: int, seed: int) -> Tensor:
-    """Return the members, or a stratified part of about `count` of them."""
-    if len(members) <= count:
-        return members
-    return labelled_part([row.path for row in pool.rows], pool.labels, members, count / len(members), seed)
+def _at_most(images: PackedImages, indices: Tensor, count: int, seed: int) -> Tensor:
+    """Return the given indices, or a stratified part of about `count` of them."""
+    if len(indices) <= count:
+        return indices
+    return select_label_fraction([row.path for row in images.rows], images.labels, indices, count / len(indices), seed)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fer.config.training import PretrainConfig
-from fer.data.augment import Strengths
+from fer.data.augment import Augmentation
 from fer.data.datasets.base import DataSet
 from fer.data.views import ViewSpec, multi_crop, two_views
 from fer.models.backbones import arch_options, clip_grad_norm
@@ -54,13 +54,19 @@ class Plan:
     def views(self) -> tuple[ViewSpec, ...]:
         """Return which views of each image the method compares."""
         c = self.config
-        strengths = Strengths(
-            flip=0.5, crop=c.crop, jitter=c.jitter, jitter_share=0.8, relight=c.relight, grey=c.grey, blur=c.blur,
+        augmentation = Augmentation(
+            flip=0.5,
+            crop_min=c.crop,
+            jitter=c.jitter,
+            jitter_probability=0.8,
+            relight=c.relight,
+            grey=c.grey,
+            blur=c.blur,
             solarise=c.solarise,
-        )  # fmt: skip
+        )
         if self.method.multi_crop:
-            return multi_crop(c.image_size, c.num_small_crops, strengths)
-        return two_views(c.image_size, strengths)
+            return multi_crop(c.image_size, c.num_small_crops, augmentation)
+        return two_views(c.image_size, augmentation)
 
     def settings(self, bf16: bool) -> Settings:
         """Return how to optimise; the encoder of the last epoch is kept, since choosing one would use labels."""

@@ -9,17 +9,28 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
 from fer.data import augment as module
-from fer.data.augment import COLUMNS, GREY, VIEW_COLUMNS, Strengths, augment, epoch_generator, resize
+from fer.data.augment import FINETUNE_COLUMNS, GREY, VIEW_COLUMNS, Augmentation, Columns, augment, resize
 
-STRONG = Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.5)
-VIEW = Strengths(
-    flip=0.5, crop=0.2, crop_high=0.8, jitter=0.4, jitter_share=0.8, relight=0.5, grey=0.3, blur=0.5, solarise=0.3
+STRONG = Augmentation(flip=0.5, rotate=30, crop_min=0.5, jitter=0.4, erase=0.5)
+VIEW = Augmentation(
+    flip=0.5,
+    crop_min=0.2,
+    crop_max=0.8,
+    jitter=0.4,
+    jitter_probability=0.8,
+    relight=0.5,
+    grey=0.3,
+    blur=0.5,
+    solarise=0.3,
 )
-AREA, ASPECT, ACROSS, DOWN, FLIP, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(10)
-JITTERED, GREYED, BLURRED, SIGMA, SOLARISED, RELIT, LIGHT, DEVIATION = range(COLUMNS, COLUMNS + 8)
-FIELD = slice(COLUMNS + 8, VIEW_COLUMNS)
+AREA, ASPECT, ACROSS, DOWN, FLIP, ANGLE = range(*Columns.GEOMETRY.indices(VIEW_COLUMNS))
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(*Columns.COLOUR.indices(VIEW_COLUMNS))
+JITTERED, GREYED, BLURRED = Columns.JITTER_GATE.start, Columns.GREY_GATE.start, Columns.BLUR_GATE.start
+SIGMA, SOLARISED, RELIT = Columns.BLUR_SIGMA.start, Columns.SOLARISE_GATE.start, Columns.RELIGHT_GATE.start
+LIGHT, DEVIATION = Columns.RELIGHT.start, Columns.RELIGHT.start + 1
+SHADING = slice(DEVIATION + 1, VIEW_COLUMNS)
 MIDDLE = 0.5
-"""The chance that leaves a symmetric change at its centre: no rotation, no colour change, a central crop."""
+"""The random number that leaves a symmetric change at its centre: no rotation, no colour change, a central crop."""
 
 
 BEFORE_VIEWS = [
@@ -34,7 +45,7 @@ BEFORE_VIEWS = [
         [255.0, 210.38, 109.77, 104.0, 147.95],
     ],
 ]
-"""Fine-tuning's result for the picture and chances of the test below, before there were views."""
+"""Fine-tuning's result for the picture and random_table of the test below, before there were views."""
 
 
 def noise(count: int, side: int, seed: int = 0) -> Tensor:
@@ -48,7 +59,7 @@ def smooth(side: int) -> Tensor:
     return (torch.stack(waves)[None] + 1) * 127.5
 
 
-def chances(count: int, seed: int = 1, columns: int = COLUMNS, **fixed: float) -> Tensor:
+def random_table(count: int, seed: int = 1, columns: int = FINETUNE_COLUMNS, **fixed: float) -> Tensor:
     table = torch.rand(count, columns, generator=torch.Generator().manual_seed(seed))
     for name, value in fixed.items():
         table[:, globals()[name.upper()]] = value
@@ -80,12 +91,12 @@ def coordinates(count: int, side: int) -> Tensor:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_strength_changes_nothing(seed: int) -> None:
     images = noise(4, 33)
-    torch.testing.assert_close(augment(images, chances(4, seed), Strengths(), 33), images, atol=1e-2, rtol=0)
+    torch.testing.assert_close(augment(images, random_table(4, seed), Augmentation(), 33), images, atol=1e-2, rtol=0)
 
 
 def test_no_strength_at_another_size_only_resizes() -> None:
     images = noise(4, 24)
-    resized = augment(images, chances(4), Strengths(), 56)
+    resized = augment(images, random_table(4), Augmentation(), 56)
     torch.testing.assert_close(resized, resize(images, 56), atol=1e-2, rtol=0)
 
 
@@ -98,18 +109,20 @@ def test_resize_is_torchvisions() -> None:
 
 def test_flip_probability_one_mirrors_exactly() -> None:
     images = noise(8, 32)
-    torch.testing.assert_close(augment(images, chances(8), Strengths(flip=1), 32), images.flip(3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(
+        augment(images, random_table(8), Augmentation(flip=1), 32), images.flip(3), atol=1e-2, rtol=0
+    )
 
 
 def test_flip_probability_is_the_share_of_mirrored_images() -> None:
     images = coordinates(2000, 4)
-    mirrored = augment(images, chances(2000), Strengths(flip=0.3), 4)[:, 0, 0, 0] > 0.5
+    mirrored = augment(images, random_table(2000), Augmentation(flip=0.3), 4)[:, 0, 0, 0] > 0.5
     assert abs(mirrored.float().mean() - 0.3) < 0.04
 
 
 @pytest.mark.parametrize("size", [24, 40])
 def test_each_image_depends_on_its_own_row_only(size: int) -> None:
-    images, table = noise(12, 24), chances(12)
+    images, table = noise(12, 24), random_table(12)
     whole = augment(images, table, STRONG, size)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(augment(images[order], table[order], STRONG, size), whole[order], atol=1e-2, rtol=0)
@@ -120,7 +133,7 @@ def test_each_image_depends_on_its_own_row_only(size: int) -> None:
 
 def test_another_row_changes_the_image() -> None:
     images = noise(1, 24).expand(8, -1, -1, -1)
-    changed = augment(images, chances(8), STRONG, 24)
+    changed = augment(images, random_table(8), STRONG, 24)
     for one in range(8):
         for other in range(one):
             assert (changed[one] - changed[other]).abs().mean() > 1
@@ -129,14 +142,17 @@ def test_another_row_changes_the_image() -> None:
 def test_the_input_is_left_alone() -> None:
     images = noise(4, 24)
     before = images.clone()
-    augment(images, chances(4), STRONG, 24)
+    augment(images, random_table(4), STRONG, 24)
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize("strengths", [STRONG, Strengths(1, 180, 0.05, 1, 1), Strengths(rotate=45)])
-def test_values_stay_in_0_to_255(strengths: Strengths) -> None:
+@pytest.mark.parametrize(
+    "augmentation",
+    [STRONG, Augmentation(flip=1, rotate=180, crop_min=0.05, jitter=1, erase=1), Augmentation(rotate=45)],
+)
+def test_values_stay_in_0_to_255(augmentation: Augmentation) -> None:
     for images in (noise(64, 16), (noise(64, 16) > 127).float() * 255):
-        changed = augment(images, chances(64), strengths, 20)
+        changed = augment(images, random_table(64), augmentation, 20)
         assert changed.shape == (64, 3, 20, 20)
         assert changed.isfinite().all()
         assert changed.min() >= -1e-3
@@ -147,7 +163,7 @@ def test_values_stay_in_0_to_255(strengths: Strengths) -> None:
 def test_a_rotation_is_torchvisions(degrees: float) -> None:
     side = 65
     image = smooth(side)
-    got = augment(image, still(angle=0.5 + degrees / 360), Strengths(rotate=180), side)
+    got = augment(image, still(angle=0.5 + degrees / 360), Augmentation(rotate=180), side)
     wanted = tv.rotate(image, degrees, InterpolationMode.BILINEAR)
     x = torch.arange(side) - side // 2
     inside = (x[:, None] ** 2 + x**2).sqrt() < side / 2 - 2
@@ -157,7 +173,7 @@ def test_a_rotation_is_torchvisions(degrees: float) -> None:
 
 def test_rotations_fill_the_range_both_ways() -> None:
     image = coordinates(500, 9)
-    turned = augment(image, chances(500), Strengths(rotate=20), 9)
+    turned = augment(image, random_table(500), Augmentation(rotate=20), 9)
     along = turned[:, :2, 4, 5] - turned[:, :2, 4, 3]
     angles = torch.rad2deg(torch.atan2(along[:, 1], along[:, 0]))
     assert -20.01 < angles.min() < -18
@@ -167,7 +183,7 @@ def test_rotations_fill_the_range_both_ways() -> None:
 @pytest.mark.parametrize(("across", "down", "left", "top"), [(0.5, 0.5, 16, 16), (0.0, 1.0, 0, 32), (1.0, 0.25, 32, 8)])
 def test_a_crop_is_torchvisions(across: float, down: float, left: int, top: int) -> None:
     image = noise(1, 64)
-    got = augment(image, still(area=0, across=across, down=down), Strengths(crop=0.25), 64)
+    got = augment(image, still(area=0, across=across, down=down), Augmentation(crop_min=0.25), 64)
     wanted = tv.resized_crop(image, top, left, 32, 32, [64, 64], InterpolationMode.BILINEAR, antialias=False)
     # At the crop's own edge torchvision repeats the last pixel, where ours sees the neighbour outside.
     torch.testing.assert_close(got[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], atol=1e-2, rtol=0)
@@ -175,7 +191,9 @@ def test_a_crop_is_torchvisions(across: float, down: float, left: int, top: int)
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.75, 0.9, 0.99])
 def test_a_crop_keeps_its_share_lies_inside_and_varies_its_aspect(share: float) -> None:
-    left, top, width, height = kept(augment(coordinates(3000, 65), chances(3000), Strengths(crop=share), 65)).T
+    left, top, width, height = kept(
+        augment(coordinates(3000, 65), random_table(3000), Augmentation(crop_min=share), 65)
+    ).T
     area = width * height
     assert share - 1e-3 <= area.min()
     assert area.min() < share + 0.05 * (1 - share) + 1e-3
@@ -193,8 +211,8 @@ def test_a_crop_keeps_its_share_lies_inside_and_varies_its_aspect(share: float) 
 def test_a_rotated_crop_of_a_mirrored_face_is_the_three_after_each_other() -> None:
     side, degrees = 129, 10.0
     image = smooth(side)
-    strengths = Strengths(flip=1, rotate=180, crop=0.25)
-    got = augment(image, still(area=0, angle=0.5 + degrees / 360), strengths, side)
+    augmentation = Augmentation(flip=1, rotate=180, crop_min=0.25)
+    got = augment(image, still(area=0, angle=0.5 + degrees / 360), augmentation, side)
     # The square that is kept is turned as a whole: turn the image, keep its middle, mirror.
     turned = tv.rotate(image, degrees, InterpolationMode.BILINEAR)
     wanted = tv.hflip(tv.center_crop(turned, [65, 65]))
@@ -213,7 +231,7 @@ def test_a_rotated_crop_of_a_mirrored_face_is_the_three_after_each_other() -> No
 def test_each_colour_change_is_torchvisions(column: str, adjust, factor: float) -> None:
     image = noise(1, 32)
     jitter = 0.5
-    got = augment(image, still(**{column: 0.5 + (factor - 1) / (2 * jitter)}), Strengths(jitter=jitter), 32)
+    got = augment(image, still(**{column: 0.5 + (factor - 1) / (2 * jitter)}), Augmentation(jitter=jitter), 32)
     wanted = adjust(image / 255, factor) * 255
     assert (got - wanted).abs().max() < 0.2
     if factor != 1:
@@ -223,7 +241,7 @@ def test_each_colour_change_is_torchvisions(column: str, adjust, factor: float) 
 @pytest.mark.parametrize("turn", [-0.2, -0.05, 0.0, 0.1, 0.25])
 def test_hue_turns_the_colour_circle_as_far_and_the_same_way_as_hsv(turn: float) -> None:
     red = torch.tensor([160.0, 90.0, 90.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    got = augment(red, still(hue=0.5 + turn / (2 * 0.25)), Strengths(jitter=1.0), 8)[0, :, 4, 4] / 255
+    got = augment(red, still(hue=0.5 + turn / (2 * 0.25)), Augmentation(jitter=1.0), 8)[0, :, 4, 4] / 255
     hue = colorsys.rgb_to_hsv(*got.tolist())[0]
     # A rotation about the grey axis is not HSV's hexagon: they agree within 2 % of a turn.
     assert abs((hue - turn + 0.5) % 1 - 0.5) < 0.02
@@ -232,21 +250,21 @@ def test_hue_turns_the_colour_circle_as_far_and_the_same_way_as_hsv(turn: float)
 
 def test_brightness_and_contrast_of_random_rows_stay_within_the_strength() -> None:
     flat = torch.full((500, 3, 4, 4), 100.0)
-    changed = augment(flat, chances(500), Strengths(jitter=0.2), 4)[:, 0, 0, 0]
+    changed = augment(flat, random_table(500), Augmentation(jitter=0.2), 4)[:, 0, 0, 0]
     assert 79.9 < changed.min() < 82
     assert 118 < changed.max() < 120.1
 
 
 def test_colour_jitter_keeps_grey_grey() -> None:
     grey = noise(16, 16)[:, :1].expand(-1, 3, -1, -1)
-    changed = augment(grey, chances(16), Strengths(jitter=0.8), 16)
+    changed = augment(grey, random_table(16), Augmentation(jitter=0.8), 16)
     assert (changed - changed.mean(dim=1, keepdim=True)).abs().max() < 0.1
     assert (changed - grey).abs().max() > 10
 
 
 def test_erasing_puts_one_grey_rectangle_of_2_to_20_percent() -> None:
     side, white = 128, torch.full((400, 3, 128, 128), 255.0)
-    erased = augment(white, chances(400), Strengths(erase=1), side)
+    erased = augment(white, random_table(400), Augmentation(erase=1), side)
     hit = (erased == GREY).all(dim=1)
     assert torch.equal(hit, (erased < 254).any(dim=1))
     shares, aspects, centres = [], [], []
@@ -268,35 +286,26 @@ def test_erasing_puts_one_grey_rectangle_of_2_to_20_percent() -> None:
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
 def test_erasing_strikes_as_often_as_asked(probability: float) -> None:
     white = torch.full((2000, 3, 16, 16), 255.0)
-    erased = augment(white, chances(2000), Strengths(erase=probability), 16)
+    erased = augment(white, random_table(2000), Augmentation(erase=probability), 16)
     share = (erased == GREY).flatten(1).any(dim=1).float().mean()
     assert math.isclose(share, probability, abs_tol=0.04)
 
 
-def test_an_epochs_numbers_follow_seed_and_epoch() -> None:
-    def drawn(seed: int, epoch: int) -> tuple[float, ...]:
-        return tuple(torch.rand(4, generator=epoch_generator(seed, epoch)).tolist())
-
-    assert drawn(3, 5) == drawn(3, 5)
-    pairs = [(seed, epoch) for seed in (0, 1, 2, 2**31 - 1) for epoch in range(50)]
-    assert len({drawn(seed, epoch) for seed, epoch in pairs}) == 200
-
-
 def test_the_changes_of_views_leave_fine_tunings_as_they_were() -> None:
     images = (torch.arange(2 * 3 * 6 * 6) * 37 % 256).float().view(2, 3, 6, 6)
-    table = torch.arange(2 * COLUMNS, dtype=torch.float32).view(2, COLUMNS) * 0.618 % 1
-    changed = augment(images, table, Strengths(flip=0.5, rotate=30, crop=0.5, jitter=0.4, erase=0.9), 5)
+    table = torch.arange(2 * FINETUNE_COLUMNS, dtype=torch.float32).view(2, FINETUNE_COLUMNS) * 0.618 % 1
+    changed = augment(images, table, Augmentation(flip=0.5, rotate=30, crop_min=0.5, jitter=0.4, erase=0.9), 5)
     torch.testing.assert_close(changed[:, :, 2], torch.tensor(BEFORE_VIEWS), atol=2e-2, rtol=0)
 
 
 def test_fine_tunings_changes_never_read_the_columns_of_views() -> None:
-    images, table = noise(32, 24), chances(32, columns=VIEW_COLUMNS)
-    assert torch.equal(augment(images, table, STRONG, 24), augment(images, table[:, :COLUMNS], STRONG, 24))
+    images, table = noise(32, 24), random_table(32, columns=VIEW_COLUMNS)
+    assert torch.equal(augment(images, table, STRONG, 24), augment(images, table[:, :FINETUNE_COLUMNS], STRONG, 24))
 
 
 def test_a_crop_keeps_at_most_its_largest_share() -> None:
-    strengths = Strengths(crop=0.05, crop_high=0.14)
-    left, top, width, height = kept(augment(coordinates(1000, 65), chances(1000), strengths, 9)).T
+    augmentation = Augmentation(crop_min=0.05, crop_max=0.14)
+    left, top, width, height = kept(augment(coordinates(1000, 65), random_table(1000), augmentation, 9)).T
     area = width * height
     assert 0.05 - 1e-3 < area.min() < 0.055
     assert 0.135 < area.max() < 0.14 + 1e-3
@@ -307,7 +316,7 @@ def test_a_crop_keeps_at_most_its_largest_share() -> None:
 
 
 CHANCED = [
-    ("jitter_share", "jittered"),
+    ("jitter_probability", "jittered"),
     ("grey", "greyed"),
     ("blur", "blurred"),
     ("solarise", "solarised"),
@@ -321,11 +330,11 @@ def test_a_change_strikes_as_often_as_asked_and_leaves_the_others_exactly(
     option: str, column: str, probability: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PAPER_SIDE", 8)  # else nothing of a blur is left on pictures as small as these
-    images, table = noise(2000, 8), chances(2000, columns=VIEW_COLUMNS, sigma=0.9)
-    base = {"flip": 0.5, "crop": 0.5, "jitter": 0.4 if option == "jitter_share" else 0.0}
-    without = augment(images, table, Strengths(**base | {option: 0.0}), 8)
-    always = augment(images, table, Strengths(**base | {option: 1.0}), 8)
-    changed = augment(images, table, Strengths(**base | {option: probability}), 8)
+    images, table = noise(2000, 8), random_table(2000, columns=VIEW_COLUMNS, sigma=0.9)
+    base = {"flip": 0.5, "crop_min": 0.5, "jitter": 0.4 if option == "jitter_probability" else 0.0}
+    without = augment(images, table, Augmentation(**base | {option: 0.0}), 8)
+    always = augment(images, table, Augmentation(**base | {option: 1.0}), 8)
+    changed = augment(images, table, Augmentation(**base | {option: probability}), 8)
     struck = (changed != without).flatten(1).any(dim=1)
     assert math.isclose(struck.float().mean(), probability, abs_tol=0.04)
     assert torch.equal(struck, table[:, globals()[column.upper()]] < probability)
@@ -335,11 +344,11 @@ def test_a_change_strikes_as_often_as_asked_and_leaves_the_others_exactly(
 
 def test_the_changes_of_views_strike_independently(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAPER_SIDE", 4)
-    table = chances(4000, columns=VIEW_COLUMNS)
+    table = random_table(4000, columns=VIEW_COLUMNS)
     images = noise(4000, 4)
     struck = []
-    for option in ("grey", "blur", "solarise", "jitter_share", "relight"):
-        base = Strengths(jitter=0.4, jitter_share=0) if option == "jitter_share" else Strengths()
+    for option in ("grey", "blur", "solarise", "jitter_probability", "relight"):
+        base = Augmentation(jitter=0.4, jitter_probability=0) if option == "jitter_probability" else Augmentation()
         changed = augment(images, table, replace(base, **{option: 0.5}), 4)
         struck.append((changed - augment(images, table, base, 4)).flatten(1).abs().amax(dim=1) > 1)
     correlation = torch.corrcoef(torch.stack(struck).float()) - torch.eye(len(struck))
@@ -356,16 +365,16 @@ def test_relit_views_of_differently_lit_pictures_are_equal() -> None:
     across, down = middle.expand(32, 32), middle[:, None].expand(32, 32)
     shade = 12 * across - 9 * down + 7 * across * down + 8 * across**2 - 10 * down**2
     pictures = torch.cat([face, 0.8 * face + 30, face + shade, 1.3 * face - 20 + shade.flip(1)])
-    table = chances(1, columns=VIEW_COLUMNS, light=0.5, deviation=0.1).expand(4, -1)
-    relit = augment(pictures, table, Strengths(relight=1), 32)
+    table = random_table(1, columns=VIEW_COLUMNS, light=0.5, deviation=0.1).expand(4, -1)
+    relit = augment(pictures, table, Augmentation(relight=1), 32)
     assert (pictures - pictures[0]).abs().mean(dim=(1, 2, 3))[1:].min() > 4
     for other in relit[1:]:
         assert (other - relit[0]).abs().max() < 1
 
 
 def test_a_relit_view_has_the_light_contrast_and_shading_that_were_drawn() -> None:
-    table = chances(4000, columns=VIEW_COLUMNS)
-    relit = augment(noise(1, 24).expand(4000, -1, -1, -1), table, Strengths(relight=1), 24)
+    table = random_table(4000, columns=VIEW_COLUMNS)
+    relit = augment(noise(1, 24).expand(4000, -1, -1, -1), table, Augmentation(relight=1), 24)
     clear = (relit > 0).flatten(1).all(dim=1) & (relit < 255).flatten(1).all(dim=1)  # nothing was cut off
     assert clear.sum() > 200
     plane, row = luma(relit[clear]), table[clear]
@@ -374,20 +383,20 @@ def test_a_relit_view_has_the_light_contrast_and_shading_that_were_drawn() -> No
     torch.testing.assert_close(deviation, 25 + 55 * row[:, DEVIATION], atol=0.1, rtol=0)
     brighter = plane.view(-1, 24, 24)
     right = (brighter[:, :, 12:].mean(dim=(1, 2)) - brighter[:, :, :12].mean(dim=(1, 2))) / deviation
-    assert torch.corrcoef(torch.stack([right, row[:, FIELD][:, 0]]))[0, 1] > 0.95
+    assert torch.corrcoef(torch.stack([right, row[:, SHADING][:, 0]]))[0, 1] > 0.95
 
 
 def test_a_flat_picture_is_not_stretched_to_a_face() -> None:
     flat = 100 + 0.01 * (noise(8, 24) - 127.5)
-    table = chances(8, columns=VIEW_COLUMNS)
-    table[:, FIELD] = MIDDLE
-    assert (luma(augment(flat, table, Strengths(relight=1), 24)).std(dim=1) < 35).all()
-    assert augment(torch.zeros(8, 3, 24, 24), table, Strengths(relight=1), 24).isfinite().all()
+    table = random_table(8, columns=VIEW_COLUMNS)
+    table[:, SHADING] = MIDDLE
+    assert (luma(augment(flat, table, Augmentation(relight=1), 24)).std(dim=1) < 35).all()
+    assert augment(torch.zeros(8, 3, 24, 24), table, Augmentation(relight=1), 24).isfinite().all()
 
 
 def test_grey_is_torchvisions() -> None:
     images = noise(4, 32)
-    got = augment(images, chances(4, columns=VIEW_COLUMNS), Strengths(grey=1), 32)
+    got = augment(images, random_table(4, columns=VIEW_COLUMNS), Augmentation(grey=1), 32)
     assert torch.equal(got, got[:, :1].expand(-1, 3, -1, -1))
     torch.testing.assert_close(got, tv.rgb_to_grayscale(images, 3), atol=0.1, rtol=0)
 
@@ -397,9 +406,9 @@ def test_a_blur_is_torchvisions_of_the_rows_own_sigma(side: int, kernel: int) ->
     images = noise(4, side)
     table = still().repeat(4, 1)
     table[:, SIGMA] = torch.tensor([0.0, 0.2, 0.6, 0.999])
-    got = augment(images, table, Strengths(blur=1), side)
-    for image, blurred, chance in zip(images, got, table[:, SIGMA], strict=True):
-        wanted = tv.gaussian_blur(image, [kernel, kernel], [(0.1 + 1.9 * float(chance)) * side / 224])
+    got = augment(images, table, Augmentation(blur=1), side)
+    for image, blurred, number in zip(images, got, table[:, SIGMA], strict=True):
+        wanted = tv.gaussian_blur(image, [kernel, kernel], [(0.1 + 1.9 * float(number)) * side / 224])
         torch.testing.assert_close(blurred, wanted, atol=2e-2, rtol=0)
     assert (got[0] - images[0]).abs().max() < 2e-2
     # In proportion to the side: what is strong at 224 pixels is nothing at 16.
@@ -408,13 +417,13 @@ def test_a_blur_is_torchvisions_of_the_rows_own_sigma(side: int, kernel: int) ->
 
 def test_a_blur_keeps_plain_pictures() -> None:
     flat = torch.full((8, 3, 40, 40), 200.0)
-    got = augment(flat, chances(8, columns=VIEW_COLUMNS), Strengths(blur=1), 40)
+    got = augment(flat, random_table(8, columns=VIEW_COLUMNS), Augmentation(blur=1), 40)
     torch.testing.assert_close(got, flat, atol=1e-2, rtol=0)
 
 
 def test_solarising_is_torchvisions() -> None:
     images = noise(4, 32)
-    got = augment(images, chances(4, columns=VIEW_COLUMNS), Strengths(solarise=1), 32)
+    got = augment(images, random_table(4, columns=VIEW_COLUMNS), Augmentation(solarise=1), 32)
     wanted = tv.solarize(images / 255, 128 / 255) * 255
     # At the threshold itself the last bit decides.
     clear = (images - 128).abs() > 0.1
@@ -425,27 +434,27 @@ def test_solarising_is_torchvisions() -> None:
 def test_views_change_in_the_papers_order() -> None:
     image, factor = noise(1, 64), 1.4
     table = still(area=0, across=0, down=0, flip=0, brightness=0.5 + (factor - 1) / (2 * 0.5), sigma=0.4)
-    strengths = Strengths(flip=1, crop=0.25, jitter=0.5, grey=1, blur=1, solarise=1)
+    augmentation = Augmentation(flip=1, crop_min=0.25, jitter=0.5, grey=1, blur=1, solarise=1)
     wanted = tv.hflip(tv.resized_crop(image, 0, 0, 32, 32, [64, 64], InterpolationMode.BILINEAR, antialias=False))
     wanted = tv.rgb_to_grayscale(tv.adjust_brightness(wanted / 255, factor), 3)
     wanted = tv.gaussian_blur(wanted, [7, 7], [(0.1 + 1.9 * 0.4) * 64 / 224])
     clear = ((wanted * 255 - 128).abs() > 0.5)[..., 5:-5, 5:-5]
     wanted = (tv.solarize(wanted, 128 / 255) * 255)[..., 5:-5, 5:-5]
-    got = augment(image, table, strengths, 64)[..., 5:-5, 5:-5]
+    got = augment(image, table, augmentation, 64)[..., 5:-5, 5:-5]
     torch.testing.assert_close(got[clear], wanted[clear], atol=0.2, rtol=0)
 
 
 def test_erasing_comes_last() -> None:
-    white, table = torch.full((64, 3, 40, 40), 255.0), chances(64, columns=VIEW_COLUMNS)
-    erased = augment(white, table, Strengths(erase=1), 40) == GREY
-    changed = augment(white, table, Strengths(erase=1, grey=1, blur=1, solarise=1), 40)
+    white, table = torch.full((64, 3, 40, 40), 255.0), random_table(64, columns=VIEW_COLUMNS)
+    erased = augment(white, table, Augmentation(erase=1), 40) == GREY
+    changed = augment(white, table, Augmentation(erase=1, grey=1, blur=1, solarise=1), 40)
     assert torch.equal(changed == GREY, erased)
     assert changed[~erased].abs().max() < 1e-2
 
 
 @pytest.mark.parametrize("size", [24, 40])
 def test_each_view_depends_on_its_own_row_only(size: int) -> None:
-    images, table = noise(12, 24), chances(12, columns=VIEW_COLUMNS)
+    images, table = noise(12, 24), random_table(12, columns=VIEW_COLUMNS)
     whole = augment(images, table, VIEW, size)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     # The mean, because a pixel at the very threshold of solarising may fall on either side.
@@ -456,12 +465,22 @@ def test_each_view_depends_on_its_own_row_only(size: int) -> None:
 
 
 def test_views_stay_in_0_to_255_and_leave_the_input_alone() -> None:
-    strengths = Strengths(
-        1, 180, 0.05, 1, 0.5, crop_high=0.5, jitter_share=0.8, relight=0.5, grey=0.3, blur=1, solarise=0.5
+    augmentation = Augmentation(
+        flip=1,
+        rotate=180,
+        crop_min=0.05,
+        crop_max=0.5,
+        jitter=1,
+        erase=0.5,
+        jitter_probability=0.8,
+        relight=0.5,
+        grey=0.3,
+        blur=1,
+        solarise=0.5,
     )
     for images in (noise(64, 16), (noise(64, 16) > 127).float() * 255):
         before = images.clone()
-        changed = augment(images, chances(64, columns=VIEW_COLUMNS), strengths, 40)
+        changed = augment(images, random_table(64, columns=VIEW_COLUMNS), augmentation, 40)
         assert changed.shape == (64, 3, 40, 40)
         assert changed.isfinite().all()
         assert -1e-3 <= changed.min() <= changed.max() <= 255 + 1e-3

@@ -2,58 +2,63 @@ from collections import Counter
 
 import torch
 
-from fer.data.sampling import labelled_part, undersampled
+from fer.data.sampling import select_label_fraction, undersample
 
 LABELS = torch.tensor([0] * 40 + [1] * 7 + [3] * 25 + [6] * 12 + [0] * 16)
-MEMBERS = torch.arange(0, 100, 2)
+INDICES = torch.arange(0, 100, 2)
 """Of class 0: 28, 1: 4 (40 to 46), 3: 12, 6: 6."""
 
 
 def test_undersampling_equalises_the_classes_that_occur() -> None:
-    stay = undersampled(LABELS, MEMBERS, seed=0)
-    assert set(Counter(LABELS[stay].tolist()).values()) == {min(Counter(LABELS[MEMBERS].tolist()).values())}
+    stay = undersample(LABELS, INDICES, seed=0)
+    assert set(Counter(LABELS[stay].tolist()).values()) == {min(Counter(LABELS[INDICES].tolist()).values())}
     assert set(LABELS[stay].tolist()) == {0, 1, 3, 6}
 
 
 def test_undersampling_keeps_rising_members() -> None:
-    stay = undersampled(LABELS, MEMBERS, seed=0).tolist()
-    assert set(stay) < set(MEMBERS.tolist())
+    stay = undersample(LABELS, INDICES, seed=0).tolist()
+    assert set(stay) < set(INDICES.tolist())
     assert stay == sorted(set(stay))
 
 
 def test_undersampling_follows_its_seed() -> None:
-    kept = [undersampled(LABELS, MEMBERS, seed).tolist() for seed in (0, 0, 1, 2, 3)]
+    kept = [undersample(LABELS, INDICES, seed).tolist() for seed in (0, 0, 1, 2, 3)]
     assert kept[0] == kept[1]
     assert len({tuple(stay) for stay in kept}) == 4
 
 
 def test_undersampling_leaves_balanced_members_alone() -> None:
-    assert undersampled(torch.arange(21) % 7, torch.arange(21), seed=4).tolist() == list(range(21))
+    assert undersample(torch.arange(21) % 7, torch.arange(21), seed=4).tolist() == list(range(21))
 
 
 NAMES = [f"train/raf/{number}.jpg" for number in range(100)]
 
 
 def test_part_of_the_labels_is_stratified() -> None:
-    half = labelled_part(NAMES, LABELS, MEMBERS, 0.5, seed=0)
+    half = select_label_fraction(NAMES, LABELS, INDICES, 0.5, seed=0)
     assert Counter(LABELS[half].tolist()) == {0: 14, 1: 2, 3: 6, 6: 3}
-    assert set(half.tolist()) <= set(MEMBERS.tolist())
+    assert set(half.tolist()) <= set(INDICES.tolist())
     assert half.tolist() == sorted(half.tolist())
 
 
 def test_every_class_keeps_an_image_and_all_is_all() -> None:
-    assert Counter(LABELS[labelled_part(NAMES, LABELS, MEMBERS, 0.001, seed=0)].tolist()) == {0: 1, 1: 1, 3: 1, 6: 1}
-    assert torch.equal(labelled_part(NAMES, LABELS, MEMBERS, 1.0, seed=0), MEMBERS)
+    assert Counter(LABELS[select_label_fraction(NAMES, LABELS, INDICES, 0.001, seed=0)].tolist()) == {
+        0: 1,
+        1: 1,
+        3: 1,
+        6: 1,
+    }
+    assert torch.equal(select_label_fraction(NAMES, LABELS, INDICES, 1.0, seed=0), INDICES)
 
 
 def test_a_smaller_part_lies_inside_a_larger_one_of_its_seed() -> None:
-    few, more = (set(labelled_part(NAMES, LABELS, MEMBERS, part, seed=3).tolist()) for part in (0.2, 0.6))
+    few, more = (set(select_label_fraction(NAMES, LABELS, INDICES, part, seed=3).tolist()) for part in (0.2, 0.6))
     assert few < more
-    assert set(labelled_part(NAMES, LABELS, MEMBERS, 0.2, seed=4).tolist()) != few
+    assert set(select_label_fraction(NAMES, LABELS, INDICES, 0.2, seed=4).tolist()) != few
 
 
 def test_the_part_follows_names_not_places() -> None:
     order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
-    moved = labelled_part([NAMES[n] for n in order], LABELS[order], torch.arange(100), 0.3, seed=1)
-    plain = labelled_part(NAMES, LABELS, torch.arange(100), 0.3, seed=1)
+    moved = select_label_fraction([NAMES[n] for n in order], LABELS[order], torch.arange(100), 0.3, seed=1)
+    plain = select_label_fraction(NAMES, LABELS, torch.arange(100), 0.3, seed=1)
     assert {NAMES[order[n]] for n in moved} == {NAMES[n] for n in plain}

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
-from fer.data.augment import Strengths
-from fer.data.batches import ImagePool
+from fer.data.augment import Augmentation
+from fer.data.batches import PackedImages
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.views import ViewBatches, multi_crop, two_views
 from fer.objectives.registry import METHODS
 
-STRENGTHS = Strengths(flip=0.5, crop=0.5, jitter=0.2)
+AUGMENTATION = Augmentation(flip=0.5, crop_min=0.5, jitter=0.2)
 PROTOTYPES = 16
 
 
@@ -33,21 +33,21 @@ class Small(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def pool() -> ImagePool:
+def images() -> PackedImages:
     """Images of 4 x 4 coloured squares."""
     squares = np.random.default_rng(0).integers(0, 256, (256, 4, 4, 3), dtype=np.uint8)
     pixels = squares.repeat(8, axis=1).repeat(8, axis=2)
     rows = tuple(ImageRow(f"{n}.png", "fear", "train", "", "", "", "", 0, 32, 32, "", "") for n in range(256))
-    return ImagePool([(Manifest("squares", rows), pixels)], torch.device("cpu"))
+    return PackedImages([(Manifest("squares", rows), pixels)], torch.device("cpu"))
 
 
-def learned(method: str, pool: ImagePool, epochs: int) -> tuple[float, float, dict[str, float]]:
+def learned(method: str, images: PackedImages, epochs: int) -> tuple[float, float, dict[str, float]]:
     """Train and return the mean loss of the first and the last epoch, and the last step's figures."""
     torch.manual_seed(0)
     config = PretrainConfig(method=method, proj_hidden_dim=128, proj_dim=32, num_prototypes=PROTOTYPES, epsilon=0.03)
     chosen = METHODS[method]
-    specs = multi_crop(32, 2, STRENGTHS) if chosen.multi_crop else two_views(32, STRENGTHS)
-    batches = ViewBatches(pool, pool.indices("train"), specs, 64, seed=0)
+    specs = multi_crop(32, 2, AUGMENTATION) if chosen.multi_crop else two_views(32, AUGMENTATION)
+    batches = ViewBatches(images=images, indices=images.indices("train"), specs=specs, batch_size=64, seed=0)
     objective = chosen.build(Small(), config, len(batches))
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3)
     losses = []
@@ -63,19 +63,19 @@ def learned(method: str, pool: ImagePool, epochs: int) -> tuple[float, float, di
     return losses[0], losses[-1], {key: float(value) for key, value in figures.items()}
 
 
-def test_simclr_comes_to_find_the_other_view(pool):
-    first, last, figures = learned("simclr", pool, 13)
+def test_simclr_comes_to_find_the_other_view(images):
+    first, last, figures = learned("simclr", images, 13)
     assert last < 0.6 * first
     assert figures["contrastive_accuracy"] > 0.5
 
 
-def test_simsiam_comes_to_predict_without_collapse(pool):
-    first, last, figures = learned("simsiam", pool, 13)
+def test_simsiam_comes_to_predict_without_collapse(images):
+    first, last, figures = learned("simsiam", images, 13)
     assert last < first - 0.2
     assert figures["projection_std"] > 0.9
 
 
-def test_swav_comes_below_the_loss_of_knowing_nothing(pool):
-    _, last, figures = learned("swav", pool, 13)
+def test_swav_comes_below_the_loss_of_knowing_nothing(images):
+    _, last, figures = learned("swav", images, 13)
     assert last < math.log(PROTOTYPES) - 0.3
     assert figures["prototypes_used"] == 1

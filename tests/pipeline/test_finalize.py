@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from fer.cli import main
-from fer.data.batches import ImagePool
+from fer.data.batches import PackedImages
 from fer.data.manifest import ImageRow, Manifest
 from fer.evaluation.inference import outputs, probabilities
 from fer.evaluation.metrics import negative_log_likelihood
@@ -37,13 +37,13 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def pool() -> ImagePool:
+def images() -> PackedImages:
     names = [EXPRESSIONS[n % 7] for n in range(35)]
     rows = tuple(
         ImageRow(f"{n}.png", name, "validation", "", "", "", "", 0, 32, 32, "", "") for n, name in enumerate(names)
     )
     pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3), dtype=np.uint8)
-    return ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+    return PackedImages([(Manifest("noise", rows), pixels)], torch.device("cpu"))
 
 
 @pytest.fixture
@@ -55,19 +55,19 @@ def classifier() -> Classifier:
     return made
 
 
-def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(pool, classifier, tmp_path):
-    members, run = pool.indices("validation"), Recorded()
-    labels = pool.labels.numpy()
-    before = probabilities(classifier, pool, members, 32, 16)
+def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(images, classifier, tmp_path):
+    indices, run = images.indices("validation"), Recorded()
+    labels = images.labels.numpy()
+    before = probabilities(classifier, images, indices, 32, 16)
     classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
-    calibrate(run, classifier, pool, members, 16)
+    calibrate(run, classifier, images, indices, 16)
     temperature = classifier.spec.temperature
     assert temperature > 1.5
     save_classifier(classifier, tmp_path)
     read = load_classifier(tmp_path)
     assert read.spec.temperature == temperature
-    after = probabilities(read, pool, members, 32, 16)
-    scores = outputs(read, pool, members, 32, 16).double()
+    after = probabilities(read, images, indices, 32, 16)
+    scores = outputs(read, images, indices, 32, 16).double()
     np.testing.assert_allclose(after, (scores / temperature).softmax(1).numpy())
     assert (after.argmax(1) == before.argmax(1)).all()
     np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
@@ -79,17 +79,17 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     assert run.pictures == ["calibration/reliability.png"]
 
 
-def test_one_validation_image_is_enough_to_go_on(pool, classifier):
-    calibrate(Recorded(), classifier, pool, pool.indices("validation")[:1], 16)
+def test_one_validation_image_is_enough_to_go_on(images, classifier):
+    calibrate(Recorded(), classifier, images, images.indices("validation")[:1], 16)
     assert 0.05 <= classifier.spec.temperature <= 20
 
 
-def test_networks_that_are_no_classifier_have_no_temperature(pool, classifier):
+def test_networks_that_are_no_classifier_have_no_temperature(images, classifier):
     warm = Classifier(replace(classifier.spec, temperature=5.0)).eval()
     warm.load_state_dict(classifier.state_dict())
-    members = pool.indices("validation")
-    plain = probabilities(torch.nn.Sequential(warm), pool, members, 32, 16)
-    np.testing.assert_allclose(plain, probabilities(classifier, pool, members, 32, 16))
+    indices = images.indices("validation")
+    plain = probabilities(torch.nn.Sequential(warm), images, indices, 32, 16)
+    np.testing.assert_allclose(plain, probabilities(classifier, images, indices, 32, 16))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import fer
-from fer.data.batches import ImagePool
+from fer.data.batches import PackedImages
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.packing import pack
 from fer.data.prepare import prepare
@@ -50,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_faces_as_evaluated(model: Recogniser, download: Path, root: Path, detector: object) -> None:
     """Compare the faces found in files with the evaluation of the same files as a prepared set."""
     manifest = prepare(WIKIMEDIA, download, root, detector).manifest
-    pool = ImagePool([(manifest, pack(manifest, root, model.spec.crop_size))], torch.device("cpu"))
-    members = torch.arange(len(manifest.images))
-    wanted = probabilities(model.network, pool, members, model.spec.image_size, 32)
+    images = PackedImages([(manifest, pack(manifest, root, model.spec.crop_size))], torch.device("cpu"))
+    indices = torch.arange(len(manifest.images))
+    wanted = probabilities(model.network, images, indices, model.spec.image_size, 32)
     compared = 0
     for row, scores in zip(manifest.images, wanted, strict=True):
         found = model.faces(root / row.path)

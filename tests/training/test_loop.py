@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from fer.data.augment import Strengths
-from fer.data.batches import Batch, ImagePool, TrainingBatches
+from fer.data.augment import Augmentation
+from fer.data.batches import Batch, PackedImages, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
@@ -62,17 +62,30 @@ class SignalledBatches:
 
 
 @pytest.fixture(scope="module")
-def pool() -> ImagePool:
+def images() -> PackedImages:
     generator = np.random.default_rng(0)
     names = [EXPRESSIONS[n % 7] for n in range(COUNT)]
     rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
     pixels = generator.integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8)
-    return ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+    return PackedImages([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+
+
+def training_batches(
+    images: PackedImages,
+    indices: torch.Tensor,
+    *,
+    batch_size: int = 8,
+    seed: int = 3,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008
+) -> TrainingBatches:
+    return TrainingBatches(
+        images=images, indices=indices, image_size=16, batch_size=batch_size, seed=seed, augmentation=augmentation
+    )
 
 
 @pytest.fixture
-def batches(pool: ImagePool) -> TrainingBatches:
-    return TrainingBatches(pool, pool.indices("train"), 16, 8, seed=3, strengths=Strengths(flip=0.5, crop=0.6))
+def batches(images: PackedImages) -> TrainingBatches:
+    return training_batches(images, images.indices("train"), augmentation=Augmentation(flip=0.5, crop_min=0.6))
 
 
 def objective(seed: int = 0) -> Classification:
@@ -192,8 +205,8 @@ def test_every_epoch_records_losses_accuracies_rate_and_speed(batches, tmp_path)
         assert 0 <= figures["train/accuracy"] <= 1
 
 
-def test_training_lowers_the_loss_on_images_it_can_memorise(pool, tmp_path):
-    batches = TrainingBatches(pool, pool.indices("train"), 16, 14, seed=0, strengths=Strengths())
+def test_training_lowers_the_loss_on_images_it_can_memorise(images, tmp_path):
+    batches = training_batches(images, images.indices("train"), batch_size=14, seed=0)
     recorder = Recorded()
     train(objective(), batches, validate, settings(epochs=40), recorder, tmp_path, EXTRA)
     assert recorder.points[-1][1]["train/loss"] < 0.7 * recorder.points[0][1]["train/loss"]
@@ -261,9 +274,9 @@ def test_weights_spoilt_by_an_epochs_last_step_are_not_saved(batches, tmp_path):
     assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["epoch"] == 1
 
 
-def test_a_long_epoch_is_not_computed_for_nothing(pool, tmp_path, monkeypatch):
+def test_a_long_epoch_is_not_computed_for_nothing(images, tmp_path, monkeypatch):
     monkeypatch.setattr("fer.training.loop.LOOK_EVERY", 4)
-    many = TrainingBatches(pool, pool.indices("train").repeat(10), 16, 8, seed=3, strengths=Strengths())
+    many = training_batches(images, images.indices("train").repeat(10))
     poisoned = PoisonedBatches(many, epoch=0, step=5)
     with pytest.raises(ModelError, match="not finite at step 8 of epoch 1"):
         train(objective(), poisoned, validate, settings(), Recorded(), tmp_path, EXTRA)
@@ -272,9 +285,9 @@ def test_a_long_epoch_is_not_computed_for_nothing(pool, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("largest", [0.0, 0.1])
-def test_gradients_are_clipped_to_the_largest_norm(pool, tmp_path, largest):
+def test_gradients_are_clipped_to_the_largest_norm(images, tmp_path, largest):
     # One step of plain SGD at a rate of 1 moves the weights by the gradient.
-    batches = TrainingBatches(pool, pool.indices("train")[:8], 16, 8, seed=3, strengths=Strengths())
+    batches = training_batches(images, images.indices("train")[:8])
     once = settings(epochs=1, lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup_epochs=0.0)
     made = objective()
     before = [parameter.detach().clone() for parameter in made.parameters()]

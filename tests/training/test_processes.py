@@ -10,7 +10,7 @@ import mlflow
 import pytest
 import torch
 
-from fer.data.batches import share
+from fer.data.batches import shard
 from fer.data.datasets.drawn import layouts
 from fer.expressions import EXPRESSIONS
 from fer.utils.distributed import Peers, exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
@@ -24,14 +24,14 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
-from fer.data.augment import Strengths
-from fer.data.batches import ImagePool, TrainingBatches
+from fer.data.augment import Augmentation
+from fer.data.batches import PackedImages, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
 from fer.training.optimization import Settings
 from fer.utils.distributed import rank, world_size
-from fer.training import train
+from fer.training.loop import train
 
 class Silent:
     def metrics(self, values, step):
@@ -41,10 +41,13 @@ folder = Path(sys.argv[1])
 names = [EXPRESSIONS[n % 7] for n in range(42)]
 rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
 pixels = np.random.default_rng(0).integers(0, 256, (42, 16, 16, 3), dtype=np.uint8)
-pool = ImagePool([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+images = PackedImages([(Manifest("noise", rows), pixels)], torch.device("cpu"))
 torch.manual_seed(0)
 network = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(294, 7))
-batches = TrainingBatches(pool, pool.indices("train"), 16, 8, 3, Strengths(flip=0.5, crop=0.6), rank(), world_size())
+batches = TrainingBatches(
+    images=images, indices=images.indices("train"), image_size=16, batch_size=8, seed=3,
+    augmentation=Augmentation(flip=0.5, crop_min=0.6), rank=rank(), world_size=world_size(),
+)
 settings = Settings(
     epochs=3, lr=1e-4, optimizer="sgd", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.9, patience=0,
     selection="accuracy", device="cpu", bf16=False, seed=0,
@@ -109,11 +112,11 @@ def test_processes_but_the_first_leave(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [8, 9, 3])
-def test_shares_are_equal_and_join_to_the_batch(count):
+def test_shards_are_equal_and_join_to_the_batch(count):
     positions = torch.arange(count)
-    shares = [share(positions, number, 2) for number in range(2)]
-    assert len(shares[0]) == len(shares[1])
-    assert torch.equal(torch.cat(shares), positions[: count // 2 * 2])
+    shards = [shard(positions, number, 2) for number in range(2)]
+    assert len(shards[0]) == len(shards[1])
+    assert torch.equal(torch.cat(shards), positions[: count // 2 * 2])
 
 
 @pytest.mark.project
