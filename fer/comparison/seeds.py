@@ -31,7 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fer.evaluation.metrics import Floats, Interval, Ints, score_interval
+from fer.evaluation.intervals import score_interval
+from fer.evaluation.metrics import Floats, Interval, Ints
 from fer.evaluation.statistics import LEVEL
 
 NOTHING = -1.0, 1.0

@@ -3,9 +3,7 @@
 Functions of arrays, with no framework. Class identity is the index into a report's `expressions`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,7 +73,7 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def _check_confusion(confusion: ArrayLike) -> Ints:
+def check_confusion(confusion: ArrayLike) -> Ints:
     """Return confusion matrices `(..., C, C)` as integers, or raise ValueError when one counts nothing."""
     counts = np.asarray(confusion, dtype=np.int64)
     if counts.ndim < 2 or counts.shape[-1] != counts.shape[-2]:
@@ -93,7 +91,7 @@ def mean_class_accuracy(confusion: ArrayLike) -> Floats:
     Raises:
         ValueError: The shape is wrong or a matrix counts no image.
     """
-    counts = _check_confusion(confusion)
+    counts = check_confusion(confusion)
     support = counts.sum(axis=-1)
     recall = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
     present = (support > 0).sum(axis=-1)
@@ -109,78 +107,12 @@ def macro_f1(confusion: ArrayLike) -> Floats:
     Raises:
         ValueError: The shape is wrong or a matrix counts no image.
     """
-    counts = _check_confusion(confusion)
+    counts = check_confusion(confusion)
     occurrences = counts.sum(axis=-1) + counts.sum(axis=-2)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     f1 = 2 * hits / np.maximum(occurrences, 1)
     present = (occurrences > 0).sum(axis=-1)
     return np.asarray(f1.sum(axis=-1) / present, dtype=np.float64)
-
-
-def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval | None:
-    """Return the score interval of a proportion, or None without trials.
-
-    Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22:209-212.
-
-    Raises:
-        ValueError: `successes` is not in [0, trials] or `level` not in (0, 1).
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie in 0-{trials}, not {successes}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-    if trials == 0:
-        return None
-    quantile = NormalDist().inv_cdf(0.5 + level / 2)
-    low, high = score_interval(successes / trials, trials, quantile)
-    # Without a success the lower bound is exactly 0, without a failure the upper exactly 1; rounding misses both.
-    return low if successes else 0.0, high if successes < trials else 1.0
-
-
-def score_interval(fraction: float, images: float, quantile: float) -> Interval:
-    """Return Wilson's interval of a fraction of so many images, which need not be whole, with this quantile.
-
-    It grows with the quantile and with fewer images: the larger interval then holds the smaller one.
-    """
-    centre = fraction + quantile**2 / (2 * images)
-    variance = fraction * (1 - fraction) / images + quantile**2 / (4 * images**2)
-    half = quantile * variance**0.5
-    scale = 1 + quantile**2 / images
-    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
-
-
-def bootstrap_interval(
-    confusion: ArrayLike,
-    statistic: Callable[[Ints], Floats],
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Return the class-stratified percentile bootstrap interval of a statistic of a confusion matrix.
-
-    Resampling the images of true class c with replacement draws that row of the matrix from a multinomial with n_c
-    trials and probabilities row / n_c, so whole matrices are drawn instead of images. A class without samples stays
-    absent. A class predicted all right, all wrong alike, or with one image does not vary: on tiny sets the interval is
-    too narrow. Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
-
-    Args:
-        confusion: `(C, C)` counts, true classes in rows.
-        statistic: Maps `(R, C, C)` counts to `(R,)`.
-        level: Coverage, in (0, 1).
-        resamples: R.
-        seed: Seed of the draw; equal seeds give equal intervals.
-
-    Raises:
-        ValueError: The matrix has a wrong shape or counts no image, or `level` is not in (0, 1).
-    """
-    counts = _check_confusion(confusion)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-    support = counts.sum(axis=1)
-    rows = counts / np.maximum(support, 1)[:, None]
-    draws = np.random.default_rng(seed).multinomial(support, rows, size=(resamples, len(counts)))
-    low, high = np.quantile(statistic(draws), [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
 
 
 def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[Bin, ...]:

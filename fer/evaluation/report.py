@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer.evaluation.intervals import bootstrap_interval, person_interval, wilson_interval
 from fer.evaluation.metrics import (
     Bin,
     Interval,
     Ints,
-    bootstrap_interval,
     brier_score,
     check_probabilities,
     confusion_matrix,
@@ -20,9 +20,7 @@ from fer.evaluation.metrics import (
     mean_class_accuracy,
     negative_log_likelihood,
     reliability_bins,
-    wilson_interval,
 )
-from fer.evaluation.resampling import person_interval
 from fer.expressions import EXPRESSIONS
 from fer.utils.tables import text_table
 

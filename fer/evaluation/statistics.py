@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betaincinv, gammaln, xlog1py, xlogy
 
+from fer.evaluation.intervals import not_rejected, person_numbers, swapped_images, swapped_persons
 from fer.evaluation.metrics import Interval, Ints
-from fer.evaluation.resampling import not_rejected, person_numbers, swapped_images, swapped_persons
 
 LEVEL = 0.05
 """The p below which a difference counts as shown; intervals are at 1 - LEVEL."""
@@ -167,7 +167,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_difference(images: int, disagreement: float, power: float = 0.8, alpha: float = 0.05) -> float:
+def smallest_difference(images: int, disagreement: float, power: float = 0.8) -> float:
     """Return the smallest true difference of accuracies that `mcnemar` shows on so many images with this power.
 
     The power is exact, over the number of images on which only one is right and how they fall to the two: Duffy
@@ -177,8 +177,7 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8, al
     Args:
         images: N.
         disagreement: Share of the images that one of the two alone answers rightly, in [0, 1].
-        power: Probability of p <= alpha, in (0, 1).
-        alpha: Level of the two-sided test, in (0, 1).
+        power: Probability of p <= LEVEL, in (0, 1).
 
     Returns:
         A share of the images in (0, disagreement]; `math.inf` where they are too few to show any difference.
@@ -189,7 +188,6 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8, al
     if images < 1 or not 0 <= disagreement <= 1:
         raise ValueError(f"images must be 1 or more and disagreement lie in 0-1, not {images} and {disagreement}")
     _check_fraction("power", power)
-    _check_fraction("alpha", alpha)
     numbers = np.arange(images + 1)
     choices = gammaln(images + 1) - gammaln(numbers + 1) - gammaln(images - numbers + 1)
     log_probability = choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement)
@@ -197,8 +195,8 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8, al
     # On large sets all but a few thousand numbers of disagreements are impossible in practice.
     possible = probability > 1e-12
     numbers, probability = numbers[possible], probability[possible]
-    # p <= alpha where the fewer of the two numbers is at most this; -1 where that cannot happen.
-    limits = np.array([_most_on_one_side(number, alpha) for number in numbers.tolist()])
+    # p <= LEVEL where the fewer of the two numbers is at most this; -1 where that cannot happen.
+    limits = np.array([_most_on_one_side(number) for number in numbers.tolist()])
     able = limits >= 0
     numbers, probability, limits = numbers[able], probability[able], limits[able]
 
@@ -248,7 +246,7 @@ def _check_predictions(labels: ArrayLike, first: ArrayLike, second: ArrayLike, c
     return len(present), class_of
 
 
-def _most_on_one_side(number: int, alpha: float) -> int:
-    """Return the largest k with 2 P(X <= k) <= alpha for X of Binomial(number, 1/2); -1 if there is none."""
+def _most_on_one_side(number: int) -> int:
+    """Return the largest k with 2 P(X <= k) <= LEVEL for X of Binomial(number, 1/2); -1 if there is none."""
     tails = 2 * bdtr(np.arange(number // 2 + 1), number, 0.5)
-    return int(np.searchsorted(tails, alpha, side="right")) - 1
+    return int(np.searchsorted(tails, LEVEL, side="right")) - 1

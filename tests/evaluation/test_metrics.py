@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics as sk
-from statsmodels.stats.proportion import proportion_confint
 
 from fer.evaluation import metrics
 from tests.predictions import SEEDS, cases, draw
@@ -39,63 +38,6 @@ def test_statistics_keep_leading_dimensions():
     for statistic in (metrics.mean_class_accuracy, metrics.macro_f1):
         single = [[float(statistic(matrix)) for matrix in row] for row in stack]
         assert_allclose(statistic(stack), single)
-
-
-@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-@pytest.mark.parametrize(("hits", "trials"), [(0, 1), (1, 1), (0, 84), (40, 84), (84, 84), (3, 12), (2911, 3068)])
-def test_wilson_interval_is_statsmodels(hits, trials, level):
-    interval = metrics.wilson_interval(hits, trials, level)
-    assert_allclose(interval, proportion_confint(hits, trials, 1 - level, method="wilson"), atol=1e-12)
-    assert 0 <= interval[0] <= hits / trials <= interval[1] <= 1
-
-
-def test_wilson_interval_needs_trials_and_possible_numbers():
-    assert metrics.wilson_interval(0, 0) is None
-    with pytest.raises(ValueError, match="successes"):
-        metrics.wilson_interval(3, 2)
-    with pytest.raises(ValueError, match="level"):
-        metrics.wilson_interval(1, 2, level=95)
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ["mean_class_accuracy", "macro_f1"])
-def test_bootstrap_equals_resampling_images_within_classes(seed, name):
-    labels, probabilities = draw(seed, 84, absent=(2,))
-    answers = probabilities.argmax(axis=1)
-    statistic = getattr(metrics, name)
-    generator = np.random.default_rng(100 + seed)
-    groups = [np.flatnonzero(labels == c) for c in range(7) if (labels == c).any()]
-    values = []
-    for _ in range(4000):
-        chosen = np.concatenate([generator.choice(group, size=len(group)) for group in groups])
-        values.append(float(statistic(metrics.confusion_matrix(labels[chosen], answers[chosen], 7))))
-    confusion = metrics.confusion_matrix(labels, answers, 7)
-    ours = metrics.bootstrap_interval(confusion, statistic, resamples=20_000, seed=seed)
-    # The percentiles of 4,000 resamples wander by about 0.003; an unstratified or mis-scaled draw misses by more.
-    assert_allclose(ours, np.quantile(values, [0.025, 0.975]), atol=0.008)
-
-
-def test_bootstrap_keeps_the_size_of_every_class_and_its_level():
-    labels, probabilities = draw(3, 84, absent=(5,))
-    confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), 7)
-    seen = []
-
-    def record(draws):
-        seen.append(draws)
-        return metrics.mean_class_accuracy(draws)
-
-    wide = metrics.bootstrap_interval(confusion, record, level=0.99, resamples=500)
-    narrow = metrics.bootstrap_interval(confusion, record, level=0.5, resamples=500)
-    assert seen[0].shape == (500, 7, 7)
-    assert (seen[0].sum(axis=2) == confusion.sum(axis=1)).all()
-    assert not seen[0][:, confusion == 0].any()
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-def test_bootstrap_is_repeatable_by_seed():
-    confusion = np.arange(49).reshape(7, 7)
-    first, again, other = (metrics.bootstrap_interval(confusion, metrics.macro_f1, seed=seed) for seed in (1, 1, 2))
-    assert first == again != other
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -153,5 +95,3 @@ def test_other_functions_refuse_malformed_input_by_name():
         metrics.reliability_bins([0.2, 0.3], [True])
     with pytest.raises(ValueError, match=r"^confidence is empty"):
         metrics.expected_calibration_error([], [])
-    with pytest.raises(ValueError, match=r"^level"):
-        metrics.bootstrap_interval(np.eye(7), metrics.macro_f1, level=1.0)

@@ -7,8 +7,7 @@ from scipy import stats
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
 
-from fer.evaluation.metrics import confusion_matrix, mean_class_accuracy, wilson_interval
-from fer.evaluation.resampling import person_interval
+from fer.evaluation.metrics import confusion_matrix, mean_class_accuracy
 from fer.evaluation.statistics import holm, mcnemar, randomisation_test, seeds_summary, smallest_difference
 
 
@@ -168,48 +167,6 @@ def test_malformed_comparisons_are_refused():
         randomisation_test(labels, labels, labels, ["F01"])
     with pytest.raises(ValueError, match="confidence"):
         randomisation_test(labels, labels, labels, confidence=95)
-
-
-def people(generator, persons, images, between, mean=0.5):
-    """Whether images are answered rightly and who is on them, persons unlike and with unlike numbers of images."""
-    who = np.repeat(np.arange(persons), generator.integers(images // 2, images + images // 2 + 1, persons))
-    skill = mean + between * generator.normal(size=persons)
-    return generator.normal(size=len(who)) < skill[who], who
-
-
-def test_person_interval_is_wilsons_with_students_t_and_the_variance_of_a_ratio_over_persons():
-    correct, who = people(np.random.default_rng(3), 12, 10, 0.8)
-    images, hits = (
-        np.array([part[who == person].sum() for person in range(12)]) for part in (correct * 0 + 1, correct)
-    )
-    share = hits.sum() / images.sum()
-    variance = 12 / 11 * ((hits - share * images) ** 2).sum() / images.sum() ** 2
-    count, quantile = share * (1 - share) / variance, stats.t.ppf(0.975, 11)
-    for end in person_interval(correct, who):
-        # Wilson's ends are where the share lies a quantile of errors away.
-        assert abs(share - end) == pytest.approx(quantile * (end * (1 - end) / count) ** 0.5)
-    assert person_interval(correct, ["F01"] * len(who)) is None
-
-
-def test_person_interval_covers_the_truth_with_14_people():
-    """Of 95: 93.5 to 94.5 with 14 people of 70 images (3,000 sets), where the percentile bootstrap covered 89 to 91."""
-    generator = np.random.default_rng(0)
-    truth = stats.norm.cdf(0.5 / (1 + 0.4**2) ** 0.5)
-    sets = [people(generator, 14, 70, 0.4) for _ in range(600)]
-    intervals = [person_interval(*one) for one in sets]
-    assert np.mean([low <= truth <= high for low, high in intervals]) > 0.92
-
-
-def test_person_interval_is_never_narrower_than_wilsons_of_the_same_images():
-    generator = np.random.default_rng(0)
-    for between in (0.0, 0.5):
-        for mean in (-3.0, 0.0, 3.0):
-            correct, who = people(generator, 14, 30, between, mean)
-            alike = np.argsort(np.argsort(correct, kind="stable")) % 14
-            for persons in (who, alike):
-                low, high = person_interval(correct, persons)
-                plain = wilson_interval(int(correct.sum()), len(correct))
-                assert low <= plain[0] < plain[1] <= high
 
 
 @pytest.mark.parametrize(

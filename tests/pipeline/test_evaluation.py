@@ -14,9 +14,8 @@ from fer.comparison.render import terminal
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest
-from fer.evaluation.metrics import wilson_interval
+from fer.evaluation.intervals import person_interval, wilson_interval
 from fer.evaluation.report import reports_table
-from fer.evaluation.resampling import person_interval
 from fer.expressions import EXPRESSIONS
 from fer.model_card.tables import figures as card_figures
 from fer.models.backbones import ModelSpec
