@@ -1,6 +1,6 @@
 """Test whether one classifier is better than another on the same images, and summarise repeated runs.
 
-Functions of arrays, with no framework. Every draw has a seed, so equal arguments give equal results.
+Functions of arrays. Every draw has a seed, so equal arguments give equal results.
 """
 
 import math
@@ -27,8 +27,7 @@ class McNemar:
         only_a: Images that only A predicts rightly.
         only_b: Images that only B predicts rightly.
         p: Two-sided and exact; 1 where the two are never right alone.
-        low: Lower end of the 95 % interval of A's accuracy minus B's, which excludes 0 exactly where p is below 0.05.
-        high: Upper end.
+        low, high: The 95 % interval of A's accuracy minus B's, which excludes 0 exactly where p is below 0.05.
     """
 
     only_a: int
@@ -63,7 +62,7 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNem
         ValueError: The two are not `(N,)` booleans of one length.
     """
     first, second = np.asarray(correct_a), np.asarray(correct_b)
-    if first.ndim != 1 or first.shape != second.shape or {first.dtype, second.dtype} != {np.dtype(bool)}:
+    if first.ndim != 1 or first.shape != second.shape or not first.dtype == second.dtype == bool:
         raise ValueError(f"correct_a and correct_b must both be (N,) booleans, not {first.shape} and {second.shape}")
     only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
     tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
@@ -156,8 +155,7 @@ def holm(p: Sequence[float]) -> list[float]:
     """
     if not all(0 <= value <= 1 for value in p):
         raise ValueError(f"p-values must lie in 0-1, not {list(p)}")
-    adjusted = [0.0] * len(p)
-    highest = 0.0
+    adjusted, highest = [0.0] * len(p), 0.0
     ascending = sorted(range(len(p)), key=lambda index: p[index])
     for rank, index in enumerate(ascending):
         multiplied = min(1.0, (len(p) - rank) * float(p[index]))
@@ -225,8 +223,8 @@ def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
     """
     if not len(values):
         raise ValueError("values are empty: give at least one run's figure")
-    array = np.asarray(values, dtype=np.float64)
-    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)), deviation
 
 
 def _check_fraction(name: str, value: float) -> None:
@@ -237,8 +235,8 @@ def _check_fraction(name: str, value: float) -> None:
 def _check_predictions(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
     """Return how many classes occur in the labels, and each image's among them."""
     _check_fraction("confidence", confidence)
-    shapes = {np.asarray(values).shape for values in (labels, first, second)}
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+    shapes = {np.shape(values) for values in (labels, first, second)}
+    if len(shapes) > 1 or np.ndim(labels) != 1:
         raise ValueError(f"labels and both predictions must be (N,), not {sorted(shapes)}")
     if not np.size(labels):
         raise ValueError("labels are empty: give at least one image")
