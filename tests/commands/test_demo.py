@@ -22,7 +22,7 @@ from PIL import Image
 
 from fer.commands.demo import free_port, run
 from fer.config.commands import DemoConfig
-from fer.data.datasets.drawn.actions import random_actions, random_identity, studio_scene
+from fer.data.datasets.drawn.parameters import Person, random_actions, studio_scene
 from fer.data.datasets.drawn.render import render
 from fer.errors import ConfigError
 from fer.models.backbones import Classifier, ModelSpec
@@ -117,7 +117,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
     rng = np.random.default_rng(1)
-    face = render(random_identity(rng), random_actions(rng, "happiness"), studio_scene(rng, 0), (160, 160), rng)
+    face = render(Person(rng), random_actions(rng, "happiness"), studio_scene(rng, 0), (160, 160), rng)
     face.save(tmp_path / "face.png")
     return tmp_path / "face.png"
 

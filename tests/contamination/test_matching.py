@@ -10,7 +10,7 @@ from fer.contamination import correlation
 from fer.contamination.correlation import FLAT, Contents, search, unit
 from fer.contamination.matching import COPY, find_matches, whole_images
 from fer.contamination.signatures import image_signatures
-from fer.data.datasets.drawn.actions import random_actions, random_identity, wild_scene
+from fer.data.datasets.drawn.parameters import Person, random_actions, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest, read_manifest
@@ -67,7 +67,7 @@ def test_a_drawn_face_cut_out_as_fer2013s_picture_was_correlates_most_of_all_dra
     rng = np.random.default_rng(0)
 
     def face(size: tuple[int, int]) -> Image.Image:
-        return render(random_identity(rng), random_actions(rng, "anger"), wild_scene(rng), size, rng).convert("L")
+        return render(Person(rng), random_actions(rng, "anger"), wild_scene(rng), size, rng).convert("L")
 
     original = face((219, 224))
     training = known("ferplus", [face((48, 48)) for _ in range(60)] + [recompressed(cropped(original, 0.84))])

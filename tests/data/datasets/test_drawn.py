@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fer.data.datasets.drawn.actions import PROTOTYPES, random_actions, random_identity, studio_scene
 from fer.data.datasets.drawn.layouts import (
     KDEF_PEOPLE,
     STAMP,
@@ -20,6 +19,7 @@ from fer.data.datasets.drawn.layouts import (
     write_raf,
     write_wikimedia,
 )
+from fer.data.datasets.drawn.parameters import PROTOTYPES, Person, random_actions, studio_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.kdef import TEST_PEOPLE
 from fer.errors import DataError
@@ -121,7 +121,7 @@ def test_kdef_sessions_share_the_person_and_angles_differ(kdef: Path) -> None:
 
 
 def test_neutral_differs_from_surprise_in_brows_and_mouth() -> None:
-    who, scene = random_identity(np.random.default_rng(3)), studio_scene(np.random.default_rng(4), 0.0)
+    who, scene = Person(np.random.default_rng(3)), studio_scene(np.random.default_rng(4), 0.0)
     neutral, surprise = (
         np.asarray(
             render(who, dict.fromkeys(PROTOTYPES[name][0], 1.0), scene, (140, 190), np.random.default_rng(5)),
@@ -136,7 +136,7 @@ def test_neutral_differs_from_surprise_in_brows_and_mouth() -> None:
 
 
 def test_profiles_mirror_each_other_and_not_themselves() -> None:
-    who = random_identity(np.random.default_rng(3))
+    who = Person(np.random.default_rng(3))
     even = replace(studio_scene(np.random.default_rng(4), 0.0), roll=0.0, shift=(0.0, 0.0), light=(0.0, 0.0), noise=0.0)
     scenes = [replace(even, yaw=yaw) for yaw in (-90.0, 90.0)]
     left, right = (
@@ -174,7 +174,7 @@ def test_write_all_keeps_a_matching_set_and_replaces_another(tmp_path: Path) -> 
     (folder / STAMP).write_text(json.dumps({"version": 0}))
     write_drawn(folder, seed=1, scale=0.01)
     assert not (folder / "mark").exists()
-    assert not (tmp_path / ".drawn.partial").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"drawn", ".locks"}
 
 
 def test_write_all_spares_a_folder_it_did_not_write(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""The embedded demo set: drawn faces in the raw layouts of RAF-DB, KDEF and Wikimedia.
+"""Write drawn faces in the raw layouts of RAF-DB, KDEF and the Wikimedia set.
 
 The trees carry the originals' oddities (a misspelt list, misnamed and black files, mixed colour modes, editor backups),
-so that the demo and the tests drive the real preparers. The same seed gives the same bytes, whatever else is drawn.
+so that the demo and the tests drive the real readers. The same seed gives the same bytes, whatever else is drawn.
 """
 
 import json
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from fer.data.datasets.drawn.actions import random_actions, random_identity, studio_scene, wild_scene
+from fer.data.datasets.drawn.parameters import Person, random_actions, studio_scene, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.kdef import EXPRESSION_OF, REPAIRED
 from fer.data.datasets.raf import TEST_COUNTS, TRAIN_COUNTS
@@ -22,18 +23,18 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.utils.paths import data_lock, translate_disk_errors
 
-VERSION = 1
+FORMAT_VERSION = 1
 """Raised whenever the drawn pictures or trees change, so that older trees are drawn again."""
 STAMP = "drawn.json"
 KDEF_PEOPLE = ("F31", "M31", "F14", "M19", "F03", "M08")
 """Of KDEF's test people; the first two are those with misnamed files."""
 KDEF_SIZE = (140, 190)
 
-_ANGLES = {"FL": -90.0, "HL": -45.0, "S": 0.0, "HR": 45.0, "FR": 90.0}
-_MISNAMED = {right: wrong for wrong, right in REPAIRED.items()}
-_AVERAGES = ("AFHAS.JPG", "AMNES.JPG")
+_YAW_OF_ANGLE = {"FL": -90.0, "HL": -45.0, "S": 0.0, "HR": 45.0, "FR": 90.0}
+_WRONG_NAME = {right: wrong for wrong, right in REPAIRED.items()}
 _NAMES = ("Drawn face {}", 'The "great" look {} (cropped)', "چهره {}", "Лицо's {} (1945)", "A_face,_no._{}")
-_LONGEST = 224
+_LONGEST_SIDE = 224
+_EXIF_ORIENTATION, _TURN_CLOCKWISE = 0x0112, 6
 
 
 def write_raf(folder: Path, counts: Mapping[str, Mapping[str, int]], seed: int) -> None:
@@ -41,19 +42,22 @@ def write_raf(folder: Path, counts: Mapping[str, Mapping[str, int]], seed: int) 
 
     Args:
         folder: Becomes RAF's folder `basic`, with `EmoLabel` and `Image/aligned`.
-        counts: Pictures by split ("train", "test") and expression.
-        seed: Source of all chance. Nobody is drawn twice, so no one is in both splits.
+        counts: Pictures by split (`train`, `test`) and expression.
+        seed: Of the random generators. Nobody is drawn twice, so no one is in both splits.
     """
     images, labels = folder / "Image" / "aligned", folder / "EmoLabel"
     images.mkdir(parents=True)
     labels.mkdir()
     lines = []
     for split, digits in (("train", 5), ("test", 4)):
-        expressions = [name for name, count in counts[split].items() for _ in range(count)]
+        expressions = []
+        for expression, count in counts[split].items():
+            expressions += [expression] * count
         _rng(seed, "raf", split).shuffle(expressions)
         for number, expression in enumerate(tqdm(expressions, f"drawing RAF {split}", disable=None), start=1):
-            rng, name = _rng(seed, "raf", split, number), f"{split}_{number:0{digits}d}"
-            image = render(random_identity(rng), random_actions(rng, expression), wild_scene(rng), (100, 100), rng)
+            rng = _rng(seed, "raf", split, number)
+            name = f"{split}_{number:0{digits}d}"
+            image = render(Person(rng), random_actions(rng, expression), wild_scene(rng), (100, 100), rng)
             image.save(images / f"{name}_aligned.jpg", quality=int(rng.integers(70, 96)))
             lines.append(f"{name}.jpg {code_of(expression)}")
     # The original's last line lacks its newline too.
@@ -65,35 +69,37 @@ def write_kdef(folder: Path, people: Sequence[str], seed: int, size: tuple[int, 
 
     Args:
         folder: Becomes `KDEF_and_AKDEF`.
-        people: Such as "F31": sex and number.
-        seed: Source of all chance. A person looks the same in both sessions and in every tree of this seed.
+        people: Such as `F31`: sex and number.
+        seed: Of the random generators. A person looks the same in both sessions and in every tree of this seed.
         size: Width and height; the original's are 562 and 762.
     """
     black = f"B{people[-1]}AFFL.JPG"
     first: dict[str, Image.Image] = {}
     for name, image in tqdm(_kdef_pictures(people, seed, size), "drawing KDEF", len(people) * 70, disable=None):
-        path = folder / "KDEF" / name[:4] / _MISNAMED.get(name, name)
+        path = folder / "KDEF" / name[:4] / _WRONG_NAME.get(name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == black:
             image = Image.new("RGB", size)
         image.save(path, quality=90)
         first.setdefault(name[4:7], image)
-    averages = folder / "AKDEF"
-    averages.mkdir()
-    for name in _AVERAGES:
-        Image.blend(first["HAS"], first["NES"], 0.5).save(averages / name, quality=90)
+    # Averages of everybody, which no reader may take for a person.
+    average = Image.blend(first["HAS"], first["NES"], 0.5)
+    (folder / "AKDEF").mkdir()
+    for name in ("AFHAS.JPG", "AMNES.JPG"):
+        average.save(folder / "AKDEF" / name, quality=90)
 
 
 def _kdef_pictures(people: Sequence[str], seed: int, size: tuple[int, int]) -> Iterator[tuple[str, Image.Image]]:
-    for person in people:
-        who = random_identity(_rng(seed, "kdef", person), female=person.startswith("F"))
+    for name in people:
+        person = Person(_rng(seed, "kdef", name), female=name.startswith("F"))
         for session in "AB":
             for code, expression in EXPRESSION_OF.items():
                 # The five cameras of KDEF see one showing of the expression.
-                rng = _rng(seed, "kdef", person, session, code)
+                rng = _rng(seed, "kdef", name, session, code)
                 actions = random_actions(rng, expression, strength=(0.6, 1.0))
-                for angle, yaw in _ANGLES.items():
-                    yield f"{session}{person}{code}{angle}.JPG", render(who, actions, studio_scene(rng, yaw), size, rng)
+                for angle, yaw in _YAW_OF_ANGLE.items():
+                    image = render(person, actions, studio_scene(rng, yaw), size, rng)
+                    yield f"{session}{name}{code}{angle}.JPG", image
 
 
 def write_wikimedia(folder: Path, per_class: int, seed: int) -> None:
@@ -105,30 +111,33 @@ def write_wikimedia(folder: Path, per_class: int, seed: int) -> None:
     Args:
         folder: Becomes the folder of the seven class folders.
         per_class: Pictures per expression.
-        seed: Source of all chance.
+        seed: Of the random generators.
     """
     for expression in tqdm(EXPRESSIONS, "drawing Wikimedia", disable=None):
         code = code_of(expression)
-        place = folder / str(code)
-        place.mkdir(parents=True)
+        class_folder = folder / str(code)
+        class_folder.mkdir(parents=True)
         for number in range(per_class):
             rng = _rng(seed, "wikimedia", code, number)
-            short = int(rng.integers(150, _LONGEST + 1))
-            size = (short, _LONGEST) if rng.random() < 0.7 else (_LONGEST, short)
-            image = render(random_identity(rng), random_actions(rng, expression), wild_scene(rng, 1.4), size, rng)
-            _save_wikimedia(image, place / _NAMES[number % len(_NAMES)].format(number + 1), code, number)
+            short = int(rng.integers(150, _LONGEST_SIDE + 1))
+            upright = rng.random() < 0.7
+            size = (short, _LONGEST_SIDE) if upright else (_LONGEST_SIDE, short)
+            image = render(Person(rng), random_actions(rng, expression), wild_scene(rng, variation=1.4), size, rng)
+            name = _NAMES[number % len(_NAMES)].format(number + 1)
+            _save_wikimedia(image, class_folder / name, code, number)
     (folder / "1" / "Drawn face 1.jpg~").write_bytes(b"an editor's backup")
 
 
 def _save_wikimedia(image: Image.Image, stem: Path, code: int, number: int) -> None:
-    """Save one picture in the format its place calls for; names hold dots, so the suffix is added as text."""
-    jpeg = Path(f"{stem}.jpg")
+    """Save one picture in one of the formats that occur on Commons."""
+    # Names hold dots, so that `with_suffix` would cut them.
+    jpeg = f"{stem}.jpg"
     kind = (code + number) % 4
     if (code, number) == (1, 0):
         image.convert("CMYK").save(jpeg, quality=90)
     elif (code, number) == (2, 0):
         exif = Image.Exif()
-        exif[0x0112] = 6  # orientation: turn clockwise by 90 degrees to show it
+        exif[_EXIF_ORIENTATION] = _TURN_CLOCKWISE
         image.transpose(Image.Transpose.ROTATE_90).save(jpeg, quality=90, exif=exif)
     elif kind == 0:
         mask = Image.new("L", image.size, 0)
@@ -148,46 +157,41 @@ def write_drawn(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
 
     Args:
         folder: Replaced when it holds a drawn set of another version, seed or scale.
-        seed: Source of all chance.
+        seed: Of the random generators.
         scale: How many faces, as a multiple of the demo's 1,407 + 429 + 420 + 84.
 
     Raises:
         DataError: `folder` holds something that this function did not write, or the disk is full.
     """
-    wanted = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
+    stamp = json.dumps({"version": FORMAT_VERSION, "seed": seed, "scale": scale})
     with translate_disk_errors(folder.parent), data_lock(folder.parent, folder.name):
-        _write_locked(folder, seed, scale, wanted)
-
-
-def _write_locked(folder: Path, seed: int, scale: float, wanted: str) -> None:
-    stamp = folder / STAMP
-    if stamp.is_file():
-        if stamp.read_text(encoding="utf-8") == wanted:
-            return
-    elif folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} is in the way of the drawn set and not one itself: move it or choose data_root")
-    partial = folder.parent / f".{folder.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        write_raf(partial / "raf", _raf_counts(scale), seed)
-        write_kdef(partial / "kdef", KDEF_PEOPLE[: max(2, round(len(KDEF_PEOPLE) * scale))], seed)
-        write_wikimedia(partial / "wikimedia", max(3, round(12 * scale)), seed)
-        (partial / STAMP).write_text(wanted, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if (folder / STAMP).is_file():
+            if (folder / STAMP).read_text(encoding="utf-8") == stamp:
+                return
+        elif folder.exists() and any(folder.iterdir()):
+            raise DataError(f"{folder} is in the way of the drawn set and not one itself: move it or choose data_root")
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            draft = Path(temporary) / folder.name
+            write_raf(draft / "raf", _raf_counts(scale), seed)
+            write_kdef(draft / "kdef", KDEF_PEOPLE[: max(2, round(len(KDEF_PEOPLE) * scale))], seed)
+            write_wikimedia(draft / "wikimedia", max(3, round(12 * scale)), seed)
+            (draft / STAMP).write_text(stamp, encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
 
 
 def _raf_counts(scale: float) -> dict[str, dict[str, int]]:
-    """Return about 1,400 and 420 pictures in RAF's shares, with enough of the rare classes to learn and to measure."""
+    """Return about 1,400 and 420 pictures in RAF's proportions.
+
+    The rare classes have more than their part, enough to learn and to measure.
+    """
     counts = {}
     for split, full, total, least in (("train", TRAIN_COUNTS, 1400, 40), ("test", TEST_COUNTS, 420, 20)):
-        share = total / sum(full.values())
-        counts[split] = {name: max(3, round(scale * max(least, share * count))) for name, count in full.items()}
+        fraction = total / sum(full.values())
+        counts[split] = {name: max(3, round(scale * max(least, fraction * count))) for name, count in full.items()}
     return counts
 
 
 def _rng(*path: object) -> np.random.Generator:
-    """Return chance that depends on the seed and on a picture's place alone, not on what was drawn before."""
+    """Return a generator that depends on the seed and the picture's path alone, not on what was drawn before."""
     return np.random.default_rng([zlib.crc32(str(part).encode()) for part in path])
