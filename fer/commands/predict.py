@@ -11,24 +11,23 @@ import fer
 from fer.config.commands import PredictConfig
 from fer.errors import DataError
 from fer.portable.images import UnusableImage
-from fer.prediction.annotate import SQUARE, annotated, overlay
+from fer.prediction import files
+from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_saliency
 from fer.prediction.explain import explain_faces
-from fer.prediction.files import asked_files, asked_place, read_picture, stem_of, write, write_picture
+from fer.prediction.files import Prediction
 from fer.prediction.recogniser import Recogniser
-from fer.prediction.table import Prediction, counts, predictions_csv, predictions_table
-from fer.tracking.names import TERMS
 from fer.tracking.runs import TrackedRun, tracked
 from fer.utils.paths import printable
 
-TABLE = "predictions.csv"
+CSV_NAME = "predictions.csv"
 NO_FACE = "no face found; framing=none takes the whole picture as one"
-NAMED = 5
+MAX_NAMED_FILES = 5
 """Skipped files that are named when the command ends; all are in the table."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What `predict` found.
+    """Predictions of a picture or a folder of pictures.
 
     Attributes:
         run_id: The MLflow run.
@@ -49,82 +48,94 @@ def run(config: PredictConfig) -> PredictResult:
         DataError: There is no readable picture, or the output cannot be written.
         ModelError: The model does not exist or does not fit.
     """
-    image, output = asked_place(config.image), Path(config.output).expanduser().resolve()
-    files = asked_files(image, output)
+    image = files.resolve_image_option(config.image)
+    output = Path(config.output).expanduser().resolve()
+    paths = files.list_pictures(image, output)
     recogniser = fer.load(config.model, config.device)
-    with tracked("predict", config, f"predict {printable(image.name)}", {"arch": recogniser.spec.arch}) as tracked_run:
+    spec = recogniser.spec
+    with tracked("predict", config, f"predict {printable(image.name)}", {"arch": spec.arch}) as tracked_run:
         tracked_run.tags(
             {
-                "model.trained_on": "+".join(recogniser.spec.trained_on) or "unknown",
-                TERMS: "; ".join(recogniser.terms) or "none",
+                "model.trained_on": "+".join(spec.trained_on) or "unknown",
+                "terms": "; ".join(recogniser.terms) or "none",
             }
         )
-        found, skipped = _look_at_all(recogniser, files, image, output, config, tracked_run)
-        write(output / TABLE, predictions_csv(found + skipped).encode())
-        tracked_run.metrics({**counts(found), "skipped_files": len(skipped)})
-        tracked_run.file(output / TABLE)
-    print(f"\n{predictions_table(found)}\n\n{_told(skipped, output, recogniser)}\n\n{tracked_run.where()}")
-    return PredictResult(tracked_run.id, found + skipped, output)
+        rows, skipped = _predict_all(recogniser, paths, image, output, config, tracked_run)
+        table = output / CSV_NAME
+        files.write_file(table, files.predictions_csv(rows + skipped).encode())
+        tracked_run.metrics({**files.count_faces(rows), "skipped_files": len(skipped)})
+        tracked_run.file(table)
+    print(f"\n{files.predictions_table(rows)}\n\n{_summary(skipped, table, recogniser)}\n\n{tracked_run.where()}")
+    return PredictResult(tracked_run.id, rows + skipped, output)
 
 
-def _look_at_all(
+def _predict_all(
     recogniser: Recogniser,
-    files: Sequence[Path],
+    paths: Sequence[Path],
     image: Path,
     output: Path,
     config: PredictConfig,
     tracked_run: TrackedRun,
 ) -> tuple[list[Prediction], list[Prediction]]:
-    """Return the rows of the pictures and those of the files that are none; write and log what is drawn on the way.
+    """Return the rows of the pictures and those of the files that are none; write and log annotated pictures.
 
     Raises:
         DataError: No file is a picture.
     """
-    found: list[Prediction] = []
+    rows: list[Prediction] = []
     skipped: list[Prediction] = []
-    for number, file in enumerate(tqdm(files, "predict", unit="file", disable=len(files) == 1)):
-        name = file.relative_to(image if image.is_dir() else image.parent)
+    folder = image if image.is_dir() else image.parent
+    for number, path in enumerate(tqdm(paths, "predict", unit="file", disable=len(paths) == 1)):
+        name = path.relative_to(folder)
         try:
-            picture = read_picture(file)
-        except UnusableImage as fault:
-            skipped.append(Prediction(printable(str(name)), error=f"skipped: {fault}"))
+            picture = files.read_picture(path)
+        except UnusableImage as error:
+            skipped.append(Prediction(printable(str(name)), error=f"skipped: {error}"))
             continue
-        rows, drawn = _look(recogniser, picture, name, output, config)
-        found += rows
+        picture_rows, annotated = _predict_picture(recogniser, picture, name, output, config)
+        rows += picture_rows
         if number - len(skipped) < config.log_pictures:
-            tracked_run.file(drawn, printable(str(Path("pictures", name.parent))))
-    if not found:
+            tracked_run.file(annotated, printable(str(Path("pictures", name.parent))))
+    if not rows:
         first = f"{skipped[0].picture}: {skipped[0].error}"
-        raise DataError(f"{printable(str(image))} holds no picture; of its {len(files)} files {first}")
-    return found, skipped
+        raise DataError(f"{printable(str(image))} holds no picture; of its {len(paths)} files {first}")
+    return rows, skipped
 
 
-def _look(
-    recogniser: Recogniser, picture: Image.Image, name: Path, output: Path, config: PredictConfig
+def _predict_picture(
+    recogniser: Recogniser,
+    picture: Image.Image,
+    name: Path,
+    output: Path,
+    config: PredictConfig,
 ) -> tuple[list[Prediction], Path]:
-    """Return a picture's rows and the annotated picture, written with the maps of its faces where they are wanted."""
+    """Return a picture's rows and its annotated copy, written with the saliency maps that are asked for."""
     faces = recogniser.faces(picture, framing=config.framing)
     maps = explain_faces(recogniser, faces) if config.explain else []
-    stem = output / name.parent / stem_of(name.name)
-    for number, (face, found) in enumerate(zip(faces, maps, strict=False), start=1):
-        write_picture(Path(f"{stem}.face{number}.png"), overlay(face.crop, found, SQUARE), "PNG")
-    drawn = Path(f"{stem}.faces.jpg")
-    write_picture(drawn, annotated(picture, faces, maps), "JPEG")
+    stem = output / name.parent / files.output_stem(name.name)
+    # Only the first faces have maps.
+    for number, (face, saliency) in enumerate(zip(faces, maps, strict=False), start=1):
+        overlay = overlay_saliency(face.crop, saliency, CROP_SIDE)
+        files.write_picture(Path(f"{stem}.face{number}.png"), overlay, "PNG")
+    annotated = Path(f"{stem}.faces.jpg")
+    files.write_picture(annotated, annotate_picture(picture, faces, maps), "JPEG")
     shown = printable(str(name))
     rows = [
         Prediction(shown, number, face.box, face.score, face.expression, face.probabilities)
         for number, face in enumerate(faces, start=1)
     ]
-    return rows or [Prediction(shown, error=NO_FACE)], drawn
+    return rows or [Prediction(shown, error=NO_FACE)], annotated
 
 
-def _told(skipped: list[Prediction], output: Path, recogniser: Recogniser) -> str:
-    """Return the lines that close the command: what was skipped, where the results lie, and the model's terms."""
+def _summary(skipped: list[Prediction], table: Path, recogniser: Recogniser) -> str:
+    """Return the lines that close the command: files skipped, where the results lie, and the model's terms."""
     lines = []
     if skipped:
-        names = [row.picture for row in skipped[:NAMED]] + (["..."] if len(skipped) > NAMED else [])
+        names = [row.picture for row in skipped[:MAX_NAMED_FILES]]
+        if len(skipped) > MAX_NAMED_FILES:
+            names.append("...")
         lines.append(f"{len(skipped)} files are no pictures and were skipped: {', '.join(names)}")
-    lines.append(f"written: {output / TABLE} and the annotated pictures beside it")
+    lines.append(f"written: {table} and the annotated pictures beside it")
     if recogniser.terms:
         lines.append(f"terms of the model: {'; '.join(recogniser.terms)}")
     return "\n".join(lines)

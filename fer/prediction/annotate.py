@@ -1,181 +1,207 @@
-"""Pictures of what was recognised: boxes on the picture and a card for each face below it, drawn with Pillow alone."""
+"""Annotated pictures: boxes on the picture and a card for each face below it, drawn with Pillow alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-SMALLEST, LARGEST = 640, 1600
+from fer.prediction.recogniser import Box, RecognisedFace
+
+MIN_SIDE = 640
+MAX_SIDE = 1600
 """A picture's longest side is brought into this range, so that the text on it can be read."""
-CARDS = 24
+MAX_CARDS = 24
 """Faces with a card; all have a box."""
-FONT, LINE, PAD = 16, 23, 12
-"""Size of the cards' letters, height of their lines and their margin, in pixels."""
-CARD_HEIGHT, SQUARE = 8 * LINE + 2 * PAD, 8 * LINE
-BARS = 260
-"""Least width of a card's bars and their names."""
-INK, PAPER, FAINT = (32, 32, 32), (250, 250, 250), (214, 214, 214)
-MARK, BLUE, ORANGE = (240, 228, 66), (0, 114, 178), (213, 94, 0)
-"""Of Okabe and Ito's colours (2008), which colour-blind readers can tell apart."""
+FONT_SIZE = 16
+LINE_HEIGHT = 23
+MARGIN = 12
+CROP_SIDE = 8 * LINE_HEIGHT
+CARD_HEIGHT = CROP_SIDE + 2 * MARGIN
+"""Measures of a card in pixels: a line for its title and one for each expression, as high as the face beside them."""
+MIN_BARS_WIDTH = 260
+BLACK = (32, 32, 32)
+WHITE = (250, 250, 250)
+GREY = (214, 214, 214)
+YELLOW = (240, 228, 66)
+BLUE = (0, 114, 178)
+ORANGE = (213, 94, 0)
+"""The colourful ones are of Okabe and Ito's (2008), which colour-blind readers can tell apart."""
 
-Box = tuple[float, float, float, float]
-
-
-class Shown(Protocol):
-    """What a drawing needs of a recognised face."""
-
-    @property
-    def box(self) -> Box:
-        """Left, top, right, bottom, in pixels of the upright picture; may reach beyond it."""
-
-    @property
-    def crop(self) -> NDArray[np.uint8]:
-        """The framed face, `(S, S, 3)`."""
-
-    @property
-    def expression(self) -> str:
-        """The answer."""
-
-    @property
-    def probabilities(self) -> Mapping[str, float]:
-        """By expression, in [0, 1]."""
+SaliencyMap = NDArray[np.float32]
 
 
-def annotated(picture: Image.Image, faces: Sequence[Shown], maps: Sequence[NDArray[np.float32]] = ()) -> Image.Image:
-    """Return a picture with its faces marked and, below it, a card for each of the first `CARDS` of them.
+def annotate_picture(
+    picture: Image.Image,
+    faces: Sequence[RecognisedFace],
+    maps: Sequence[SaliencyMap] = (),
+) -> Image.Image:
+    """Draw a picture with its faces marked and, below it, a card for each of the first `MAX_CARDS` of them.
 
     Args:
-        picture: Upright, RGB, of any size; it is shown with its longest side between `SMALLEST` and `LARGEST`.
-        faces: What was found, in the order of their numbers.
+        picture: Upright, RGB, of any size; it is shown with its longest side between `MIN_SIDE` and `MAX_SIDE`.
+        faces: The faces, in the order of their numbers.
         maps: Saliency `(S, S)` in [0, 1] of the first faces, shown on their cards; may be fewer or none.
     """
-    upper = boxed(picture, faces)
-    width, count = max(upper.width, SMALLEST), min(len(faces), CARDS)
-    least = (2 if maps else 1) * (SQUARE + PAD) + BARS + 2 * PAD
-    columns = max(1, min(count, width // least))
-    note = "no face found" if not faces else f"and {len(faces) - CARDS} more" if len(faces) > CARDS else ""
-    height = upper.height + -(-count // columns) * CARD_HEIGHT + (LINE + 2 * PAD if note else 0)
-    sheet = Image.new("RGB", (width, height), PAPER)
+    upper = draw_boxes(picture, faces)
+    width = max(upper.width, MIN_SIDE)
+    cards = faces[:MAX_CARDS]
+    pictures_width = (2 if maps else 1) * (CROP_SIDE + MARGIN)
+    min_card_width = pictures_width + MIN_BARS_WIDTH + 2 * MARGIN
+    columns = max(1, min(len(cards), width // min_card_width))
+    card_width = width // columns
+    card_rows = -(-len(cards) // columns)
+
+    note = "" if faces else "no face found"
+    if len(faces) > MAX_CARDS:
+        note = f"and {len(faces) - MAX_CARDS} more"
+    note_height = LINE_HEIGHT + 2 * MARGIN if note else 0
+
+    height = upper.height + card_rows * CARD_HEIGHT + note_height
+    sheet = Image.new("RGB", (width, height), WHITE)
     sheet.paste(upper, ((width - upper.width) // 2, 0))
-    for index, face in enumerate(faces[:CARDS]):
-        left, top = index % columns * (width // columns), index // columns * CARD_HEIGHT + upper.height
-        found = maps[index] if index < len(maps) else None
-        sheet.paste(_card(index + 1, face, found, width // columns), (left, top))
+    for index, face in enumerate(cards):
+        row, column = divmod(index, columns)
+        saliency = maps[index] if index < len(maps) else None
+        card = _draw_card(index + 1, face, saliency, card_width)
+        sheet.paste(card, (column * card_width, upper.height + row * CARD_HEIGHT))
     if note:
-        ImageDraw.Draw(sheet).text((PAD, height - LINE - PAD), note, INK, ImageFont.load_default(FONT))
+        corner = (MARGIN, height - LINE_HEIGHT - MARGIN)
+        ImageDraw.Draw(sheet).text(corner, note, BLACK, ImageFont.load_default(FONT_SIZE))
     return sheet
 
 
-def overlay(crop: NDArray[np.uint8], saliency: NDArray[np.float32], side: int) -> Image.Image:
-    """Return a face in grey, `side` pixels wide, the more orange the higher its saliency.
+def overlay_saliency(crop: NDArray[np.uint8], saliency: SaliencyMap, side: int) -> Image.Image:
+    """Draw a face in grey, `side` pixels wide, the more orange the higher its saliency.
 
     Args:
         crop: uint8 `(S, S, 3)`.
         saliency: `(S, S)` in [0, 1].
         side: Side of the result.
     """
-    grey = _enlarged(Image.fromarray(crop), side).convert("L").convert("RGB")
+    grey = _resize(Image.fromarray(crop), side).convert("L").convert("RGB")
+    # At most 80 %, so that the face shows through.
     mask = Image.fromarray((255 * 0.8 * saliency.clip(0, 1)).astype(np.uint8))
-    return Image.composite(Image.new("RGB", grey.size, ORANGE), grey, _enlarged(mask, side))
+    orange = Image.new("RGB", grey.size, ORANGE)
+    return Image.composite(orange, grey, _resize(mask, side))
 
 
-def boxed(picture: Image.Image, faces: Sequence[Shown]) -> Image.Image:
-    """Return a picture with a box around each face and its number, answer and probability beside it.
-
-    Where the words would cover another face, the number stands alone.
+def draw_boxes(picture: Image.Image, faces: Sequence[RecognisedFace]) -> Image.Image:
+    """Draw a box around each face, with its number, expression and probability beside it.
 
     Args:
-        picture: As `annotated` takes it and shows it.
-        faces: What was found, in the order of their numbers.
+        picture: As `annotate_picture` takes and shows it.
+        faces: The faces, in the order of their numbers.
     """
     longest = max(picture.size)
-    scale = min(max(longest, SMALLEST), LARGEST) / longest
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    shown = picture.resize(size, Image.Resampling.BICUBIC)
+    scale = min(max(longest, MIN_SIDE), MAX_SIDE) / longest
+    width = max(1, round(picture.width * scale))
+    height = max(1, round(picture.height * scale))
+    shown = picture.resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(shown)
-    letters = min(max(max(size) / 45, FONT), 2 * FONT)
-    font = ImageFont.load_default(letters)
-    boxes = [_inside([value * scale for value in face.box], size) for face in faces]
-    line = max(2, round(max(size) / 400))
-    for box in boxes:
-        draw.rectangle(box, outline=INK, width=line + 2)
-        draw.rectangle([box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1], outline=MARK, width=line)
-    labels: list[Box] = []
-    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
-        share = face.probabilities[face.expression]
-        others = labels + [other for other in boxes if other is not box]
-        for text, taken in (
-            (f"{number} {face.expression} {share:.0%}", others),
-            (str(number), labels),
-            (str(number), []),
-        ):
-            width, height = draw.textlength(text, font) + 10, letters * 1.5
-            place = _free_place(width, height, box, size, taken)
-            if place:
-                labels.append(place)
-                _label(draw, text, share, place, font)
-                break
+    boxes = [_clip_box(face.box, scale, shown.size) for face in faces]
+    line = max(2, round(max(shown.size) / 400))
+    for left, top, right, bottom in boxes:
+        # The dark edge around the yellow line makes it show on a light picture.
+        draw.rectangle((left, top, right, bottom), outline=BLACK, width=line + 2)
+        draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=YELLOW, width=line)
+    _draw_labels(draw, faces, boxes, shown.size)
     return shown
 
 
-def _label(
-    draw: ImageDraw.ImageDraw, text: str, share: float, place: Box, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+def _draw_labels(
+    draw: ImageDraw.ImageDraw,
+    faces: Sequence[RecognisedFace],
+    boxes: Sequence[Box],
+    size: tuple[int, int],
 ) -> None:
-    """Write a label, its lower edge a bar as long as the share."""
-    left, top, right, bottom = place
-    bar = max(3, round((bottom - top) / 6))
-    draw.rectangle(place, fill=MARK)
-    draw.text(((left + right) / 2, (top + bottom - bar) / 2), text, INK, font, anchor="mm")
-    draw.rectangle((left, bottom - bar, right, bottom), fill=FAINT)
-    draw.rectangle((left, bottom - bar, left + share * (right - left), bottom), fill=BLUE)
+    """Label each face; where the words would cover another face or label, the number stands alone."""
+    font_size = min(max(max(size) / 45, FONT_SIZE), 2 * FONT_SIZE)
+    font = ImageFont.load_default(font_size)
+    labels: list[Box] = []
+    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
+        probability = face.probabilities[face.expression]
+        other_boxes = [other for other in boxes if other is not box]
+        attempts: tuple[tuple[str, list[Box]], ...] = (
+            (f"{number} {face.expression} {probability:.0%}", labels + other_boxes),
+            (str(number), labels),
+            # In a crowd a number over another one is better than none.
+            (str(number), []),
+        )
+        for text, occupied in attempts:
+            width = draw.textlength(text, font) + 10
+            label = _find_free_place(box, width, 1.5 * font_size, size, occupied)
+            if label:
+                labels.append(label)
+                left, top, right, bottom = label
+                draw.rectangle(label, fill=YELLOW)
+                draw.text(((left + right) / 2, (top + bottom) / 2), text, BLACK, font, anchor="mm")
+                break
 
 
-def _free_place(width: float, height: float, box: Box, size: tuple[int, int], taken: Sequence[Box]) -> Box | None:
-    """Return where a label fits beside a box, inside the picture and clear of what is taken; None if nowhere."""
+def _find_free_place(
+    box: Box,
+    width: float,
+    height: float,
+    size: tuple[int, int],
+    occupied: Sequence[Box],
+) -> Box | None:
+    """Return where a label fits at a box, inside the picture and clear of what is occupied; None if nowhere."""
+    left = max(0.0, min(box[0], size[0] - width))
+    above, below, inside = box[1] - height, box[3], box[1]
+    for edge in (above, below, inside):
+        top = max(0.0, min(edge, size[1] - height))
+        label = (left, top, left + width, top + height)
+        if not any(_overlap(label, other) for other in occupied):
+            return label
+    return None
 
-    def places() -> Iterator[Box]:
-        left = max(0.0, min(box[0], size[0] - width))
-        for top in (box[1] - height, box[3], box[1]):
-            inside = max(0.0, min(top, size[1] - height))
-            yield left, inside, left + width, inside + height
 
-    return next((place for place in places() if not any(_meet(place, other) for other in taken)), None)
+def _overlap(first: Box, second: Box) -> bool:
+    horizontally = first[0] < second[2] and second[0] < first[2]
+    vertically = first[1] < second[3] and second[1] < first[3]
+    return horizontally and vertically
 
 
-def _meet(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _inside(box: Sequence[float], size: tuple[int, int]) -> Box:
+def _clip_box(box: Box, scale: float, size: tuple[int, int]) -> Box:
     """Return the part of a box that lies in the picture, at least three pixels wide and high so that it shows."""
-    left, right = (max(0.0, min(value, size[0] - 1)) for value in (box[0], box[2]))
-    top, bottom = (max(0.0, min(value, size[1] - 1)) for value in (box[1], box[3]))
+    width, height = size
+    left, right = (max(0.0, min(value * scale, width - 1)) for value in (box[0], box[2]))
+    top, bottom = (max(0.0, min(value * scale, height - 1)) for value in (box[1], box[3]))
     return left, top, max(right, left + 2), max(bottom, top + 2)
 
 
-def _card(number: int, face: Shown, saliency: NDArray[np.float32] | None, width: int) -> Image.Image:
-    """Return a face's number, crop, saliency where there is one, and a bar for every expression."""
-    sheet = Image.new("RGB", (width, CARD_HEIGHT), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
-    sheet.paste(_enlarged(Image.fromarray(face.crop), SQUARE), (PAD, PAD))
-    left = SQUARE + 2 * PAD
+def _draw_card(number: int, face: RecognisedFace, saliency: SaliencyMap | None, width: int) -> Image.Image:
+    """Draw a face's number, crop, saliency where there is one, and a bar for every expression."""
+    card = Image.new("RGB", (width, CARD_HEIGHT), WHITE)
+    draw = ImageDraw.Draw(card)
+    font = ImageFont.load_default(FONT_SIZE)
+    card.paste(_resize(Image.fromarray(face.crop), CROP_SIDE), (MARGIN, MARGIN))
+    left = MARGIN + CROP_SIDE + MARGIN
     if saliency is not None:
-        sheet.paste(overlay(face.crop, saliency, SQUARE), (left, PAD))
-        left += SQUARE + PAD
-    draw.text((left, PAD + LINE / 2), f"face {number}: {face.expression}", INK, font, anchor="lm")
-    names = max(draw.textlength(name, font) for name in face.probabilities) + 8
-    start, end = left + names, width - PAD - draw.textlength("100%", font) - 8
-    for row, (name, share) in enumerate(face.probabilities.items(), start=1):
-        middle = PAD + row * LINE + LINE / 2
-        draw.text((left, middle), name, INK, font, anchor="lm")
-        draw.rectangle((start, middle - 6, end, middle + 6), fill=FAINT)
-        if share * (end - start) >= 1:
-            draw.rectangle((start, middle - 6, start + share * (end - start), middle + 6), fill=BLUE)
-        draw.text((width - PAD, middle), f"{share:.0%}", INK, font, anchor="rm")
-    return sheet
+        card.paste(overlay_saliency(face.crop, saliency, CROP_SIDE), (left, MARGIN))
+        left += CROP_SIDE + MARGIN
+    draw.text((left, MARGIN + LINE_HEIGHT / 2), f"face {number}: {face.expression}", BLACK, font, anchor="lm")
+
+    right = width - MARGIN
+    bar_left = left + max(draw.textlength(name, font) for name in face.probabilities) + 8
+    bar_right = right - draw.textlength("100%", font) - 8
+    for row, (name, probability) in enumerate(face.probabilities.items(), start=1):
+        middle = MARGIN + (row + 0.5) * LINE_HEIGHT
+        draw.text((left, middle), name, BLACK, font, anchor="lm")
+        _draw_bar(draw, (bar_left, middle - 6, bar_right, middle + 6), probability)
+        draw.text((right, middle), f"{probability:.0%}", BLACK, font, anchor="rm")
+    return card
 
 
-def _enlarged(image: Image.Image, side: int) -> Image.Image:
+def _draw_bar(draw: ImageDraw.ImageDraw, box: Box, fraction: float) -> None:
+    left, top, right, bottom = box
+    length = fraction * (right - left)
+    draw.rectangle(box, fill=GREY)
+    # Pillow draws both ends of a rectangle, so a bar of no length would be one pixel wide.
+    if length >= 1:
+        draw.rectangle((left, top, left + length, bottom), fill=BLUE)
+
+
+def _resize(image: Image.Image, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BICUBIC)

@@ -1,24 +1,102 @@
-"""The files `predict` reads and writes: which pictures were asked about, and results that are never half there."""
+"""Files of `predict`: the pictures it reads, the table of predictions and the pictures it writes."""
 
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from fer.data.images import refuse_large_file
 from fer.errors import ConfigError, DataError, quoted_path
+from fer.expressions import EXPRESSIONS
 from fer.portable.images import UnusableImage, decode_rgb
+from fer.utils.atomic import atomic_path
 from fer.utils.paths import printable
+from fer.utils.tables import csv_text, text_table
 
-LONGEST_NAME = 200
-"""Bytes of a file's name that leave room for the endings of what is made of it."""
+CSV_COLUMNS = ("picture", "face", "left", "top", "right", "bottom", "score", "expression", *EXPRESSIONS, "error")
+MAX_PRINTED_ROWS = 40
+MAX_STEM_BYTES = 200
+"""Leaves room for the endings of what is made of a file; file systems take names of 255 bytes."""
 
 
-def asked_place(option: str) -> Path:
-    """Return the absolute place of the picture or folder that the option `image` names.
+@dataclass(frozen=True)
+class Prediction:
+    """A face of a picture, or why there is none.
+
+    Attributes:
+        picture: The file, relative to the folder that was asked about.
+        face: The face's number in its picture, from 1; 0 where there is none.
+        box: Left, top, right, bottom in pixels of the upright picture; empty where there is none.
+        score: The detector's confidence in [0, 1].
+        expression: The most probable one.
+        probabilities: By expression.
+        error: A sentence on why there is no face.
+    """
+
+    picture: str
+    face: int = 0
+    box: tuple[float, ...] = ()
+    score: float = 0.0
+    expression: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    def csv_cells(self) -> list[str]:
+        """Return the cells of `CSV_COLUMNS`; those without a value are empty."""
+        if not self.face:
+            empty = [""] * (len(CSV_COLUMNS) - 2)
+            return [self.picture, *empty, self.error]
+        return [
+            self.picture,
+            str(self.face),
+            *[f"{value:.1f}" for value in self.box],
+            f"{self.score:.4f}",
+            self.expression,
+            *[f"{self.probabilities[name]:.6f}" for name in EXPRESSIONS],
+            self.error,
+        ]
+
+    def shown_cells(self) -> list[str]:
+        """Return the cells of a row for a person."""
+        if not self.face:
+            return [self.picture, "-", "-", "-", self.error]
+        probability = self.probabilities[self.expression]
+        box = " ".join(f"{value:.0f}" for value in self.box)
+        return [self.picture, str(self.face), self.expression, f"{probability:.1%}", box]
+
+
+def predictions_csv(rows: Sequence[Prediction]) -> str:
+    """Return the rows as CSV with the columns `CSV_COLUMNS`."""
+    return csv_text([CSV_COLUMNS, *[row.csv_cells() for row in rows]])
+
+
+def predictions_table(rows: Sequence[Prediction]) -> str:
+    """Lay out the first `MAX_PRINTED_ROWS` rows for a person, and say how many more there are."""
+    headings = ["picture", "face", "expression", "probability", "box"]
+    cells = [row.shown_cells() for row in rows[:MAX_PRINTED_ROWS]]
+    table = text_table([headings, *cells], left=len(headings))
+    hidden = len(rows) - len(cells)
+    return f"{table}\n... and {hidden} more rows" if hidden else table
+
+
+def count_faces(rows: Sequence[Prediction]) -> dict[str, int]:
+    """Count pictures, faces, pictures without a face, and faces by expression."""
+    expressions = Counter(row.expression for row in rows if row.face)
+    return {
+        "pictures": len({row.picture for row in rows}),
+        "faces": expressions.total(),
+        "pictures_without_face": sum(not row.face for row in rows),
+        **{f"faces/{name}": expressions[name] for name in EXPRESSIONS},
+    }
+
+
+def resolve_image_option(option: str) -> Path:
+    """Return the absolute path of the picture or folder that the option `image` names.
 
     Raises:
         ConfigError: Nothing is there, or nothing was given.
@@ -26,18 +104,19 @@ def asked_place(option: str) -> Path:
     if not option:
         raise ConfigError("which picture? give image=<a picture or a folder of pictures>")
     # Links are not followed: the name that was given is the one that is shown.
-    place = Path(os.path.abspath(Path(option).expanduser()))  # noqa: PTH100
+    path = Path(os.path.abspath(Path(option).expanduser()))  # noqa: PTH100
     try:
-        present = place.is_file() or place.is_dir()
-    except (OSError, ValueError):  # a name too long, or with a zero byte
-        present = False
-    if not present:
+        exists = path.is_file() or path.is_dir()
+    # A name too long, or with a zero byte.
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
         raise ConfigError(f"image {quoted_path(option)}: there is no such file or folder")
-    return place
+    return path
 
 
-def asked_files(image: Path, output: Path) -> list[Path]:
-    """Return the file, or a folder's files at any depth, sorted, without hidden ones and earlier output.
+def list_pictures(image: Path, output: Path) -> list[Path]:
+    """List the file, or a folder's files at any depth, sorted, without hidden ones and earlier output.
 
     Raises:
         ConfigError: The output would lie among the pictures.
@@ -46,28 +125,29 @@ def asked_files(image: Path, output: Path) -> list[Path]:
     if image.is_file():
         try:
             read_picture(image)
-        except UnusableImage as fault:
-            raise DataError(f"{printable(str(image))} is no picture that can be read: {fault}") from None
+        except UnusableImage as error:
+            raise DataError(f"{printable(str(image))} is no picture that can be read: {error}") from None
         return [image]
     if output == image.resolve():
         raise ConfigError("output is the folder of the pictures: give another one, so that they do not mix")
-    found = sorted(path for path in _visible(image, output) if path.is_file())
-    if not found:
+    files = sorted(path for path in _visible_paths(image, output) if path.is_file())
+    if not files:
         raise DataError(f"{printable(str(image))} holds no file: give image=<a picture or a folder of pictures>")
-    return found
+    return files
 
 
-def _visible(folder: Path, output: Path) -> Iterator[Path]:
-    """Yield what is not hidden, and nothing that lies in an output inside the folder."""
-    inside = output.is_relative_to(folder.resolve())
+def _visible_paths(folder: Path, output: Path) -> Iterator[Path]:
+    """Yield all paths that are not hidden and do not lie in an output inside the folder."""
+    output_inside = output.is_relative_to(folder.resolve())
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and not (inside and path.resolve().is_relative_to(output)):
+        earlier_output = output_inside and path.resolve().is_relative_to(output)
+        if not hidden and not earlier_output:
             yield path
 
 
 def read_picture(file: Path) -> Image.Image:
-    """Return a picture, upright and RGB.
+    """Read a picture, upright and RGB.
 
     Raises:
         UnusableImage: It is none, or may not be read.
@@ -79,33 +159,30 @@ def read_picture(file: Path) -> Image.Image:
         raise UnusableImage(f"cannot be read ({error.strerror})") from None
 
 
-def stem_of(name: str) -> str:
-    """Return a file's name fit to begin others, the same for no two files of a folder."""
-    shown = printable(name)
-    return shown if len(shown.encode()) <= LONGEST_NAME else hashlib.sha256(shown.encode()).hexdigest()
+def output_stem(name: str) -> str:
+    """Return a file's name fit to begin those of its results, the same for no two files of a folder."""
+    stem = printable(name)
+    if len(stem.encode()) > MAX_STEM_BYTES:
+        return hashlib.sha256(stem.encode()).hexdigest()
+    return stem
 
 
 def write_picture(path: Path, picture: Image.Image, kind: str) -> None:
-    """Write a picture as `JPEG` or `PNG`, as `write`."""
+    """Write a picture as `JPEG` or `PNG` whole or not at all; errors as of `write_file`."""
     content = io.BytesIO()
     picture.save(content, kind, quality=90, optimize=True)
-    write(path, content.getvalue())
+    write_file(path, content.getvalue())
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that under its name there is never half of it.
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
 
     Raises:
         DataError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_path(path) as partial:
             partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
-        place = printable(str(path))
-        raise DataError(f"{place} cannot be written ({error.strerror}): give another output=<folder>") from None
+        reason = f"{printable(str(path))} cannot be written ({error.strerror})"
+        raise DataError(f"{reason}: give another output=<folder>") from None

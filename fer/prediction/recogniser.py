@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer.config.shared import FRAMINGS
 from fer.data.detector import center_face
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models.backbones import Classifier, ModelSpec
@@ -22,26 +23,27 @@ from fer.portable.framing import framed_faces
 from fer.portable.images import UnusableImage, decode_rgb, read_rgb, upright_rgb
 from fer.training.devices import full_fp32, pick_device
 
-FRAMINGS = ("auto", "none")
-BATCH = 32
+BATCH_SIZE = 32
 """Faces of one picture that are classified at once."""
 
 Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
 
 
 @dataclass(frozen=True)
 class RecognisedFace:
-    """A face and what it shows.
+    """A face and its expression.
 
     Attributes:
-        box: Left, top, right, bottom in pixels of the upright picture; may reach beyond it.
+        box: In the upright picture; may reach beyond it.
         score: The detector's confidence in [0, 1]; 1 for a whole picture.
         crop: What the network saw, `(S, S, 3)`, RGB in [0, 255].
         expression: The most probable one.
         probabilities: By expression, in stored order; they sum to 1.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     crop: NDArray[np.uint8] = field(repr=False)
     expression: str
@@ -53,9 +55,9 @@ class Recogniser(nn.Module):
 
     Attributes:
         network: The classifier.
-        spec: What it is.
+        spec: Its specification.
         expressions: Names of its outputs, in order.
-        terms: Terms it inherits from starting weights and training sets.
+        terms: Terms it inherits from initial weights and training sets.
         address: Where it was loaded from.
     """
 
@@ -85,11 +87,11 @@ class Recogniser(nn.Module):
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the probabilities of each expression, `(N, 7)`; arguments as of `forward`."""
         with full_fp32():
-            scores: Tensor = (self(images).float() / self.spec.temperature).softmax(1)
-        return scores
+            logits: Tensor = self(images).float()
+            return (logits / self.spec.temperature).softmax(1)
 
     def faces(self, picture: Picture, framing: str = "auto") -> list[RecognisedFace]:
-        """Return the faces of a picture and their expressions, the main face first.
+        """Find the faces of a picture and recognise their expressions, the main face first.
 
         Args:
             picture: A file, a file's content, a Pillow picture, or pixels `(H, W, 3)`, RGB in [0, 255].
@@ -102,32 +104,35 @@ class Recogniser(nn.Module):
         """
         if framing not in FRAMINGS:
             raise ConfigError(unknown_name("framing", framing, FRAMINGS))
-        detector = _detector() if framing == "auto" and self.spec.framing == "detect" else None
-        found = framed_faces(_upright(picture), self.spec.crop_size, detector)
-        recognised = []
-        for start in range(0, len(found), BATCH):
-            some = found[start : start + BATCH]
-            pixels = torch.from_numpy(np.stack([face.crop for face in some])).to(self._device())
-            for face, scores in zip(some, self.probabilities(pixels.permute(0, 3, 1, 2).float()).tolist(), strict=True):
-                shares = dict(zip(self.expressions, scores, strict=True))
-                answer = max(shares, key=shares.__getitem__)
-                recognised.append(RecognisedFace(face.box, face.score, face.crop, answer, shares))
-        return recognised
+        detect = framing == "auto" and self.spec.framing == "detect"
+        framed = framed_faces(_decode(picture), self.spec.crop_size, _detector() if detect else None)
+        faces = []
+        for start in range(0, len(framed), BATCH_SIZE):
+            batch = framed[start : start + BATCH_SIZE]
+            pixels = torch.from_numpy(np.stack([face.crop for face in batch])).to(self._device())
+            rows = self.probabilities(pixels.permute(0, 3, 1, 2).float()).tolist()
+            for face, row in zip(batch, rows, strict=True):
+                probabilities = dict(zip(self.expressions, row, strict=True))
+                expression = max(probabilities, key=probabilities.__getitem__)
+                faces.append(RecognisedFace(face.box, face.score, face.crop, expression, probabilities))
+        return faces
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
 
 def load(address: str, device: str = "auto") -> Recogniser:
-    """Return the model at an address; arguments and errors as of `fer.load`."""
-    place = pick_device(device)
+    """Load the model at an address; arguments and errors as of `fer.load`."""
+    torch_device = pick_device(device)
     if not address.startswith(ADDRESSES):
-        return Recogniser(load_classifier(Path(address).expanduser()), address).to(place)
-    from fer.tracking.models import fetch_classifier  # MLflow takes seconds, and paths need none of it
+        network = load_classifier(Path(address).expanduser())
+    else:
+        # MLflow takes seconds to import, and files need none of it.
+        from fer.tracking.models import fetch_classifier
 
-    with tempfile.TemporaryDirectory() as folder:
-        network, _ = fetch_classifier(address, Path(folder))
-    return Recogniser(network, address).to(place)
+        with tempfile.TemporaryDirectory() as folder:
+            network, _ = fetch_classifier(address, Path(folder))
+    return Recogniser(network, address).to(torch_device)
 
 
 @cache
@@ -136,18 +141,25 @@ def _detector() -> CenterFace:
     return center_face()
 
 
-def _upright(picture: Picture) -> Image.Image:
-    """Return any picture as displayed, in RGB."""
+def _decode(picture: Picture) -> Image.Image:
+    """Return any picture as displayed, in RGB.
+
+    Raises:
+        DataError: It is none.
+    """
     try:
         if isinstance(picture, (str, Path)):
             return read_rgb(Path(picture).expanduser())
         if isinstance(picture, bytes):
             return decode_rgb(picture)
+        if isinstance(picture, Image.Image):
+            return upright_rgb(picture)
+        # Pillow would take pixels of some other types as other numbers than they are.
         if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
-            raise TypeError  # Pillow would take some as other numbers than they are
-        return upright_rgb(picture if isinstance(picture, Image.Image) else Image.fromarray(picture))
-    except UnusableImage as fault:
-        named = f"{picture}: " if isinstance(picture, (str, Path)) else ""
-        raise DataError(f"{named}{fault}: give a picture such as a JPEG or PNG file") from None
+            raise TypeError
+        return upright_rgb(Image.fromarray(picture))
+    except UnusableImage as error:
+        name = f"{picture}: " if isinstance(picture, (str, Path)) else ""
+        raise DataError(f"{name}{error}: give a picture such as a JPEG or PNG file") from None
     except (TypeError, ValueError, OSError):
         raise DataError("the picture holds no pixels: give uint8 of shape (H, W, 3)") from None

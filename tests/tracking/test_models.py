@@ -7,7 +7,7 @@ import fer
 from fer.commands import download, export
 from fer.config.commands import DownloadConfig, ExportConfig
 from fer.errors import ModelError
-from fer.prediction.demo_backend import choices
+from fer.prediction.demo import model_choices
 from fer.tracking.models import fetch_classifier, log_card, pinned, registered_models
 from fer.tracking.registry import fetch_model, register
 
@@ -87,7 +87,7 @@ def test_a_label_goes_on_naming_what_is_loaded_and_no_version_is_offered_twice(c
     client.set_registered_model_alias("fer", "champion", "1")
     client.set_registered_model_alias("fer", "old", "1")
     for address in ("models:/fer@champion", "models:/fer@old", "models:/fer/1"):
-        offered = choices(address)
+        offered = model_choices(address)
         assert list(offered.items()) == [
             ("fer, champion and old (version 1)", "models:/fer/1"), ("fer, version 2", "models:/fer/2"),
         ]  # fmt: skip

@@ -4,7 +4,15 @@ import io
 import pytest
 
 from fer.expressions import EXPRESSIONS
-from fer.prediction.table import COLUMNS, PRINTED, Prediction, counts, predictions_csv, predictions_table
+from fer.prediction.files import (
+    CSV_COLUMNS,
+    MAX_PRINTED_ROWS,
+    Prediction,
+    count_faces,
+    output_stem,
+    predictions_csv,
+    predictions_table,
+)
 
 SHARES = dict(zip(EXPRESSIONS, (0.1, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1), strict=True))
 ROWS = [
@@ -16,7 +24,7 @@ ROWS = [
 
 def test_the_table_for_programs_has_a_row_for_each_face_and_empty_cells_where_there_is_none() -> None:
     first, second, none = csv.DictReader(io.StringIO(predictions_csv(ROWS)))
-    assert tuple(first) == COLUMNS == tuple(none)
+    assert tuple(first) == CSV_COLUMNS == tuple(none)
     assert (first["picture"], first["face"], first["left"], first["expression"]) == (
         'a, "b".jpg',
         "1",
@@ -34,11 +42,18 @@ def test_the_table_for_people_is_cut_where_it_would_be_endless() -> None:
     assert lines[0].split() == ["picture", "face", "expression", "probability", "box"]
     assert lines[2].split()[-6:] == ["happiness", "40.0%", "1", "2", "30", "40"]
     assert lines[4].endswith("no face found")
-    long = predictions_table(ROWS[:1] * (PRINTED + 7)).splitlines()
-    assert (len(long), long[-1]) == (PRINTED + 3, "... and 7 more rows")
+    long = predictions_table(ROWS[:1] * (MAX_PRINTED_ROWS + 7)).splitlines()
+    assert (len(long), long[-1]) == (MAX_PRINTED_ROWS + 3, "... and 7 more rows")
 
 
 def test_pictures_and_faces_are_counted() -> None:
-    found = counts(ROWS)
+    found = count_faces(ROWS)
     assert (found["pictures"], found["faces"], found["pictures_without_face"]) == (2, 2, 1)
     assert {name: found[f"faces/{name}"] for name in EXPRESSIONS} == dict.fromkeys(EXPRESSIONS, 0) | {"happiness": 2}
+
+
+def test_names_too_long_for_an_ending_still_give_a_file_each():
+    names = ["é" * 120 + ".jpg", "é" * 121 + ".jpg", "short.jpg"]
+    stems = [output_stem(name) for name in names]
+    assert len(set(stems)) == 3 and stems[2] == "short.jpg"
+    assert all(len(stem.encode()) <= 200 for stem in stems)
