@@ -1,20 +1,22 @@
-"""Who made each Wikimedia picture and under which licence: the shipped record, a look-up's, and what people entered."""
+"""Store authors and licences of the Wikimedia pictures: the shipped record, a look-up's, and what people entered."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fer.errors import DataError
+from fer.utils.atomic import write_text_atomically
 from fer.utils.paths import translate_disk_errors
 
+VERSION = 1
+"""Of the format of a record."""
 SHIPPED = Path(__file__).with_name("wikimedia_credits.json")
 EMBEDDED = "embedded metadata"
 API = "Commons API"
 HAND = "entered by hand"
-"""What `Credit.source` says: metadata inside the file, an actual look-up, or a person."""
+"""Values of `Credit.source`: metadata inside the file, an actual look-up, a person."""
 CONTRADICTION = "contradiction: "
 """Beginning of each note on sources that disagree about author or licence."""
 DOUBT = "in doubt: "
@@ -25,7 +27,7 @@ KEPT = "kept from the look-up of "
 
 @dataclass(frozen=True)
 class Credit:
-    """What is known of one picture's author and licence; what is not known is empty.
+    """Author and licence of a picture; what is not known is empty.
 
     Attributes:
         file: Place in the set, such as `6/Sword_of_Anger.jpg`.
@@ -43,9 +45,9 @@ class Credit:
         looked_up: ISO date of the look-up; empty: never looked up.
         source: Where author and licence come from: `API`, `EMBEDDED`, `HAND` or nothing.
         title_source: How the title was found where it is not the file's own name, such as "Flickr number 4746058508".
-        changes: What was done to the original.
-        notes: Contradictions between sources and doubts, in words; each look-up writes them anew.
-        history: What earlier look-ups had said and a later one replaced, each with the date of the change.
+        changes: Made to the original.
+        notes: Contradictions between sources and doubts; each look-up writes them anew.
+        history: Values of earlier look-ups that a later one replaced, each with the date of the change.
     """
 
     file: str
@@ -80,6 +82,11 @@ class Credit:
         return self.proven and bool(self.title) and not any(note.startswith(DOUBT) for note in self.notes)
 
     @property
+    def name(self) -> str:
+        """The title as a person reads it, without the namespace."""
+        return self.title.removeprefix("File:")
+
+    @property
     def kept(self) -> bool:
         """Whether an earlier look-up proved this and the last one no longer did."""
         return any(note.startswith(KEPT) for note in self.notes)
@@ -91,23 +98,27 @@ def shipped_credits() -> dict[str, Credit]:
 
 
 def credits_path(root: Path) -> Path:
-    """Return the place of a data root's own record."""
+    """Return the path of a data root's own record."""
     return root / "manifests" / "wikimedia_credits.json"
 
 
 def by_hand_path(root: Path) -> Path:
-    """Return the place of what people entered, which no look-up writes."""
+    """Return the path of what people entered, which no look-up writes."""
     return root / "manifests" / "wikimedia_credits_by_hand.json"
 
 
 def load_credits(root: Path) -> dict[str, Credit]:
-    """Return what is known of each picture: a credit entered by hand, else what `load_record` has.
+    """Return the credit of each picture: the one entered by hand, else that of `load_record`.
 
     Raises:
         DataError: One of the files is damaged.
     """
-    entered = {file: credit for file, credit in load_by_hand(root).items() if credit.proven}
-    return load_record(root) | entered
+    credits = load_record(root)
+    for file, credit in load_by_hand(root).items():
+        # What is not proven is a title alone, which the next look-up uses.
+        if credit.proven:
+            credits[file] = credit
+    return credits
 
 
 def load_record(root: Path) -> dict[str, Credit]:
@@ -130,49 +141,34 @@ def load_by_hand(root: Path) -> dict[str, Credit]:
     return _read(path, "mend it, or move it away and enter its credits again") if path.is_file() else {}
 
 
-def save_credits(root: Path, credits: Mapping[str, Credit]) -> Path:
-    """Write the data root's record; whatever interrupts it, the old or the new one stands there whole.
+def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
+    """Write a record, one line a picture, without empty fields; an interruption leaves the old one whole.
+
+    Args:
+        path: As `credits_path` or `by_hand_path`.
+        credits: By place in the set.
 
     Raises:
         DataError: The disk is full or may not be written.
     """
-    return _write(root, credits_path(root), credits)
-
-
-def save_by_hand(root: Path, credits: Mapping[str, Credit]) -> Path:
-    """Write what people entered, in the same way.
-
-    Raises:
-        DataError: As `save_credits`.
-    """
-    return _write(root, by_hand_path(root), credits)
-
-
-def _write(root: Path, path: Path, credits: Mapping[str, Credit]) -> Path:
-    with translate_disk_errors(root):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".credits-", dir=root) as draft:
-            written = Path(draft) / path.name
-            written.write_text(as_json(credits), encoding="utf-8")
-            written.replace(path)
-    return path
-
-
-def as_json(credits: Mapping[str, Credit]) -> str:
-    """Return credits as the text of a record: one line a picture, without its empty fields."""
     lines = []
-    for name in sorted(credits):
-        known = {key: value for key, value in asdict(credits[name]).items() if value}
+    for file in sorted(credits):
+        known = {key: value for key, value in asdict(credits[file]).items() if value}
         lines.append(json.dumps(known, ensure_ascii=False))
-    return "[\n" + ",\n".join(lines) + "\n]\n"
+    text = ",\n".join(lines)
+    with translate_disk_errors(path.parents[1]):
+        write_text_atomically(path, f'{{"version": {VERSION}, "credits": [\n{text}\n]}}\n')
 
 
-def _read(path: Path, cure: str) -> dict[str, Credit]:
+def _read(path: Path, remedy: str) -> dict[str, Credit]:
     try:
-        found = [_credit(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is no record of credits ({error}): {cure}") from None
-    return {credit.file: credit for credit in found}
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["version"] != VERSION:
+            raise ValueError(f"format {record['version']}, not {VERSION}")
+        credits = [_credit(entry) for entry in record["credits"]]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is no record of credits ({error}): {remedy}") from None
+    return {credit.file: credit for credit in credits}
 
 
 def _credit(entry: dict[str, Any]) -> Credit:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer.attribution.formats import PAGE
 from fer.config.commands import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
-from fer.model_card.card import ATTRIBUTION, LICENCE, README, headline, terms
+from fer.model_card.card import LICENCE, README, headline, terms
 from fer.models.backbones import ModelSpec
 from fer.models.files import SPEC
 from fer.models.initial_weights import ADDRESSES
@@ -13,7 +14,7 @@ from fer.tracking.models import MLMODEL, fetch_classifier, forget_places, pinned
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 
-PASSING = {README, LICENCE, ATTRIBUTION, "__pycache__"}
+PASSING = {README, LICENCE, PAGE, "__pycache__"}
 """What one version may have and another not: a card, and what Python writes beside code that is loaded."""
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer.attribution.credits import Credit
-from fer.attribution.formats import markdown, summary
+from fer.attribution.formats import PAGE, attribution_page, summary
 from fer.attribution.plain_text import one_line
 from fer.evaluation.report import Report
 from fer.model_card.limits import PURPOSE, limits
 from fer.model_card.tables import SetFigures, figures, table, title
 from fer.models.backbones import ModelSpec
 
-README, LICENCE, ATTRIBUTION = "README.md", "LICENSE.md", "attribution.md"
+README, LICENCE = "README.md", "LICENSE.md"
 """Files of a card; hubs look for the first two names."""
 FIGURES = "Figures"
 """Heading of the section that begins with the table of all sets."""
@@ -88,7 +88,7 @@ def card_files(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequenc
         credits: Of the Wikimedia pictures it was tested on.
     """
     files = {README: model_card(origin, tests, credits), LICENCE: licence(origin.spec)}
-    return files | ({ATTRIBUTION: markdown(credits)} if credits else {})
+    return files | ({PAGE: attribution_page(credits)} if credits else {})
 
 
 def model_card(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequence[Credit]) -> str:
@@ -161,7 +161,7 @@ def _credits(credits: Sequence[Credit]) -> str:
     said = "The face detector inside is CenterFace (Xu, Yan, Yang, Sun and Ye, 2019; MIT)."
     if not credits:
         return said
-    return f"{said} It was tested on {summary(credits)}: [their authors and licences]({ATTRIBUTION})."
+    return f"{said} It was tested on {summary(credits)}: [their authors and licences]({PAGE})."
 
 
 def _bullets(lines: Iterable[str]) -> str:

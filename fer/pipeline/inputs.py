@@ -1,11 +1,11 @@
-"""The credits that travel with every run on Wikimedia pictures: joined to the images, logged, and told."""
+"""Log the data sets a run uses, with the credits of their pictures where their licences ask for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fer.attribution.credits import Credit, load_credits
-from fer.attribution.formats import artifacts, cleaned, summary
+from fer.attribution.formats import attribution_files, sanitize, summary
 from fer.data.datasets.registry import DATASETS
 from fer.data.images import inspect
 from fer.data.manifest import Manifest
@@ -42,7 +42,7 @@ def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -
 
 
 def credits_of(manifest: Manifest, root: Path) -> dict[str, Credit]:
-    """Return the credit of every image by its place under the data root; what is not known stands as unresolved.
+    """Return the credit of every image by its path under the data root; what is not known stands as unresolved.
 
     A credit belongs to pixels: it is found by file name, checked by pixel hash, and follows a file that was renamed.
 
@@ -51,21 +51,21 @@ def credits_of(manifest: Manifest, root: Path) -> dict[str, Credit]:
     """
     known = load_credits(root)
     by_pixels = {credit.pixels: credit for credit in known.values()}
-    found: dict[str, Credit] = {}
+    credits: dict[str, Credit] = {}
     for row in manifest.images:
         file = "/".join(row.path.split("/")[-2:])
         try:
             pixels = inspect(root / row.path).pixels
         except UnusableImage as fault:
             raise DataError(f"{root / row.path}: {fault}; run prepare again for {manifest.dataset!r}") from None
-        likely = known.get(file)
-        if likely is None or likely.pixels != pixels:
-            likely = by_pixels.get(pixels) or _stranger(file, pixels, likely)
-        found[row.path] = cleaned(likely)
-    return found
+        credit = known.get(file)
+        if credit is None or credit.pixels != pixels:
+            credit = by_pixels.get(pixels) or _unknown_credit(file, pixels, credit)
+        credits[row.path] = sanitize(credit)
+    return credits
 
 
-def _stranger(file: str, pixels: str, namesake: Credit | None) -> Credit:
+def _unknown_credit(file: str, pixels: str, namesake: Credit | None) -> Credit:
     """Return the credit of a picture nobody looked up, perhaps under the name of one that somebody did."""
     if namesake is None:
         return Credit(file, pixels, notes=("the record of credits has no such picture",))
@@ -74,9 +74,9 @@ def _stranger(file: str, pixels: str, namesake: Credit | None) -> Credit:
 
 
 def log_credits(run: TrackedRun, dataset: str, credits: Mapping[str, Credit]) -> None:
-    """Log the four files of credits and the number of unresolved pictures, and print it."""
+    """Log the files of credits and the number of unresolved pictures, and print it."""
     listed = list(credits.values())
-    for name, content in artifacts(listed).items():
+    for name, content in attribution_files(listed).items():
         run.text(content, f"attribution/{name}")
     unresolved = sum(not credit.resolved for credit in listed)
     run.tags({dataset_tag(dataset, UNRESOLVED): unresolved})

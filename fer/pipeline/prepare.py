@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fer.attribution.contact_sheet import Credited, credited_sheet
+from fer.attribution.contact_sheet import CreditedPicture, credited_sheet
 from fer.attribution.refresh import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
@@ -158,7 +158,7 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
             f"{unresolved} of its {len(paths)} pictures are unresolved: {REFRESH_HINT}, or give allow_unattributed=true"
         )
     credited = {
-        expression: [Credited(_small(row, root), credits[row.path]) for row in rows]
+        expression: [CreditedPicture(_small(row, root), credits[row.path]) for row in rows]
         for expression, rows in shown.items()
     }
     run.figure(credited_sheet(credited, dataset.title), place)

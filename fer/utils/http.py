@@ -1,11 +1,48 @@
 """Ask servers again after faults that pass."""
 
+import sys
+import time
+
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes of faults that pass."""
+MAX_WAIT = 120.0
+"""Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
+
+
+class ServerBusy(requests.RequestException):
+    """A server asks to be left alone for longer than anybody waits."""
+
+
+class PoliteRetry(Retry):
+    """Wait as long as the server asks, say so on stderr, and give up where that is too long."""
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            ServerBusy: The server asks for more than `MAX_WAIT`.
+        """
+        asked = self.get_retry_after(response) if response else None
+        reason = f"status {response.status}" if response else "no connection"
+        wait(asked or self.get_backoff_time(), reason)
+
+
+def wait(seconds: float, reason: str) -> None:
+    """Wait, having said on stderr why and how long, so that nobody takes the program for dead.
+
+    Raises:
+        ServerBusy: It would take longer than `MAX_WAIT`.
+    """
+    if seconds > MAX_WAIT:
+        raise ServerBusy(f"{reason}, and it asks to wait {seconds:.0f} seconds")
+    if seconds > 0:
+        print(f"waiting {seconds:.0f} s for the server: {reason}", file=sys.stderr, flush=True)
+        time.sleep(seconds)
 
 
 def retrying_session(agent: str = "fer", retries: int = 4, backoff: float = 1.0) -> requests.Session:
@@ -18,7 +55,7 @@ def retrying_session(agent: str = "fer", retries: int = 4, backoff: float = 1.0)
         retries: Further attempts at most.
         backoff: Seconds before the second repetition; each pause is twice the one before.
     """
-    retry = Retry(
+    retry = PoliteRetry(
         total=retries,
         backoff_factor=backoff,
         status_forcelist=TEMPORARY,

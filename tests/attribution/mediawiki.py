@@ -65,9 +65,6 @@ class Wiki:
             kind, _, rest = request["srsearch"].partition(":")
             known = self.sources if kind == "insource" else self.named
             return {"batchcomplete": True, "query": {"search": [{"title": t} for t in known.get(rest.strip('"'), [])]}}
-        if request.get("list") == "allimages":
-            same = [t for t, entry in self.pages.items() if entry and entry["sha1"] == request["aisha1"]]
-            return {"batchcomplete": True, "query": {"allimages": [{"title": title} for title in same]}}
         titles = request["titles"].split("|")
         if len(titles) > 50:
             return {"error": {"code": "toomanyvalues", "info": "Too many values supplied"}}
@@ -135,9 +132,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._serve("GET", urlsplit(self.path).query)
-
-    def do_POST(self) -> None:
-        self._serve("POST", self.rfile.read(int(self.headers["Content-Length"])).decode())
 
     def _serve(self, method: str, query: str) -> None:
         wiki, cls = self.wiki, type(self)

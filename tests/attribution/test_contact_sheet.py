@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from fer.attribution.contact_sheet import SIZE, Credited, credited_sheet
+from fer.attribution.contact_sheet import FONT_SIZE, CreditedPicture, credited_sheet
 from fer.attribution.credits import API, Credit
 from fer.expressions import EXPRESSIONS
 
@@ -19,7 +19,7 @@ LONG = "An_author_with_one_very_long_name_" * 6
 
 def rows(per_class, **changed):
     return {
-        name: [Credited(GREY, replace(KNOWN, author=f"Author {name} {n}", **changed)) for n in range(per_class)]
+        name: [CreditedPicture(GREY, replace(KNOWN, author=f"Author {name} {n}", **changed)) for n in range(per_class)]
         for name in EXPRESSIONS
     }
 
@@ -67,7 +67,7 @@ def test_credits_of_84_pictures_are_readable_inside_the_figure_and_touch_nothing
     assert 800 <= width <= 1000
     texts = [text for text in credits if text is not figure._suptitle]
     found = boxes(texts, figure)
-    assert all(text.get_fontsize() == SIZE >= 7 for text in texts)
+    assert all(text.get_fontsize() == FONT_SIZE >= 7 for text in texts)
     assert all(0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height for box in found)
     assert not [(a, b) for i, a in enumerate(found) for b in found[i + 1 :] if a.overlaps(b)]
     sheet = figure.axes[0].get_tightbbox()
@@ -78,14 +78,14 @@ def test_credits_of_84_pictures_are_readable_inside_the_figure_and_touch_nothing
 
 
 def test_an_unresolved_picture_says_where_to_look():
-    figure = credited_sheet({"fear": [Credited(GREY, replace(KNOWN, source=""))]}, "any")
+    figure = credited_sheet({"fear": [CreditedPicture(GREY, replace(KNOWN, source=""))]}, "any")
     _, _, credits = drawn(figure)
     shown = words(credits)
     assert "1  not attributed: see https://commons.wikimedia.org/wiki/File:A_face.jpg" in shown
 
 
 def test_a_name_in_letters_the_font_lacks_is_replaced_by_the_page_that_tells_it():
-    figure = credited_sheet({"fear": [Credited(GREY, replace(KNOWN, author="王小明"))]}, "any")
+    figure = credited_sheet({"fear": [CreditedPicture(GREY, replace(KNOWN, author="王小明"))]}, "any")
     _, _, credits = drawn(figure)
     shown = words(credits)
     assert "title and author: https://commons.wikimedia.org/wiki/File:A_face.jpg, CC BY-SA 3.0, cropped and" in shown

@@ -14,17 +14,15 @@ from fer.attribution.credits import (
     HAND,
     SHIPPED,
     Credit,
-    as_json,
     by_hand_path,
     credits_path,
     load_by_hand,
     load_credits,
     load_record,
-    save_by_hand,
     save_credits,
     shipped_credits,
 )
-from fer.attribution.lookup import unlooked
+from fer.attribution.lookup import initial_credit
 from fer.data.datasets.wikimedia import listed_files
 from fer.errors import DataError
 
@@ -56,10 +54,10 @@ def test_what_a_person_entered_needs_author_and_licence_but_no_title() -> None:
 
 
 def test_credits_entered_by_hand_come_before_the_records_and_titles_do_not(tmp_path: Path) -> None:
-    save_credits(tmp_path, {"6/a.jpg": KNOWN, "6/b.jpg": replace(KNOWN, file="6/b.jpg")})
+    save_credits(credits_path(tmp_path), {"6/a.jpg": KNOWN, "6/b.jpg": replace(KNOWN, file="6/b.jpg")})
     whole = replace(KNOWN, author="Bob", source=HAND)
-    path = save_by_hand(tmp_path, {"6/a.jpg": whole, "6/b.jpg": Credit("6/b.jpg", "ab", "File:B.jpg", source=HAND)})
-    assert path == by_hand_path(tmp_path)
+    title = Credit("6/b.jpg", "ab", "File:B.jpg", source=HAND)
+    save_credits(by_hand_path(tmp_path), {"6/a.jpg": whole, "6/b.jpg": title})
     assert {name: credit.author for name, credit in load_credits(tmp_path).items()} == {
         "6/a.jpg": "Bob",
         "6/b.jpg": "Ann",
@@ -69,7 +67,8 @@ def test_credits_entered_by_hand_come_before_the_records_and_titles_do_not(tmp_p
 
 
 def test_damaged_entries_are_not_to_be_deleted(tmp_path: Path) -> None:
-    save_by_hand(tmp_path, {}).write_text("[")
+    save_credits(by_hand_path(tmp_path), {})
+    by_hand_path(tmp_path).write_text("[")
     with pytest.raises(DataError, match="mend it, or move it away") as caught:
         load_credits(tmp_path)
     assert str(by_hand_path(tmp_path)) in str(caught.value)
@@ -78,7 +77,7 @@ def test_damaged_entries_are_not_to_be_deleted(tmp_path: Path) -> None:
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     changed = replace(KNOWN, history=('2026-02-02: author was "Bob"',), title_source="found by sha1 00")
     credits = {"6/a.jpg": changed, "1/ب.jpg": Credit("1/ب.jpg", "cd", author="مریم")}
-    assert save_credits(tmp_path / "new", credits) == credits_path(tmp_path / "new")
+    save_credits(credits_path(tmp_path / "new"), credits)
     assert load_credits(tmp_path / "new") == credits
 
 
@@ -86,38 +85,54 @@ def test_without_a_look_up_the_shipped_record_serves(tmp_path: Path) -> None:
     assert load_credits(tmp_path) == shipped_credits()
 
 
-DAMAGED = (
-    "", "{", "[1]", "{}1", '[{"file": "a"}]', '[{"file": "a", "pixels": "b", "x": ""}]', '[{"file": "a", "pixels": 3}]',
-    '[{"file": "a", "pixels": "b", "notes": [1]}]', '[{"file": "a", "pixels": "b", "history": [1]}]', "[" * 100_000,
-)  # fmt: skip
+ENTRIES = (
+    '{"file": "a"}',
+    '{"file": "a", "pixels": "b", "x": ""}',
+    '{"file": "a", "pixels": 3}',
+    '{"file": "a", "pixels": "b", "notes": [1]}',
+    '{"file": "a", "pixels": "b", "history": [1]}',
+    "1",
+)
+DAMAGED = ["", "{", "[1]", "{}1", "{}", '{"version": 1}', "[" * 100_000]
+DAMAGED += [f'{{"version": 1, "credits": [{entry}]}}' for entry in ENTRIES]
 
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
-    path = save_credits(tmp_path, {})
+    path = credits_path(tmp_path)
+    save_credits(path, {})
     path.write_text(content)
     with pytest.raises(DataError, match="delete it and refresh") as caught:
         load_credits(tmp_path)
     assert str(path) in str(caught.value)
 
 
+def test_a_record_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = credits_path(tmp_path)
+    save_credits(path, {"6/a.jpg": KNOWN})
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(DataError, match=r"format 2, not 1.*delete it and refresh"):
+        load_credits(tmp_path)
+
+
 def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_credits(tmp_path, {"6/a.jpg": KNOWN})
+    save_credits(credits_path(tmp_path), {"6/a.jpg": KNOWN})
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(DataError, match="no space left"):
-        save_credits(tmp_path, {})
+        save_credits(credits_path(tmp_path), {})
     assert load_credits(tmp_path) == {"6/a.jpg": KNOWN}
-    assert os.listdir(tmp_path) == ["manifests"]  # noqa: PTH208
+    assert list(tmp_path.rglob("*.json*")) == [credits_path(tmp_path)]
 
 
 def test_others_may_read_a_record(tmp_path: Path) -> None:
     umask = os.umask(0o022)
     try:
-        assert stat.S_IMODE(save_credits(tmp_path, {}).stat().st_mode) == 0o644
+        save_credits(credits_path(tmp_path), {})
+        assert stat.S_IMODE(credits_path(tmp_path).stat().st_mode) == 0o644
     finally:
         os.umask(umask)
 
@@ -134,7 +149,7 @@ def test_the_shipped_record_accounts_for_all_84_with_a_page_each() -> None:
 
 
 def test_the_shipped_record_says_of_a_picture_nobody_looked_up_only_what_its_file_proves() -> None:
-    never = {item.file: unlooked(item) for item in listed_files() if not shipped_credits()[item.file].looked_up}
+    never = {item.file: initial_credit(item) for item in listed_files() if not shipped_credits()[item.file].looked_up}
     assert {name: shipped_credits()[name] for name in never} == never
     for credit in never.values():
         assert not credit.resolved
@@ -158,11 +173,12 @@ def test_the_shipped_record_shows_the_known_contradictions() -> None:
 
 
 def test_the_shipped_record_holds_no_number_to_call_and_no_address() -> None:
-    for entry in json.loads(SHIPPED.read_text(encoding="utf-8")):
+    for entry in json.loads(SHIPPED.read_text(encoding="utf-8"))["credits"]:
         said = " ".join([entry.get("author", ""), entry.get("credit", ""), *entry.get("notes", ())])
         assert not re.search(r"\+\d|\d{5,}|@|°", said), entry["file"]
 
 
-def test_a_record_has_one_line_a_picture_in_order() -> None:
-    lines = as_json({"b": Credit("b", "2"), "a": Credit("a", "1")}).splitlines()
+def test_a_record_has_one_line_a_picture_in_order(tmp_path: Path) -> None:
+    save_credits(credits_path(tmp_path), {"b": Credit("b", "2"), "a": Credit("a", "1")})
+    lines = credits_path(tmp_path).read_text().splitlines()
     assert [json.loads(line.rstrip(","))["file"] for line in lines[1:-1]] == ["a", "b"]

@@ -6,7 +6,7 @@ import pytest
 
 from fer.attribution.commons import Commons
 from fer.attribution.credits import API, EMBEDDED, Credit
-from fer.attribution.lookup import look_up, unlooked
+from fer.attribution.lookup import initial_credit, look_up
 from fer.data.datasets.wikimedia import ListedFile, listed_files
 from fer.errors import DataError
 from tests.attribution.mediawiki import Wiki, info, running
@@ -129,6 +129,7 @@ def test_a_doubt_goes_along_when_the_file_moves(wiki: Wiki) -> None:
     wiki.sources["4746058508"] = ["File:Elsewhere.jpg"]
     credit = asked(wiki, listed(title="", flickr_id="4746058508"))
     wiki.pages = {"File:Moved.jpg": wiki.pages["File:Elsewhere.jpg"] | {"canonicaltitle": "File:Moved.jpg"}}
+    wiki.redirects = {"File:Elsewhere.jpg": "File:Moved.jpg"}
     again = asked(wiki, listed(title="", flickr_id="4746058508"), credit)
     assert (again.title, again.title_source, again.resolved) == ("File:Moved.jpg", credit.title_source, False)
 
@@ -173,17 +174,6 @@ def test_a_flickr_number_of_several_files_decides_nothing(wiki: Wiki) -> None:
     assert credit.notes == (f"Commons has no such page; {several}",)
 
 
-def test_the_originals_sha1_finds_a_file_that_moved_since_an_earlier_look_up(wiki: Wiki) -> None:
-    wiki.pages["File:Face.jpg"] = info("File:Face.jpg", **FREE)
-    before = asked(wiki, listed())
-    wiki.pages = {"File:Moved.jpg": wiki.pages["File:Face.jpg"] | {"canonicaltitle": "File:Moved.jpg"}}
-    credit = asked(wiki, listed(), before)
-    assert (credit.title, credit.resolved) == ("File:Moved.jpg", True)
-    assert credit.notes == (f"title found by sha1 {before.sha1}",)
-    assert credit.history == (f'{DAY}: title was "File:Face.jpg"',)
-    assert asked(wiki, listed(), credit) == credit
-
-
 def test_what_is_not_found_keeps_its_page_to_visit_and_what_its_file_says(wiki: Wiki) -> None:
     credit = asked(wiki, listed(author="Ann", claims="all rights reserved"))
     assert not credit.resolved
@@ -196,7 +186,7 @@ def test_what_is_not_found_keeps_its_page_to_visit_and_what_its_file_says(wiki: 
 
 
 def test_a_picture_without_a_title_has_a_search_to_visit() -> None:
-    page = unlooked(listed(title="", flickr_id="2301224820")).page
+    page = initial_credit(listed(title="", flickr_id="2301224820")).page
     assert page == "https://commons.wikimedia.org/w/index.php?ns6=1&search=2301224820"
 
 
@@ -206,7 +196,7 @@ def test_a_picture_without_a_title_has_a_search_to_visit() -> None:
 )
 def test_a_title_in_the_record_needs_no_namespace(wiki: Wiki, typed: str) -> None:
     wiki.pages["File:By hand.jpg"] = info("File:By hand.jpg", **FREE)
-    credit = asked(wiki, listed(), replace(unlooked(listed()), title=typed))
+    credit = asked(wiki, listed(), replace(initial_credit(listed()), title=typed))
     assert (credit.title, credit.resolved) == ("File:By hand.jpg", True)
 
 
@@ -219,7 +209,7 @@ def test_a_title_with_a_bar_costs_that_picture_alone(wiki: Wiki) -> None:
     wiki.pages = {f"File:Face {number}.jpg": info(f"File:Face {number}.jpg", **FREE) for number in range(50)}
     files = [listed(file=f"6/{number}.jpg", title=f"File:Face {number}.jpg") for number in range(50)]
     barred = listed(file="6/barred.jpg")
-    known = {barred.file: replace(unlooked(barred), title="File:Face | profile.jpg")}
+    known = {barred.file: replace(initial_credit(barred), title="File:Face | profile.jpg")}
     credits = look_up(Commons("c", wiki.address), [*files, barred], known, DAY)
     assert [name for name, credit in credits.items() if not credit.resolved] == [barred.file]
     assert credits[barred.file].notes == ("the title holds a character that no title on Commons may",)

@@ -3,15 +3,7 @@ import time
 
 import pytest
 
-from fer.attribution.plain_text import (
-    LONGEST,
-    author_name,
-    file_title,
-    plain,
-    web_address,
-    without_contacts,
-    without_private,
-)
+from fer.attribution.plain_text import MAX_LENGTH, clean_name, file_title, html_to_text, web_address, without_contacts
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -39,7 +31,7 @@ SCRIPT = "<script>alert(1)</script>"
     ],
 )
 def test_html_becomes_what_a_browser_shows(markup: str, shown: str) -> None:
-    assert plain(markup) == shown
+    assert html_to_text(markup) == shown
 
 
 @pytest.mark.parametrize(
@@ -61,13 +53,13 @@ def test_html_becomes_what_a_browser_shows(markup: str, shown: str) -> None:
     ],
 )
 def test_an_author_needs_letters_or_digits(text: str, name: str) -> None:
-    assert author_name(text) == name
+    assert clean_name(text) == name
 
 
 @pytest.mark.parametrize("part", ["</a>", "</a> <b>", "<", "<span x", "<div style='display:none'>"])
 def test_a_page_of_a_million_characters_is_no_reason_to_hang(part: str) -> None:
     started = time.monotonic()
-    plain(f"Ann{part * (1_000_000 // len(part))}")
+    html_to_text(f"Ann{part * (1_000_000 // len(part))}")
     assert time.monotonic() - started < 30
 
 
@@ -109,7 +101,7 @@ def test_a_title_is_understood_as_people_type_it(typed: str, title: str) -> None
     ],
 )
 def test_no_markup_survives_however_it_is_wrapped(markup: str) -> None:
-    shown = plain(markup)
+    shown = html_to_text(markup)
     assert shown.startswith("Ann")
     assert not any(part in shown.lower() for part in ("<script", "<img", "<svg", "<iframe", "onerror", "@import"))
 
@@ -118,32 +110,23 @@ def test_text_escaped_without_end_holds_no_tag() -> None:
     markup = SCRIPT
     for _ in range(30):
         markup = html.escape(markup)
-    assert "<" not in plain(markup)
+    assert "<" not in html_to_text(markup)
 
 
 def test_a_field_is_not_endless() -> None:
-    assert len(plain("x" * 10 * LONGEST)) == LONGEST
+    assert len(html_to_text("x" * 10 * MAX_LENGTH)) == MAX_LENGTH
 
 
-@pytest.mark.parametrize(
-    "private",
-    [
-        "+55 61 5550 0100", "+1 (202) 555-0143", "0049 30 5550 0100", "(202) 555-0143", "tel. 555 01 00",
-        "ann@mail.example.org", "52.5200, 13.4050", "52° 31' 12\" N", "serial 1234567890", "SN-00123456",
-        "12 Garden Street, Springfield", "Gartenstraße 12", "Rua das Flores 12",
-    ],
-)  # fmt: skip
-def test_what_is_private_does_not_stay_in_metadata(private: str) -> None:
-    shown = without_private(f"Ann Author 2010 {private}")
-    assert shown.startswith("Ann Author 2010")
-    assert not set(private.split()) & set(shown.split()) - {"N", "serial", "12"}
+@pytest.mark.parametrize("contact", ["+55 61 5550 0100", "+1 (202) 555-0143", "tel. 555 01 00", "ann@mail.example.org"])
+def test_contacts_do_not_stay_in_a_credit(contact: str) -> None:
+    assert without_contacts(f"Ann Author 2010 {contact}") == "Ann Author 2010"
 
 
 @pytest.mark.parametrize(
     "text", ["Ann Author, 2010-2015", "CC BY-SA 3.0", "PH2 Ann Author", "Wilfredo R. Rodriguez H.", "Via Flickr"]
 )
 def test_names_years_and_licences_stay(text: str) -> None:
-    assert without_private(text) == text
+    assert without_contacts(text) == text
 
 
 def test_a_credit_line_keeps_its_flickr_address_but_no_contact() -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.attribution import commons, refresh
+from fer.attribution import refresh
 from fer.attribution.credits import (
     HAND,
     by_hand_path,
@@ -24,6 +24,7 @@ from fer.commands.attribution import run
 from fer.config.commands import AttributionConfig, PrepareConfig
 from fer.data.datasets.wikimedia import PLACE, listed_files
 from fer.errors import ConfigError, DataError
+from fer.utils import http
 from tests.attribution.mediawiki import Wiki, info, running
 from tests.data.datasets.repository import drawn_repository, served
 
@@ -35,11 +36,11 @@ def wiki(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiki]:
     """Commons with every second likely title, and without waiting."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("FER_CONTACT", raising=False)
-    monkeypatch.setattr(commons, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(http, "time", SimpleNamespace(sleep=lambda seconds: None))
     with running(Wiki()) as started:
         for item in [item for item in listed_files() if item.title][::2]:
             started.pages[item.title] = info(item.title, Artist="Ann", LicenseShortName="CC BY 2.0")
-        monkeypatch.setattr(refresh, "ADDRESS", started.address)
+        monkeypatch.setattr(refresh, "API_URL", started.address)
         yield started
 
 
@@ -63,7 +64,7 @@ def test_a_refresh_fills_the_data_roots_record_and_lists_the_rest(
 
 
 def test_the_address_is_an_option(wiki: Wiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refresh, "ADDRESS", "http://127.0.0.1:9/w/api.php")
+    monkeypatch.setattr(refresh, "API_URL", "http://127.0.0.1:9/w/api.php")
     run(config(tmp_path, api=wiki.address))
     assert wiki.asked
 
@@ -211,7 +212,7 @@ def test_entries_are_made_and_removed_on_the_command_line(tmp_path: Path) -> Non
 
 
 def test_a_failed_refresh_leaves_the_record_as_it_was(wiki: Wiki, tmp_path: Path) -> None:
-    save_credits(tmp_path, shipped_credits())
+    save_credits(credits_path(tmp_path), shipped_credits())
     before = credits_path(tmp_path).read_bytes()
     wiki.troubles = ["", *["half"] * 9]
     with pytest.raises(DataError, match="no usable answer"):

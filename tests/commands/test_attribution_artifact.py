@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from fer.attribution.credits import API, Credit, save_credits, shipped_credits
-from fer.attribution.formats import artifacts
+from fer.attribution.credits import API, Credit, credits_path, save_credits, shipped_credits
+from fer.attribution.formats import attribution_files
 from fer.cli import main
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import inspect
@@ -22,7 +22,7 @@ from fer.pipeline.inputs import credits_of, log_dataset
 from fer.utils.paths import manifest_path
 from tests.paths import REAL_FACES
 
-FILES = {f"attribution/attribution.{ending}" for ending in ("html", "md", "csv", "bib")}
+FILES = {f"attribution/attribution.{ending}" for ending in ("html", "csv")}
 SHEET = "contact_sheets/wikimedia.png"
 
 
@@ -73,7 +73,7 @@ class Store:
                 "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/",
                 looked_up="2026-11-24", source=API if number >= unresolved else "",
             )  # fmt: skip
-        save_credits(self.root, known)
+        save_credits(credits_path(self.root), known)
         return known
 
 
@@ -105,7 +105,7 @@ def store(
         monkeypatch.delenv(name, raising=False)
     mlflow.set_tracking_uri(None)
     made = Store(tmp_path, capsys)
-    save_credits(made.root, {})
+    save_credits(credits_path(made.root), {})
     yield made
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
@@ -221,7 +221,7 @@ def test_a_credit_belongs_to_pixels_not_to_a_name(store):
     files = [path.removeprefix("test/wikimedia/") for path in (first, second, third)]
     shutil.copyfile(store.root / second, store.root / first)
     changed = known | {files[2]: replace(known[files[2]], pixels="0" * 64)}
-    save_credits(store.root, changed)
+    save_credits(credits_path(store.root), changed)
     found = credits_of(manifest, store.root)
     assert found[first].title == known[files[1]].title
     assert found[second].resolved
@@ -250,6 +250,6 @@ def test_all_84_pictures_of_the_real_set_are_in_the_record_and_have_a_page_to_vi
     assert {credit.file for credit in found} == set(known)
     assert all(credit.pixels == known[credit.file].pixels for credit in found)
     assert all(credit.resolved or credit.page.startswith("https://commons.wikimedia.org/") for credit in found)
-    made = artifacts(list(found))
+    made = attribution_files(list(found))
     assert "84 pictures from Wikimedia Commons" in made["attribution.html"]
-    assert made["attribution.bib"].count("@misc{") == len(made["attribution.csv"].splitlines()) - 1 == 84
+    assert len(made["attribution.csv"].splitlines()) - 1 == 84

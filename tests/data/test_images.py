@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image, ImageDraw
 
-from fer.attribution.embedded import read_embedded
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import inspect
 from fer.data.prepare import prepare
@@ -295,7 +294,7 @@ def test_no_reader_starts_a_program(tmp_path: Path, ghostscript: Path, own_copy:
     source = own_copy("wikimedia")
     place = source / "3/postscript.jpg"
     content = picture(place, "EPS")
-    readers = {read_rgb: place, inspect: place, read_embedded: place, read_picture: place, decode_rgb: content}
+    readers = {read_rgb: place, inspect: place, read_picture: place, decode_rgb: content}
     for read, given in readers.items():
         with suppress(UnusableImage):
             read(given)

@@ -187,10 +187,10 @@ def test_inherited_terms_stand_in_card_and_licence(tests):
 
 def test_the_wikimedia_pictures_are_credited_where_they_were_used(tests):
     files = card_files(ORIGIN, tests, [CREDIT])
-    assert "A. Painter" in files["attribution.md"]
-    assert "(attribution.md)" in section(files["README.md"], "Credits")
+    assert "A. Painter" in files["attribution.html"]
+    assert "(attribution.html)" in section(files["README.md"], "Credits")
     assert set(card_files(ORIGIN, tests, [])) == {"README.md", "LICENSE.md"}
-    assert "attribution.md" not in model_card(ORIGIN, tests, [])
+    assert "attribution.html" not in model_card(ORIGIN, tests, [])
 
 
 def test_the_ways_to_use_it_are_sound(tests):

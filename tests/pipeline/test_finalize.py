@@ -143,9 +143,9 @@ def test_the_card_tells_run_code_start_and_terms(trained):
 
 
 def test_the_pictures_it_was_tested_on_are_credited(trained):
-    text = (trained.model / "attribution.md").read_text(encoding="utf-8")
-    assert "(attribution.md)" in trained.card
-    assert text.count("| 1/") == 2, "two drawn stand-ins of each expression"
+    text = (trained.model / "attribution.html").read_text(encoding="utf-8")
+    assert "(attribution.html)" in trained.card
+    assert text.count("<bdi>1/") == 2, "two drawn stand-ins of each expression"
 
 
 def test_a_card_admits_uncommitted_changes():

@@ -43,7 +43,7 @@ class ListedFile:
         title: Likely title on Commons, by the file's name; not confirmed there.
         flickr_id: Number on Flickr, where the name holds one.
         doubt: Why the likely title may be another picture's; empty where it is distinctive.
-        author: As the file's metadata say, see `fer.attribution.embedded`.
+        author: As the EXIF, XMP or IPTC of the file say.
         credit: Likewise.
         claims: Likewise, joined by "; ".
     """
