@@ -198,19 +198,6 @@ def arch_options(arch: str, image_size: int) -> dict[str, Any]:
     return {}
 
 
-def clip_grad_norm(option: float, arch: str) -> float:
-    """Return the largest gradient norm to train an architecture with; 0: gradients are not clipped.
-
-    Args:
-        option: The norm, 0, or below 0 for the architecture's own: 1 for transformers, as Dosovitskiy et al. (2021), An
-            Image is Worth 16x16 Words, appendix B.1 train them; 0 for others.
-        arch: torchvision's name.
-    """
-    if option >= 0:
-        return option
-    return 1.0 if arch.startswith(("vit_", "swin_", "maxvit_")) else 0.0
-
-
 def build_backbone(spec: ModelSpec) -> nn.Module:
     """Return a backbone with fresh weights and an output per expression."""
     backbone: nn.Module = torchvision.models.get_model(
@@ -222,31 +209,3 @@ def build_backbone(spec: ModelSpec) -> nn.Module:
 def head_names(backbone: nn.Module) -> set[str]:
     """Return the names of the head's tensors: no other tensor of torchvision's models has seven rows."""
     return {name for name, tensor in backbone.state_dict().items() if tensor.ndim and len(tensor) == len(EXPRESSIONS)}
-
-
-def has_depthwise(model: nn.Module) -> bool:
-    """Return whether a model uses depthwise convolutions, which CPUs run slower in bf16 than in fp32."""
-    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in model.modules())
-
-
-@torch.inference_mode()
-def strides_over_one_pixel(model: nn.Module, side: int) -> bool:
-    """Return whether a striding convolution of a model sees a single pixel when the input has this side.
-
-    Some weights of its kernel then meet padding only, and torch 2.15 leaves their gradient unwritten in bf16 on CPUs.
-    """
-    found: list[bool] = []
-
-    def look(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(part, nn.Conv2d)
-        found.append(max(part.stride) > 1 and max(part.kernel_size) > 1 and max(inputs[0].shape[-2:]) == 1)
-
-    hooks = [part.register_forward_hook(look) for part in model.modules() if isinstance(part, nn.Conv2d)]
-    was_training = model.training
-    try:
-        model.eval()(torch.zeros(1, 3, side, side))
-    finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return any(found)

@@ -34,7 +34,7 @@ from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_
 from fer.tracking.registering import RUN, register_run
 from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
-from fer.training.state import BEST, Progress
+from fer.training.checkpoints import BEST, Progress
 
 EVALUATION_BATCH = 128
 

@@ -34,9 +34,9 @@ from fer.pipeline.resume import bring_best, continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
 from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, TRAINING, dataset_tag
 from fer.tracking.runs import TrackedRun, tracked
+from fer.training.checkpoints import BEST, LAST
 from fer.training.devices import use_bf16
 from fer.training.loop import train
-from fer.training.state import BEST, LAST
 from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
 from fer.utils.paths import manifest_path
 

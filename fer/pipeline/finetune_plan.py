@@ -12,13 +12,13 @@ from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import arch_options, clip_grad_norm
+from fer.models.backbones import arch_options
 from fer.models.initial_weights import check_init
 from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
 from fer.tracking.names import REGISTERED_NAME_USED
 from fer.training.devices import pick_device
-from fer.training.optimization import Settings
+from fer.training.optimization import Settings, clip_grad_norm
 from fer.utils.paths import resolve_data_root
 
 

@@ -31,9 +31,9 @@ from fer.pipeline.resume import continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
 from fer.tracking.names import CHECKPOINTS, DIGEST, ENCODER, PRETRAINING, RESUMED_FROM, dataset_tag
 from fer.tracking.runs import TrackedRun, tracked
+from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.devices import use_bf16
 from fer.training.loop import train
-from fer.training.state import BEST, LAST, Progress
 from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
 from fer.utils.paths import manifest_path
 

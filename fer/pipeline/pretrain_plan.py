@@ -10,13 +10,13 @@ from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
 from fer.data.datasets.base import DataSet
 from fer.data.views import ViewSpec, multi_crop, two_views
-from fer.models.backbones import arch_options, clip_grad_norm
+from fer.models.backbones import arch_options
 from fer.models.initial_weights import check_init
 from fer.objectives.registry import METHODS, Method
 from fer.pipeline.prepare import unprepared
 from fer.pipeline.training_sets import check_batch, training_sets
 from fer.training.devices import pick_device
-from fer.training.optimization import Settings
+from fer.training.optimization import Settings, clip_grad_norm
 from fer.utils.paths import resolve_data_root
 
 

@@ -8,10 +8,9 @@ from typing import Protocol, TypeVar
 from fer.config.commands import fields_of
 from fer.config.options import Scope
 from fer.errors import ConfigError, ModelError
-from fer.models.files import read_file
 from fer.tracking.names import checkpoint_path
 from fer.tracking.registry import fetch_file
-from fer.training.state import BEST, LAST
+from fer.training.checkpoints import BEST, LAST, read_checkpoint
 
 
 class Resumable(Protocol):
@@ -61,7 +60,7 @@ def bring_best(config: Resumable, checkpoint: Path, folder: Path) -> None:
     Raises:
         ModelError: It is gone.
     """
-    if not read_file(checkpoint)["progress"]["best_epoch"]:
+    if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
         return  # stopped within the first epoch
     best = checkpoint.with_name(BEST)
     if not best.is_file():
@@ -84,7 +83,7 @@ def continued(config: C, checkpoint: Path, command: str) -> C:
         ConfigError: An option given now differs from the stopped run's.
         ModelError: The checkpoint is another command's.
     """
-    stored = read_file(checkpoint).get("config")
+    stored = read_checkpoint(checkpoint).get("config")
     items = fields(config)  # type: ignore[arg-type]
     if not isinstance(stored, dict) or not stored.keys() <= {item.name for item in items}:
         raise ModelError(f"{checkpoint} is no checkpoint of {command}")

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from fer.errors import ModelError
 from fer.tracking import store
 from fer.tracking.names import ENCODER, EVALUATION, FINGERPRINT, checkpoint_path
-from fer.training.state import BEST, LAST
+from fer.training.checkpoints import BEST, LAST
 
 MADE = {"pretrain": ENCODER, "finetune": checkpoint_path(BEST), "evaluate": EVALUATION}
 """An artifact without which a command's finished run is of no use."""

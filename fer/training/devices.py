@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor, nn
 
 from fer.errors import ConfigError
-from fer.models.backbones import Classifier, Encoder, has_depthwise, strides_over_one_pixel
+from fer.models.backbones import Classifier, Encoder
 from fer.utils.distributed import local_rank, local_world_size, world_size
 
 
@@ -29,27 +29,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def bf16_helps(device: torch.device, depthwise: bool) -> bool:
-    """Return whether bfloat16 is faster than fp32 here.
-
-    On CUDA wherever it is native; on a CPU with bf16 instructions for dense convolutions only: depthwise ones ran at
-    0.5 to 0.7 of fp32's speed there (`benchmarks/throughput.py`).
-
-    Args:
-        device: Where to compute.
-        depthwise: Whether the network has depthwise convolutions.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and _native_bf16() and not depthwise
-
-
-def _native_bf16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 @contextmanager
 def full_fp32() -> Iterator[None]:
     """Compute convolutions in fp32 on GPUs too, which by default round their inputs to TF32's ten bits.
@@ -65,26 +44,28 @@ def full_fp32() -> Iterator[None]:
 
 
 def make_fabric(device: torch.device, bf16: bool) -> Fabric:
-    """Return a Fabric for this process's device, joined with the other processes that torchrun started, if any.
+    """Make a Fabric for this process's device, joined with the other processes that torchrun started, if any.
 
     Computation is repeatable.
 
     Raises:
         ConfigError: The processes did not find each other, so that each would train a model of its own.
     """
-    for chatty in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    precision: Any = "bf16-mixed" if bf16 else "32-true"
-    if world_size() == 1:
-        return Fabric(accelerator=device.type, devices=1, precision=precision)
-    # Left to itself Fabric sees one CPU and trains separate models.
-    local = local_world_size()
+    # Left to itself Fabric sees one CPU under torchrun and trains separate models.
+    several = world_size() > 1
     fabric = Fabric(
-        accelerator=device.type, devices=local, num_nodes=world_size() // local, strategy="ddp", precision=precision
+        accelerator=device.type,
+        devices=local_world_size(),
+        num_nodes=world_size() // local_world_size(),
+        strategy="ddp" if several else "auto",
+        precision="bf16-mixed" if bf16 else "32-true",
     )
-    fabric.launch()
+    if several:
+        fabric.launch()
     if fabric.world_size != world_size():
         raise ConfigError(
             f"{fabric.world_size} of {world_size()} processes found each other: start all of them with torchrun"
@@ -111,5 +92,48 @@ def use_bf16(option: str, device: torch.device, network: Classifier | Encoder, s
             "give precision=fp32 or larger pictures"
         )
     if option == "auto":
-        return bf16_helps(device, has_depthwise(network)) and not wrong
+        return bf16_is_faster(device, network) and not wrong
     return option == "bf16"
+
+
+def bf16_is_faster(device: torch.device, network: nn.Module) -> bool:
+    """Return whether a network trains faster in bfloat16 than in fp32 on a device."""
+    if device.type == "cuda":
+        # Older GPUs emulate it.
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    # Depthwise convolutions ran at 0.5 to 0.7 of fp32's speed on CPUs (`benchmarks/throughput.py`).
+    return native and torch.ops.mkldnn._is_mkldnn_bf16_supported() and not has_depthwise(network)
+
+
+def has_depthwise(network: nn.Module) -> bool:
+    """Return whether a network has depthwise convolutions."""
+    convolutions = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return any(layer.groups == layer.in_channels > 1 for layer in convolutions)
+
+
+@torch.inference_mode()
+def strides_over_one_pixel(network: nn.Module, side: int) -> bool:
+    """Return whether a striding convolution sees a single pixel when the network's input has this side.
+
+    Some weights of its kernel then meet padding only, and torch 2.15 leaves their gradient unwritten in bf16 on CPUs.
+    """
+    single_pixel = False
+
+    def look(layer: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal single_pixel
+        strides = max(layer.stride) > 1 and max(layer.kernel_size) > 1
+        single_pixel |= strides and max(inputs[0].shape[-2:]) == 1
+
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    hooks = [layer.register_forward_hook(look) for layer in convolutions]
+    was_training = network.training
+    try:
+        network.eval()(torch.zeros(1, 3, side, side))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return single_pixel

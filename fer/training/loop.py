@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,48 +12,21 @@ from tqdm import tqdm
 
 from fer.errors import Interrupted, ModelError
 from fer.models.small_maps import train_small_maps_fast
+from fer.training.checkpoints import BEST, LAST, Progress, TrainingState, all_finite
 from fer.training.devices import make_fabric, pick_device
+from fer.training.interfaces import AfterStep, Batches, Recorder, TrainingBatch, Validate
 from fer.training.optimization import Settings, make_average, make_optimizer, make_schedule
-from fer.training.state import BEST, LAST, Progress, all_finite, rng_state, set_rng_state, write
 from fer.utils.distributed import Peers, rank, world_size
 from fer.utils.signals import StopRequest, deferring
 
-LOOK_EVERY = 50
-"""Steps after which the loss is looked at, to stop a training that diverged: looking makes a GPU wait."""
-
-
-class Recorder(Protocol):
-    """Where a run's figures go; training knows nothing else of tracking."""
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Keep figures of one step."""
-
-
-class TrainingBatch(Protocol):
-    """What one step learns from."""
-
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """Return what the objective is called with."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-
-
-class Batches(Protocol):
-    """Batches that can be drawn again from any epoch and step; of several processes each draws its share."""
-
-    def __len__(self) -> int:
-        """Return the steps of an epoch."""
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainingBatch]:
-        """Yield an epoch's batches from step `start` on."""
+CHECK_LOSS_EVERY = 50
+"""Steps after which the loss is read, to stop a training that diverged: reading it makes a GPU wait."""
 
 
 def train(
     objective: nn.Module,
     batches: Batches,
-    validate: Callable[[nn.Module, int], dict[str, float]],
+    validate: Validate,
     settings: Settings,
     recorder: Recorder,
     folder: Path,
@@ -65,10 +38,10 @@ def train(
     Of several processes each calls this alike; gradients are averaged, and the first one validates and writes.
 
     Args:
-        objective: Module with `network` and `forward(*batch.inputs) -> (loss, figures by name)`.
+        objective: Module with `network` and `forward(*batch.inputs) -> (loss, figures by name)`; it may define
+            `after_step(step, total_steps)` (see `AfterStep`).
         batches: Training batches.
-        validate: Maps (network in evaluation mode, epoch from 1) to figures such as `validation/accuracy`; they must
-            hold `validation/<selection>`.
+        validate: Measures the network after each epoch; its figures must hold `validation/<selection>`.
         settings: How to optimise.
         recorder: Gets the figures of every epoch, with the epoch from 1 as step.
         folder: For `last.ckpt` (every epoch, and on a signal) and `best.ckpt`.
@@ -85,71 +58,95 @@ def train(
     """
     loop = _Loop(objective, batches, settings, folder, extra_state)
     if resume:
-        loop.load(resume)
-        for number, figures in enumerate(loop.progress.history, start=1):
-            recorder.metrics(figures, number)
-    with deferring() as request, loop.bar() as bar:
+        loop.state.load(resume)
+        for epoch, figures in enumerate(loop.state.progress.history, start=1):
+            recorder.metrics(figures, epoch)
+    with deferring() as request, loop.progress_bar() as bar:
         while not loop.finished():
             signum = loop.run_epoch(request, bar)
             if not signum:
-                recorder.metrics(loop.end_epoch(validate), loop.progress.epoch)
+                recorder.metrics(loop.end_epoch(validate), loop.state.progress.epoch)
                 if rank() == 0:
-                    tqdm.write(loop.progress.line(settings.epochs, settings.selection))
-                signum = loop.agreed(request)
+                    tqdm.write(loop.state.progress.summary(settings.epochs, settings.selection))
+                signum = loop.agree_on_signal(request)
             if signum:
                 loop.save_stopped()
                 raise Interrupted(signum)
+    # A signal that came after the processes last agreed: the last epoch is saved already.
     if request.signum:
-        raise Interrupted(request.signum)  # it came after the last question; the last epoch is saved
-    return loop.progress
+        raise Interrupted(request.signum)
+    return loop.state.progress
 
 
 class _Loop:
     """The state of one training and the steps that change it."""
 
     def __init__(
-        self, objective: nn.Module, batches: Batches, settings: Settings, folder: Path, extra_state: Mapping[str, Any]
+        self,
+        objective: nn.Module,
+        batches: Batches,
+        settings: Settings,
+        folder: Path,
+        extra_state: Mapping[str, Any],
     ) -> None:
         device = pick_device(settings.device)
         self.fabric = make_fabric(device, settings.bf16)
         self.peers = Peers()
-        self.settings, self.batches, self.folder, self.extra_state = settings, batches, folder, extra_state
+        self.settings = settings
+        self.batches = batches
+        self.folder = folder
+        self.total_steps = settings.epochs * len(batches)
         if device.type == "cuda" and world_size() > 1:
             # A process sees a part of the batch only; on CPUs torch has no shared statistics.
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
-        self.network: nn.Module = objective.network  # type: ignore[assignment]
-        self.network.to(memory_format=torch.channels_last)
-        train_small_maps_fast(self.network)
-        self.raw = objective.to(device)
-        optimizer = make_optimizer(objective, settings)
-        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.scheduler = make_schedule(optimizer, settings, len(batches))
-        self.average = make_average(self.network, settings.ema) if settings.ema else None
-        self.progress = Progress()
-        torch.manual_seed(settings.seed + rank())  # dropout and stochastic depth
+        network: nn.Module = objective.network  # type: ignore[assignment]
+        network.to(memory_format=torch.channels_last)
+        train_small_maps_fast(network)
+        objective.to(device)
+        self.after_step: AfterStep | None = getattr(objective, "after_step", None)
+        plain_optimizer = make_optimizer(objective, settings)
+        self.objective, optimizer = self.fabric.setup(objective, plain_optimizer)
+        self.state = TrainingState(
+            objective=objective,
+            network=network,
+            average=make_average(network, settings.ema) if settings.ema else None,
+            optimizer=optimizer,
+            scheduler=make_schedule(plain_optimizer, settings, len(batches)),
+            peers=self.peers,
+            extra=extra_state,
+        )
+        # Dropout and stochastic depth draw from the global generator, in each process differently.
+        torch.manual_seed(settings.seed + rank())
         folder.mkdir(parents=True, exist_ok=True)
 
-    def bar(self) -> "tqdm[Any]":
+    @property
+    def steps_done(self) -> int:
+        """Steps of the optimizer since the training's start."""
+        return self.state.progress.epoch * len(self.batches) + self.state.progress.step
+
+    def progress_bar(self) -> "tqdm[Any]":
         """Return the progress bar over all steps left."""
-        total, done = self.settings.epochs * len(self.batches), self._done()
         # Seldom where nobody watches: a log file keeps every refresh.
         interval = 0.2 if os.isatty(2) else 10.0
         return tqdm(
-            total=total, initial=done, desc="train", unit="step", mininterval=interval, maxinterval=interval,
+            total=self.total_steps,
+            initial=self.steps_done,
+            desc="train",
+            unit="step",
+            mininterval=interval,
+            maxinterval=interval,
             disable=rank() > 0,
-        )  # fmt: skip
-
-    def _done(self) -> int:
-        return self.progress.epoch * len(self.batches) + self.progress.step
+        )
 
     def finished(self) -> bool:
         """Return whether the last epoch is over or patience has run out."""
-        at, settings = self.progress, self.settings
-        waited = at.epoch - at.best_epoch
-        return at.epoch >= settings.epochs or (0 < settings.patience <= waited and at.epoch > 0)
+        progress, patience = self.state.progress, self.settings.patience
+        if progress.epoch >= self.settings.epochs:
+            return True
+        return patience > 0 and progress.epoch > 0 and progress.epoch - progress.best_epoch >= patience
 
-    def agreed(self, request: StopRequest) -> int:
-        """Return the signal that has come to any process, 0 if none; all processes get the same answer.
+    def agree_on_signal(self, request: StopRequest) -> int:
+        """Return the signal that has come to any process, 0 if none; all processes get the same.
 
         One that comes while they ask stays in the request until the next question: acting on it in the middle would
         part this process from the others.
@@ -161,134 +158,93 @@ class _Loop:
 
     def run_epoch(self, request: StopRequest, bar: "tqdm[Any]") -> int:
         """Do the epoch's remaining steps, or those until a signal comes to any process; return the signal or 0."""
-        at, before, signum = self.progress, dict(self.progress.sums), 0
-        bar.update(self._done() - bar.n)
+        progress = self.state.progress
+        earlier = progress.sums
+        bar.update(self.steps_done - bar.n)
         self.objective.train()
-        started, images = time.perf_counter(), 0
+        started = time.perf_counter()
+        images = signum = 0
         # Kept on the device: reading a value every step would make a GPU wait.
         sums: dict[str, Tensor] = {}
-        for batch in self.batches.epoch(at.epoch, start=at.step):
-            loss, logs = self.objective(*batch.inputs)
-            self.fabric.backward(loss)
-            if self.settings.clip_grad_norm:
-                # What is not finite is found below; asking here would make a GPU wait at every step.
-                self.fabric.clip_gradients(
-                    self.objective, self.optimizer, max_norm=self.settings.clip_grad_norm, error_if_nonfinite=False
-                )
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.scheduler.step()
-            if self.average is not None:
-                self.average.update_parameters(self.network)
-            for key, value in {"loss": loss.detach(), **logs}.items():
-                sums[key] = sums.get(key, torch.tensor(before.get(key, 0.0), dtype=torch.float64)).to(value.device)
+        for batch in self.batches.epoch(progress.epoch, start=progress.step):
+            for key, value in self._step(batch).items():
+                if key not in sums:
+                    sums[key] = torch.tensor(earlier.get(key, 0.0), dtype=torch.float64, device=value.device)
                 sums[key] += value
             images += len(batch) * world_size()
-            at.step += 1
             bar.update()
-            if at.step % LOOK_EVERY == 0:
-                self._refuse_divergence({"loss": sums["loss"]})
-            signum = self.agreed(request)
+            if progress.step % CHECK_LOSS_EVERY == 0:
+                self._refuse_divergence(self.peers.any(not all_finite(sums["loss"])))
+            signum = self.agree_on_signal(request)
             if signum:
                 break
-        figures = self.peers.mean({key: float(value) for key, value in sums.items()})
-        at.sums = before | figures | {
-            "seconds": before.get("seconds", 0.0) + time.perf_counter() - started,
-            "images": before.get("images", 0.0) + images,
-        }  # fmt: skip
+        means = self.peers.mean({key: float(value) for key, value in sums.items()})
+        seconds = time.perf_counter() - started
+        progress.sums = earlier | means
+        progress.sums["seconds"] = earlier.get("seconds", 0.0) + seconds
+        progress.sums["images"] = earlier.get("images", 0.0) + images
         return signum
 
-    def end_epoch(self, validate: Callable[[nn.Module, int], dict[str, float]]) -> dict[str, float]:
-        """Validate, choose, save, and return the epoch's figures."""
-        at, sums = self.progress, dict(self.progress.sums)
-        seconds, images = sums.pop("seconds"), sums.pop("images")
-        means = {f"train/{key}": total / at.step for key, total in sums.items()}
+    def _step(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Update the weights by one batch; return its loss and the objective's figures."""
+        optimizer = self.state.optimizer
+        loss, logs = self.objective(*batch.inputs)
+        self.fabric.backward(loss)
+        max_norm = self.settings.clip_grad_norm
+        if max_norm:
+            # What is not finite is found later; asking here would make a GPU wait at every step.
+            self.fabric.clip_gradients(self.objective, optimizer, max_norm=max_norm, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.state.scheduler.step()
+        if self.state.average is not None:
+            self.state.average.update_parameters(self.state.network)
+        self.state.progress.step += 1
+        if self.after_step is not None:
+            self.after_step(self.steps_done, self.total_steps)
+        return {"loss": loss.detach(), **logs}
+
+    def end_epoch(self, validate: Validate) -> dict[str, float]:
+        """Validate, keep the network if it is the best, save, and return the epoch's figures."""
         # Not only the loss: the last step may have spoilt the weights after it was computed.
-        self._refuse_divergence(self._whole_state())
-        checked = self.peers.broadcast_from_rank_zero(lambda: self._validated(validate))
-        figures = {
-            **means,
-            "train/images_per_second": images / seconds,
-            "lr": float(self.scheduler.get_last_lr()[0]),
-            **checked,
-        }
-        score = checked[f"validation/{self.settings.selection}"] * (-1 if self.settings.selection == "loss" else 1)
-        at.history.append(figures)
-        at.epoch, at.step, at.sums = at.epoch + 1, 0, {}
-        if score > at.best_score or not self.settings.choose:
-            at.best_score, at.best_epoch = score, at.epoch
-            self.save(BEST)
-        self.save(LAST)
+        self._refuse_divergence(self.state.diverged())
+        progress = self.state.progress
+        sums = progress.sums
+        figures = {f"train/{key}": total / progress.step for key, total in sums.items()}
+        del figures["train/seconds"], figures["train/images"]
+        figures["train/images_per_second"] = sums["images"] / sums["seconds"]
+        figures["lr"] = float(self.state.scheduler.get_last_lr()[0])
+        network = self.state.kept_network
+        was_training = network.training
+        network.eval()
+        figures |= self.peers.broadcast_from_rank_zero(lambda: validate(network, progress.epoch + 1))
+        network.train(was_training)
+        selection = self.settings.selection
+        score = figures[f"validation/{selection}"]
+        if selection == "loss":
+            score = -score
+        progress.history.append(figures)
+        progress.epoch += 1
+        progress.step = 0
+        progress.sums = {}
+        if score > progress.best_score or not self.settings.choose:
+            progress.best_score = score
+            progress.best_epoch = progress.epoch
+            self.state.save(self.folder / BEST)
+        self.state.save(self.folder / LAST)
         return figures
 
-    def _validated(self, validate: Callable[[nn.Module, int], dict[str, float]]) -> dict[str, float]:
-        network = self.kept()
-        was_training = network.training
-        checked = validate(network.eval(), self.progress.epoch + 1)
-        network.train(was_training)
-        return checked
-
-    def kept(self) -> nn.Module:
-        """Return the network that is validated and stored: the average where there is one."""
-        return self.average.module if self.average is not None else self.network
-
-    def _refuse_divergence(self, state: Any) -> None:
-        """Stop where the loss or the weights are no longer finite.
-
-        Raises:
-            ModelError: As said.
-        """
-        if self._diverged(state):
+    def _refuse_divergence(self, diverged: bool) -> None:
+        progress = self.state.progress
+        if diverged:
             raise ModelError(
-                f"training diverged: loss or weights are not finite at step {self.progress.step} of epoch "
-                f"{self.progress.epoch + 1}; try a smaller lr, clip_grad_norm=1 or precision=fp32"
+                f"training diverged: loss or weights are not finite at step {progress.step} of epoch "
+                f"{progress.epoch + 1}; try a smaller lr, clip_grad_norm=1 or precision=fp32"
             )
 
-    def _diverged(self, state: Any) -> bool:
-        """Return whether a state is no longer finite in any process; all get the same answer."""
-        return self.peers.any(not all_finite(state))
-
     def save_stopped(self) -> None:
-        """Write the state at a signal; if it is no longer finite, the checkpoint before it stays."""
-        if not self._diverged(self._whole_state()):
-            self.save(LAST)
+        """Save the state at a signal; if it is no longer finite, the checkpoint before it stays."""
+        if not self.state.diverged():
+            self.state.save(self.folder / LAST)
         elif rank() == 0:
             tqdm.write(f"loss or weights are not finite, so {LAST} was not written again")
-
-    def _whole_state(self) -> dict[str, Any]:
-        """Return all that must be finite for training to go on: what `LAST` holds, and the loss so far."""
-        return {"loss": torch.tensor(self.progress.sums.get("loss", 0.0)), **self._state(LAST)}
-
-    def save(self, name: str) -> None:
-        """Write a checkpoint; of several processes the first does. The caller has found its state finite."""
-        states = self.peers.gather(rng_state()) if name == LAST else []
-        if rank() > 0:
-            return
-        content = {**self.extra_state, "progress": vars(self.progress), **self._state(name)}
-        write(content | ({"rng_state": states} if name == LAST else {}), self.folder / name)
-
-    def _state(self, name: str) -> dict[str, Any]:
-        """Return what a checkpoint holds of network and optimizer."""
-        state: dict[str, Any] = {"model": self.kept().state_dict()}
-        if name == LAST:
-            state |= {
-                "objective": self.raw.state_dict(),
-                "average": self.average.state_dict() if self.average is not None else None,
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-            }
-        return state
-
-    def load(self, path: Path) -> None:
-        """Take over the state of a `last.ckpt`."""
-        content = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        if "objective" not in content:
-            raise ModelError(f"{path} holds a model but no training state: continue from {LAST}")
-        self.raw.load_state_dict(content["objective"])
-        if self.average is not None:
-            self.average.load_state_dict(content["average"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
-        self.progress = Progress(**content["progress"])
-        if rank() < len(content["rng_state"]):
-            set_rng_state(content["rng_state"][rank()])

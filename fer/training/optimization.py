@@ -1,7 +1,7 @@
-"""LARS, which gives every layer a learning rate of its own, for training with large batches."""
+"""Optimizers, LARS among them, the schedule of learning rates, and the average of a network's weights."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,85 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-
-class LARS(Optimizer):
-    """Layer-wise adaptive rate scaling: You, Gitman & Ginsburg (2017), Large Batch Training of Convolutional Networks.
-
-    With weights w, gradient g, decay d, momentum m and rate r (their algorithm 1):
-
-        scale = trust * |w| / (|g| + d |w|), or 1 where |w| or |g| is 0
-        v = m v + scale * (g + d w)
-        w = w - r v
-
-    A group with `adapt=False` has a scale of 1, which is SGD: biases and normalisation are trained so, as Chen et al.
-    (2020), A Simple Framework for Contrastive Learning of Visual Representations, appendix B.9 do. The scale stays on
-    the device: no step waits for a GPU.
-
-    Args:
-        params: Parameters, or groups of them, each with `adapt` (True), `weight_decay` (0) and `lr` where they differ.
-        lr: Learning rate, above 0.
-        momentum: In [0, 1).
-        weight_decay: Decay of groups that name none.
-        trust: Trust coefficient: the length of a step as a share of the weights' length, at a rate of 1.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 0.001,
-    ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update the parameters by their gradients.
-
-        Args:
-            closure: Computes the loss and its gradients again, or None.
-
-        Returns:
-            The closure's loss.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weights in group["params"]:
-                if weights.grad is not None:
-                    self._update(weights, weights.grad, group)
-        return loss
-
-    def _update(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        decay = group["weight_decay"]
-        change = gradient.add(weights, alpha=decay)
-        if group["adapt"]:
-            change.mul_(layer_scale(weights, gradient, decay, group["trust"]))
-        state = self.state[weights]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weights)
-        velocity = state["momentum_buffer"]
-        velocity.mul_(group["momentum"]).add_(change)
-        weights.sub_(velocity, alpha=group["lr"])
-
-
-def layer_scale(weights: Tensor, gradient: Tensor, decay: float, trust: float) -> Tensor:
-    """Return trust * |w| / (|g| + decay |w|), or 1 where |w| or |g| is 0, as a scalar tensor."""
-    weight_norm = torch.linalg.vector_norm(weights)
-    gradient_norm = torch.linalg.vector_norm(gradient)
-    scale = trust * weight_norm / (gradient_norm + decay * weight_norm)
-    # Python's `if` would have to read the norms, and make a GPU wait for each layer.
-    return torch.where((weight_norm > 0) & (gradient_norm > 0), scale, 1.0)
-
-
-DECAYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
+DECAYING_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
 """Layers whose weights decay."""
-SCHEDULED = 2
-"""Parameter groups whose rate follows the schedule, the first ones: with and without decay."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +23,7 @@ class Settings:
         epochs: Passes over the training images.
         lr: Peak learning rate.
         optimizer: `adamw`, `sgd` or `lars`.
-        weight_decay: Decay of the weights of layers in `DECAYING`; other parameters have none.
+        weight_decay: Decay of the weights of `DECAYING_LAYERS`; other parameters have none.
         momentum: Of SGD and LARS.
         clip_grad_norm: Largest norm of the gradient of all parameters together; 0: gradients are not clipped.
         warmup_epochs: Linear warm-up before the cosine.
@@ -133,20 +56,89 @@ class Settings:
     constant_factor: float = 1.0
 
 
-def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling: You, Gitman & Ginsburg (2017), Large Batch Training of Convolutional Networks.
+
+    With weights w, gradient g, decay d, momentum m and rate r (their algorithm 1):
+
+        scale = trust * |w| / (|g| + d |w|), or 1 where |w| or |g| is 0
+        v = m v + scale * (g + d w)
+        w = w - r v
+
+    A group with `adapt=False` has a scale of 1, which is SGD: biases and normalisation are trained so, as Chen et al.
+    (2020), A Simple Framework for Contrastive Learning of Visual Representations, appendix B.9 do.
+
+    Args:
+        params: Parameters, or groups of them, each with `adapt` (True), `weight_decay` (0) and `lr` where they differ.
+        lr: Learning rate, above 0.
+        momentum: In [0, 1).
+        weight_decay: Decay of groups that name none.
+        trust: Trust coefficient: the length of a step as a share of the weights' length, at a rate of 1.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the parameters by their gradients; a closure is not supported."""
+        for group in self.param_groups:
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    self._update(weights, weights.grad, group)
+
+    def _update(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        decay = group["weight_decay"]
+        change = gradient.add(weights, alpha=decay)
+        if group["adapt"]:
+            change.mul_(layer_scale(weights, gradient, decay, group["trust"]))
+        state = self.state[weights]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weights)
+        velocity = state["momentum_buffer"]
+        velocity.mul_(group["momentum"]).add_(change)
+        weights.sub_(velocity, alpha=group["lr"])
+
+
+def layer_scale(weights: Tensor, gradient: Tensor, decay: float, trust: float) -> Tensor:
+    """Return trust * |w| / (|g| + decay |w|), or 1 where |w| or |g| is 0, as a scalar tensor."""
+    weight_norm = torch.linalg.vector_norm(weights)
+    gradient_norm = torch.linalg.vector_norm(gradient)
+    scale = trust * weight_norm / (gradient_norm + decay * weight_norm)
+    # Python's `if` would have to read the norms, and make a GPU wait for each layer.
+    return torch.where((weight_norm > 0) & (gradient_norm > 0), scale, 1.0)
+
+
+def make_optimizer(objective: nn.Module, settings: Settings) -> Optimizer:
     """Build the optimizer of an objective's parameters.
 
-    Its first two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each
-    two the first holds the weights that decay and the second the rest, which LARS leaves as SGD would have it.
+    Two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each two the
+    first holds the weights that decay and the second the rest, which LARS updates as SGD would.
     """
-    named = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
     decaying = decaying_names(objective)
-    scheduled = [(name, parameter) for name, parameter in named if not _is_constant(name, settings)]
-    constant = [(name, parameter) for name, parameter in named if _is_constant(name, settings)]
-    groups = _groups(scheduled, decaying, settings)
-    if constant:
-        rate = settings.lr * settings.constant_factor
-        groups += [group | {"lr": rate} for group in _groups(constant, decaying, settings)]
+    groups: list[dict[str, Any]] = []
+    for constant in (False, True):
+        named = {
+            name: parameter
+            for name, parameter in objective.named_parameters()
+            # A momentum teacher's parameters have no gradient.
+            if parameter.requires_grad and _is_constant(name, settings) == constant
+        }
+        if constant and not named:
+            continue
+        weights = [parameter for name, parameter in named.items() if name in decaying]
+        others = [parameter for name, parameter in named.items() if name not in decaying]
+        rates = {"lr": settings.lr * settings.constant_factor if constant else settings.lr, "constant": constant}
+        groups.append({"params": weights, "weight_decay": settings.weight_decay, "adapt": True, **rates})
+        groups.append({"params": others, "weight_decay": 0.0, "adapt": False, **rates})
     if settings.optimizer == "lars":
         return LARS(groups, lr=settings.lr, momentum=settings.momentum)
     if settings.optimizer == "sgd":
@@ -154,19 +146,18 @@ def make_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr=settings.lr)
 
 
-def decaying_names(model: nn.Module) -> set[str]:
-    """Find the parameters that decay: the weights of linear layers, convolutions and attention, by full name.
+def decaying_names(module: nn.Module) -> set[str]:
+    """Return the names of the parameters that decay: the weights of linear layers, convolutions and attention.
 
     Biases, the parameters of normalisation, and what a backbone learns beside its layers (layer scales, class tokens,
     positions, temperatures of attention) are not maps of features: pulled to 0 they only lose what they say. The
     number of dimensions does not tell them apart, for a class token has three.
     """
-    decaying = set()
-    for place, module in model.named_modules():
-        if isinstance(module, DECAYING):
-            for name, _ in module.named_parameters(recurse=False):
-                if name.endswith("weight"):
-                    decaying.add(f"{place}.{name}" if place else name)
+    decaying: set[str] = set()
+    for prefix, layer in module.named_modules():
+        if isinstance(layer, DECAYING_LAYERS):
+            names = (name for name, _ in layer.named_parameters(prefix, recurse=False))
+            decaying.update(name for name in names if name.endswith("weight"))
     return decaying
 
 
@@ -174,57 +165,64 @@ def _is_constant(name: str, settings: Settings) -> bool:
     return bool(settings.constant) and name.startswith(f"{settings.constant}.")
 
 
-def _groups(
-    named: Sequence[tuple[str, nn.Parameter]], decaying: Container[str], settings: Settings
-) -> list[dict[str, Any]]:
-    weights = [parameter for name, parameter in named if name in decaying]
-    others = [parameter for name, parameter in named if name not in decaying]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "lars":
-        groups[0]["adapt"], groups[1]["adapt"] = True, False
-    return groups
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LambdaLR:
-    """Return what sets each group's rate before every step: the first two follow `rate_factor`, constant ones do not.
+def make_schedule(optimizer: Optimizer, settings: Settings, steps_per_epoch: int) -> LambdaLR:
+    """Build the schedule that sets each group's rate before every step: `rate_factor`, or 1 for constant groups.
 
     Args:
         optimizer: From `make_optimizer` with the same settings.
         settings: How to optimise.
-        steps: Of an epoch.
+        steps_per_epoch: Steps of an epoch.
     """
-    scheduled, groups = rate_factor(settings, steps), len(optimizer.param_groups)
-    return LambdaLR(optimizer, [scheduled if group < SCHEDULED else lambda step: 1.0 for group in range(groups)])
+    scheduled = rate_factor(settings, steps_per_epoch)
+    factors = [_one if group["constant"] else scheduled for group in optimizer.param_groups]
+    return LambdaLR(optimizer, factors)
 
 
-def rate_factor(settings: Settings, steps: int) -> Callable[[int], float]:
+def _one(step: int) -> float:
+    return 1.0
+
+
+def rate_factor(settings: Settings, steps_per_epoch: int) -> Callable[[int], float]:
     """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
-    total = settings.epochs * steps
-    warmup = min(settings.warmup_epochs * steps, total / 2)
+    total = settings.epochs * steps_per_epoch
+    warmup = min(settings.warmup_epochs * steps_per_epoch, total / 2)
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
+        progress = min((step - warmup) / max(total - warmup, 1), 1)
+        return 0.5 * (1 + math.cos(math.pi * progress))
 
     return factor
 
 
+def clip_grad_norm(option: float, arch: str) -> float:
+    """Return the largest gradient norm to train an architecture with; 0: gradients are not clipped.
+
+    Args:
+        option: The norm, 0, or below 0 for the architecture's own: 1 for transformers, as Dosovitskiy et al. (2021), An
+            Image is Worth 16x16 Words, appendix B.1 train them; 0 for others.
+        arch: torchvision's name.
+    """
+    if option >= 0:
+        return option
+    return 1.0 if arch.startswith(("vit_", "swin_", "maxvit_")) else 0.0
+
+
 def make_average(network: nn.Module, decay: float) -> AveragedModel:
-    """Return the exponential average of a network's weights and buffers.
+    """Make the exponential average of a network's weights and buffers.
 
     The decay rises as (1 + n) / (10 + n) to its value, so that short runs are not held to their random start.
     """
 
+    @torch.no_grad()
     def blend(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averages, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, share)
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for average, value in zip(averages, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, weight)
             else:
-                mean.copy_(value)
+                # Counters such as batch norm's have no mean.
+                average.copy_(value)
 
-    return AveragedModel(network, multi_avg_fn=torch.no_grad()(blend), use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=blend, use_buffers=True)

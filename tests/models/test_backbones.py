@@ -11,9 +11,7 @@ from fer.models.backbones import (
     ModelSpec,
     arch_options,
     classification_archs,
-    has_depthwise,
     head_names,
-    strides_over_one_pixel,
 )
 
 SMALL = {
@@ -72,11 +70,6 @@ def test_unknown_archs_and_sizes_are_refused_with_the_cure():
         arch_options("vit_b_16", 100)
 
 
-def test_depthwise_convolutions_are_recognised():
-    assert has_depthwise(Classifier(ModelSpec("mobilenet_v3_small", 32)))
-    assert not has_depthwise(Classifier(ModelSpec("resnet18", 32)))
-
-
 def test_a_specification_survives_json_and_refuses_another_order():
     spec = ModelSpec("resnet18", 64, trained_on=("raf",), terms=("research only",))
     assert ModelSpec.from_dict(spec.to_dict(), "here") == spec
@@ -117,12 +110,3 @@ def test_faces_are_never_cut_larger_than_the_network_takes_them(crop_size):
     assert ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=48).to_dict(), "here").crop_size == 48
     with pytest.raises(ModelError, match="crop_size must"):
         ModelSpec.from_dict(ModelSpec("resnet18", 64, crop_size=crop_size).to_dict(), "here")
-
-
-@pytest.mark.parametrize(
-    ("arch", "side", "seen"), [("resnet18", 16, True), ("resnet18", 21, False), ("vit_b_16", 16, False)]
-)
-def test_a_stride_over_a_single_pixel_is_noticed(arch, side, seen):
-    network = Classifier(ModelSpec(arch, side, arch_options(arch, side)))
-    assert strides_over_one_pixel(network, side) is seen
-    assert network.training

@@ -15,10 +15,10 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
+from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.devices import pick_device
 from fer.training.loop import train
 from fer.training.optimization import Settings, rate_factor
-from fer.training.state import BEST, LAST, Progress
 from fer.utils.distributed import Peers
 
 COUNT = 42
@@ -275,7 +275,7 @@ def test_weights_spoilt_by_an_epochs_last_step_are_not_saved(batches, tmp_path):
 
 
 def test_a_long_epoch_is_not_computed_for_nothing(images, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer.training.loop.LOOK_EVERY", 4)
+    monkeypatch.setattr("fer.training.loop.CHECK_LOSS_EVERY", 4)
     many = training_batches(images, images.indices("train").repeat(10))
     poisoned = PoisonedBatches(many, epoch=0, step=5)
     with pytest.raises(ModelError, match="not finite at step 8 of epoch 1"):

@@ -10,10 +10,9 @@ from torch import nn
 
 from fer.config.training import PretrainConfig
 from fer.data.datasets.base import DataSet
-from fer.models.backbones import clip_grad_norm
 from fer.objectives.registry import METHODS
 from fer.pipeline.pretrain_plan import Plan
-from fer.training.optimization import Settings, decaying_names, make_optimizer, make_schedule
+from fer.training.optimization import Settings, clip_grad_norm, decaying_names, make_optimizer, make_schedule
 
 PLAIN = Settings(
     epochs=4, lr=0.1, optimizer="sgd", weight_decay=0.5, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,

@@ -1,0 +1,197 @@
+"""Checkpoints of a training: how far it got, its random state, and reading and writing them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.wrappers import _FabricOptimizer as FabricOptimizer
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+from fer.errors import ModelError
+from fer.models.files import read_file
+from fer.utils.atomic import atomic_path
+from fer.utils.distributed import Peers, rank
+
+LAST = "last.ckpt"
+"""The state after the latest step that was saved, from which a training goes on."""
+BEST = "best.ckpt"
+"""The network that is kept; it lacks what a training needs to go on."""
+CHECKPOINT_FORMAT = 1
+"""Raised whenever checkpoints hold something else than before."""
+
+
+@dataclass
+class Progress:
+    """How far a training got; part of every checkpoint.
+
+    Attributes:
+        epoch: Epoch under way, from 0.
+        step: Steps done in it.
+        sums: The loss, the objective's figures, images and seconds summed over those steps.
+        best_score: Validation score of the epoch kept, higher is better.
+        best_epoch: That epoch, from 1; 0 before any.
+        history: Figures of each finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def summary(self, epochs: int, selection: str) -> str:
+        """Summarize the last finished epoch in one line.
+
+        Args:
+            epochs: How many there will be.
+            selection: The validation figure to show.
+        """
+        figures = self.history[-1]
+        score = figures[f"validation/{selection}"]
+        best = " (best)" if self.best_epoch == self.epoch else ""
+        parts = (
+            f"epoch {self.epoch}/{epochs}",
+            f"loss {figures['train/loss']:.3f}",
+            f"validation {selection} {score:.3f}{best}",
+            f"{figures['train/images_per_second']:.0f} images/s",
+        )
+        return "  ".join(parts)
+
+
+@dataclass
+class TrainingState:
+    """All that changes while a training runs, and its way into checkpoints and back.
+
+    Attributes:
+        objective: The objective itself: Fabric's wrapper would add a prefix to the tensors' names.
+        network: Its part that is validated and stored.
+        average: The average of the network's weights, or None.
+        optimizer: Updates the objective.
+        scheduler: Sets its rates.
+        peers: The other processes; each method is called by all alike.
+        extra: Stored in every checkpoint as it is.
+        progress: How far the training got.
+    """
+
+    objective: nn.Module
+    network: nn.Module
+    average: AveragedModel | None
+    optimizer: FabricOptimizer
+    scheduler: LRScheduler
+    peers: Peers
+    extra: Mapping[str, Any]
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def kept_network(self) -> nn.Module:
+        """The network that is validated and stored: the average where there is one."""
+        return self.average.module if self.average is not None else self.network
+
+    def diverged(self) -> bool:
+        """Return whether anything that training goes on from is not finite in any process; all get the same answer."""
+        loss = torch.tensor(self.progress.sums.get("loss", 0.0))
+        return self.peers.any(not all_finite([loss, self._resumable()]))
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, `LAST` or `BEST`; of several processes the first does.
+
+        A reader sees the old file or the new one, never a part. The caller has found the state finite.
+        """
+        content = {
+            "format": CHECKPOINT_FORMAT,
+            **self.extra,
+            "progress": vars(self.progress),
+            "model": self.kept_network.state_dict(),
+        }
+        if path.name == LAST:
+            content |= self._resumable()
+            content["rng_state"] = self.peers.gather(rng_state())
+        if rank() == 0:
+            with atomic_path(path) as partial:
+                torch.save(content, partial)
+
+    def _resumable(self) -> dict[str, Any]:
+        average = self.average.state_dict() if self.average is not None else None
+        return {
+            "objective": self.objective.state_dict(),
+            "average": average,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote as `LAST`.
+
+        Raises:
+            ModelError: The file cannot be read, holds no training state, or has another format.
+        """
+        content = read_checkpoint(path)
+        self.objective.load_state_dict(content["objective"])
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.progress = Progress(**content["progress"])
+        # With more processes than before the new ones keep the state they were seeded with.
+        if rank() < len(content["rng_state"]):
+            set_rng_state(content["rng_state"][rank()])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a `last.ckpt` onto the CPU, never running code from it.
+
+    Raises:
+        ModelError: It cannot be read, holds no training state, or has another format.
+    """
+    content = read_file(path)
+    if "optimizer" not in content:
+        raise ModelError(f"{path} holds no training state: continue from {LAST}")
+    if content.get("format") != CHECKPOINT_FORMAT:
+        raise ModelError(f"{path} was written by another version of fer: train again, or resume with that version")
+    return content
+
+
+def all_finite(content: Any) -> bool:
+    """Check that no floating-point tensor of a nested checkpoint holds an infinity or NaN.
+
+    Args:
+        content: Tensors in dicts, lists and tuples; other values are passed over.
+    """
+    flags_by_device: dict[torch.device, list[Tensor]] = {}
+    for tensor in _tensors(content):
+        if tensor.is_floating_point():
+            flags_by_device.setdefault(tensor.device, []).append(tensor.isfinite().all())
+    # One value is read for each device, so that a GPU is waited for once and not for every tensor.
+    return all(bool(torch.stack(flags).all()) for flags in flags_by_device.values())
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping):
+        yield from _tensors(list(content.values()))
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _tensors(value)
+
+
+def rng_state() -> list[Tensor]:
+    """Return the states of this process's random generators: the CPU's and, where there is one, its GPU's."""
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state())
+    return states
+
+
+def set_rng_state(states: list[Tensor]) -> None:
+    """Restore what `rng_state` returned."""
+    torch.set_rng_state(states[0])
+    # A training may go on where there is no GPU, or begin where there was none.
+    if len(states) > 1 and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states[1])
