@@ -46,14 +46,14 @@ def _block(entry: Entry) -> tuple[str, dict[str, str]]:
         "pixels": f"mean {_numbers(entry.mean)}, std {_numbers(entry.std)}",
         "sha256": entry.sha256 or "unverified",
         "address": entry.address,
-        "place": str(entry.place),
+        "place": str(entry.path),
     }
 
 
 def _state(entry: Entry) -> str:
-    if not entry.place.is_file():
+    if not entry.path.is_file():
         return "not cached"
-    fault = file_fault(entry.place, entry.sha256)
+    fault = file_fault(entry.path, entry.sha256)
     return f"cached, but {fault}: delete it" if fault else "cached"
 
 

@@ -1,4 +1,4 @@
-"""Classifiers of the seven expressions on torchvision backbones."""
+"""Classifiers and encoders on torchvision's backbones, and the specification that rebuilds them."""
 
 import dataclasses
 from dataclasses import asdict, dataclass, field
@@ -16,11 +16,13 @@ from fer.portable.json_files import check_kinds
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 FRAMINGS = ("detect", "none")
+MODEL_FORMAT = 1
+"""Raised whenever a specification or the names of a model's tensors change."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to rebuild a classifier without this project; stored beside the weights.
+    """All that is needed to rebuild a classifier or encoder without this project; stored beside the weights.
 
     Attributes:
         arch: torchvision's name of the backbone.
@@ -32,8 +34,8 @@ class ModelSpec:
         trained_on: Data sets whose images the weights were fitted to.
         terms: Terms inherited from starting weights and training sets.
         training_counts: Training images of each expression, of those that were used; empty: not known.
-        training_prior: Share of each expression in the training loss, which are those counts times the loss's class
-            weights; once calibrated, the share the model itself gives them on average; empty: not known.
+        training_prior: Fraction of each expression in the training loss, from those counts times the loss's class weights;
+            once calibrated, the fraction the model itself gives them on average; empty: not known.
         temperature: What the outputs are divided by before the softmax; 1 for a model that was not calibrated.
         framing: What it expects of a picture: `detect`, a framed face, or `none`, the whole picture as a square.
         crop_size: Side in pixels at which faces are cut out of their pictures, to be enlarged to `image_size`: that of
@@ -60,69 +62,61 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not self.crop_size:
+            # The class is frozen.
             object.__setattr__(self, "crop_size", self.image_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the specification as JSON-able values."""
-        return asdict(self)
+        """Return the specification as JSON-able values, with the version of their format."""
+        return {"format": MODEL_FORMAT, **asdict(self)}
 
     @staticmethod
-    def from_dict(values: dict[str, Any], where: str) -> "ModelSpec":
-        """Return the specification a file carries.
+    def from_dict(values: dict[str, Any], source: str) -> "ModelSpec":
+        """Read the specification that a file carries.
 
         Args:
             values: What `to_dict` gave.
-            where: The file, for messages.
+            source: The file, for messages.
 
         Raises:
-            ModelError: Keys are missing, unknown or of another kind, its expressions differ in name or order, or a
-                value is out of range.
+            ModelError: It is of another format, keys are missing, unknown or of another kind, its expressions differ
+                in name or order, or a value is out of range.
         """
         # JSON knows lists only.
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if fields.pop("format", None) != MODEL_FORMAT:
+            raise ModelError(f"{source} was written by another version of fer: train the model again")
         try:
             check_kinds(fields, {item.name: item.type for item in dataclasses.fields(ModelSpec)})
-            check_order(fields.get("expressions", EXPRESSIONS), where)
+            check_order(fields.get("expressions", EXPRESSIONS), source)
             spec = ModelSpec(**fields)
             options = arch_options(spec.arch, spec.image_size)
         except (ConfigError, TypeError, ValueError) as error:
-            why = shortened(str(error), 2 * LONGEST_QUOTE)
-            raise ModelError(f"{where} does not describe a model of this project: {why}") from None
-        if spec.arch_options != options:
-            raise ModelError(f"{where} is damaged: arch_options must be {options}, not {quoted(spec.arch_options)}")
-        _check_ranges(spec, where)
+            reason = shortened(str(error), 2 * LONGEST_QUOTE)
+            raise ModelError(f"{source} does not describe a model of this project: {reason}") from None
+        for requirement, holds in _requirements(spec, options).items():
+            if not holds:
+                raise ModelError(f"{source} is damaged: {requirement}")
         return spec
 
 
-def _check_ranges(spec: ModelSpec, where: str) -> None:
-    """Refuse a specification whose values, each of its kind, make no model.
-
-    Raises:
-        ModelError: As said.
-    """
-    if not 0 < spec.image_size <= LARGEST_IMAGE:
-        raise ModelError(
-            f"{where} is damaged: image_size must lie between 1 and {LARGEST_IMAGE}, not {spec.image_size}"
-        )
-    if not 0 < spec.crop_size <= spec.image_size:
-        raise ModelError(
-            f"{where} is damaged: crop_size must lie between 1 and image_size ({spec.image_size}), not {spec.crop_size}"
-        )
-    if not len(spec.mean) == len(spec.std) == 3 or min(spec.std) <= 0:
-        raise ModelError(f"{where} is damaged: mean and std must hold 3 numbers, those of std above 0")
-    prior_is_sound = all(0 <= share <= 1 for share in spec.training_prior)
-    if not prior_is_sound or len(spec.training_prior) not in (0, len(EXPRESSIONS)) or spec.temperature <= 0:
-        raise ModelError(
-            f"{where} is damaged: temperature must be above 0 and training_prior hold {len(EXPRESSIONS)} shares, "
-            f"not {spec.temperature} and {quoted(list(spec.training_prior))}"
-        )
-    if spec.framing not in FRAMINGS:
-        raise ModelError(f"{where} is damaged: framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}")
+def _requirements(spec: ModelSpec, options: dict[str, Any]) -> dict[str, bool]:
+    """Return what a specification's values, each of its kind, must be, and whether they are."""
+    classes = len(EXPRESSIONS)
+    size, crop, prior = spec.image_size, spec.crop_size, spec.training_prior
+    fractions = len(prior) in (0, classes) and all(0 <= fraction <= 1 for fraction in prior)
+    pixels = len(spec.mean) == len(spec.std) == 3 and min(spec.std) > 0
+    return {
+        f"arch_options must be {options}, not {quoted(spec.arch_options)}": spec.arch_options == options,
+        f"image_size must lie between 1 and {LARGEST_IMAGE}, not {size}": 0 < size <= LARGEST_IMAGE,
+        f"crop_size must lie between 1 and image_size ({size}), not {crop}": 0 < crop <= size,
+        "mean and std must hold 3 numbers, those of std above 0": pixels,
+        f"training_prior must hold {classes} fractions or none, not {quoted(list(prior))}": fractions,
+        f"temperature must be above 0, not {spec.temperature}": spec.temperature > 0,
+        f"framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}": spec.framing in FRAMINGS,
+    }
 
 
-class _Normalised(nn.Module):
+class _NormalizedBackbone(nn.Module):
     """A backbone behind its pixel normalisation."""
 
     mean: Tensor
@@ -131,23 +125,25 @@ class _Normalised(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = build_backbone(spec)
+        self.backbone: nn.Module = torchvision.models.get_model(
+            spec.arch, weights=None, num_classes=len(EXPRESSIONS), **spec.arch_options
+        )
         # The specification holds these; as persistent buffers they would be a second truth.
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the backbone makes of images `(N, 3, H, W)`, RGB in [0, 255]: `(N, outputs)`."""
-        found: Tensor = self.backbone((images - self.mean) / self.std)
-        return found
+        """Map images `(N, 3, H, W)`, RGB in [0, 255], to `(N, outputs)`."""
+        outputs: Tensor = self.backbone((images - self.mean) / self.std)
+        return outputs
 
 
-class Classifier(_Normalised):
-    """Pictures in, one score per expression out: `(N, 7)` before the softmax, in the order of `EXPRESSIONS`."""
+class Classifier(_NormalizedBackbone):
+    """Maps images to logits `(N, 7)` in the order of `EXPRESSIONS`."""
 
 
-class Encoder(_Normalised):
-    """Pictures in, features out: a backbone under torchvision's tensor names, its last linear layer taken away.
+class Encoder(_NormalizedBackbone):
+    """Maps images to features `(N, features)`: a backbone without its last linear layer.
 
     Attributes:
         spec: As a classifier's; its expressions play no part.
@@ -160,18 +156,18 @@ class Encoder(_Normalised):
 
 
 def remove_head(backbone: nn.Module, arch: str) -> int:
-    """Replace a backbone's last linear layer by nothing and return how many features entered it.
+    """Replace a backbone's last linear layer by the identity and return how many features entered it.
 
     Raises:
         ConfigError: The architecture does not end in a linear layer.
     """
-    linear = [(name, part) for name, part in backbone.named_modules() if isinstance(part, nn.Linear)]
-    name, last = linear[-1] if linear else ("", None)
-    if last is None or last.out_features != len(EXPRESSIONS):
+    linear = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)}
+    name, head = linear.popitem() if linear else ("", None)
+    # A linear layer may stand elsewhere, as in squeeze-and-excitation; only a head has an output per expression.
+    if head is None or head.out_features != len(EXPRESSIONS):
         raise ConfigError(f"arch {arch} does not end in a linear layer, so it has no features to pre-train")
-    parent, _, child = name.rpartition(".")
-    setattr(backbone.get_submodule(parent), child, nn.Identity())
-    return last.in_features
+    backbone.set_submodule(name, nn.Identity())
+    return head.in_features
 
 
 def classification_archs() -> list[str]:
@@ -193,19 +189,14 @@ def arch_options(arch: str, image_size: int) -> dict[str, Any]:
             raise ConfigError(f"image_size must be a multiple of {patch} for {arch}, not {image_size}")
         return {"image_size": image_size}
     if arch in ("googlenet", "inception_v3"):
-        # No auxiliary heads; their ImageNet weights expect another normalisation, which transform_input gives.
+        # Auxiliary heads would make them return tuples. Their ImageNet weights expect another normalisation, which
+        # transform_input gives.
         return {"aux_logits": False, "init_weights": True, "transform_input": True}
     return {}
 
 
-def build_backbone(spec: ModelSpec) -> nn.Module:
-    """Return a backbone with fresh weights and an output per expression."""
-    backbone: nn.Module = torchvision.models.get_model(
-        spec.arch, weights=None, num_classes=len(EXPRESSIONS), **spec.arch_options
-    )
-    return backbone
-
-
 def head_names(backbone: nn.Module) -> set[str]:
-    """Return the names of the head's tensors: no other tensor of torchvision's models has seven rows."""
-    return {name for name, tensor in backbone.state_dict().items() if tensor.ndim and len(tensor) == len(EXPRESSIONS)}
+    """Return the names of the head's tensors."""
+    # No other tensor of torchvision's models has seven rows.
+    rows = {name: len(tensor) for name, tensor in backbone.state_dict().items() if tensor.ndim}
+    return {name for name, count in rows.items() if count == len(EXPRESSIONS)}

@@ -1,4 +1,4 @@
-"""The starting weights other people trained: where they are, what they are, and on which terms."""
+"""Catalogue of weights that others pre-trained: addresses, architectures, pixel normalisation and terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,15 @@ _FACES_PIXELS = (
     "pixel normalisation unknown, taken as none (pixels in [0, 1]): the default of bolts' transforms, and what 2021 "
     "fine-tuned with"
 )
+_NO_MEAN = (0.0, 0.0, 0.0)
+_NO_STD = (1.0, 1.0, 1.0)
 _BOLTS = "https://pl-bolts-weights.s3.us-east-2.amazonaws.com"
 _PROJECT_2021 = "https://uclouvain-my.sharepoint.com/:u:/g/personal/benoit_brummer_uclouvain_be"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of starting weights.
+    """A file of pre-trained weights.
 
     Attributes:
         name: What `init` calls it.
@@ -36,7 +38,7 @@ class Entry:
         file: Its name in the cache.
         terms: Terms of the weights and of the pictures behind them.
         trained_on: Those pictures.
-        prefixes: What its tensors carry before torchvision's names; the first that occurs counts.
+        prefix: What its tensors carry before torchvision's names.
         note: How it was made, and what is doubtful.
         mean: Pixel mean per channel, for pixels in [0, 1].
         std: Pixel standard deviation per channel.
@@ -49,23 +51,20 @@ class Entry:
     file: str
     terms: str
     trained_on: str
-    prefixes: tuple[str, ...]
+    prefix: str
     note: str
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     sha256: str = ""
 
     @property
-    def place(self) -> Path:
-        """Return where the file lies once it is downloaded."""
+    def path(self) -> Path:
+        """The file once it is downloaded."""
         return cache() / self.file
 
     def renamed(self, state: Mapping[str, T]) -> dict[str, T]:
         """Return tensors under torchvision's names; those without the prefix keep their own."""
-        for prefix in self.prefixes:
-            if any(name.startswith(prefix) for name in state):
-                return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-        return dict(state)
+        return {name.removeprefix(self.prefix): tensor for name, tensor in state.items()}
 
 
 _ENTRIES = (
@@ -76,7 +75,7 @@ _ENTRIES = (
         file="swav_imagenet.pth.tar",
         terms=f"CC BY-NC 4.0, inherited: as far as known a conversion of the official weights; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefixes=("model.",),
+        prefix="model.",
         note="SwAV, lightning-bolts' file, which the 2021 project started from",
     ),
     Entry(
@@ -86,7 +85,7 @@ _ENTRIES = (
         file="swav_800ep_pretrain.pth.tar",
         terms=f"CC BY-NC 4.0; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefixes=("module.",),
+        prefix="module.",
         note="SwAV, 800 epochs, the authors' own file",
     ),
     Entry(
@@ -96,7 +95,7 @@ _ENTRIES = (
         file="simclr_imagenet.ckpt",
         terms=f"lightning-bolts Apache-2.0; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefixes=("encoder.",),
+        prefix="encoder.",
         note="SimCLR, trained by lightning-bolts",
     ),
     Entry(
@@ -106,10 +105,10 @@ _ENTRIES = (
         file="SimCLR_NaturalFaces_e100.ckpt",
         terms=_FACES_TERMS,
         trained_on=_FACES,
-        prefixes=("encoder.",),
+        prefix="encoder.",
         note=f"SimCLR, 100 epochs, the 2021 project's; {_FACES_PIXELS}",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+        mean=_NO_MEAN,
+        std=_NO_STD,
     ),
     Entry(
         name="simsiam-faces",
@@ -119,10 +118,10 @@ _ENTRIES = (
         terms=_FACES_TERMS,
         trained_on=_FACES,
         # The file holds a target network too, which bolts' SimSiam never trained.
-        prefixes=("online_network.encoder.",),
+        prefix="online_network.encoder.",
         note=f"SimSiam, 80 epochs, the 2021 project's; {_FACES_PIXELS}",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+        mean=_NO_MEAN,
+        std=_NO_STD,
     ),
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
@@ -134,31 +133,35 @@ def cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def download(address: str, place: Path, sha256: str = "") -> None:
-    """See that a file is at its place, from the network if need be.
+def download(address: str, path: Path, sha256: str = "") -> None:
+    """Download a file unless it is there already.
 
     Args:
         address: Where to get it.
-        place: Where to have it; a file put there by hand is verified and used.
+        path: Where to have it; a file put there by hand is verified and used.
         sha256: Its digest in hexadecimal, or the first digits; empty: not verified.
 
     Raises:
         ModelError: The file cannot be had, written or is not what it should be; says where to get and put it.
     """
-    if not place.is_file():
-        try:
-            download_file(address, place, sha256)
-        except CorruptDownload as error:
-            raise ModelError(f"{error}: download it in a browser and put it at {place}") from None
-        except OSError as error:
-            if is_disk_fault(error):
-                raise ModelError(
-                    f"{place.parent} cannot be written ({error}): make room or leave to write there, or set TORCH_HOME "
-                    "to another folder"
-                ) from None
-            raise ModelError(
-                f"{place.name} is not in the cache and cannot be downloaded ({error}): put {address} at {place}, "
-                "or start from init=scratch"
-            ) from None
-    elif fault := file_fault(place, sha256):
-        raise ModelError(f"{place} is damaged ({fault}): delete it and try again, or put {address} there")
+    if path.is_file():
+        fault = file_fault(path, sha256)
+        if fault:
+            raise ModelError(f"{path} is damaged ({fault}): delete it and try again, or put {address} there")
+        return
+    try:
+        download_file(address, path, sha256)
+    except CorruptDownload as error:
+        raise ModelError(f"{error}: download it in a browser and put it at {path}") from None
+    except OSError as error:
+        if is_disk_fault(error):
+            message = (
+                f"{path.parent} cannot be written ({error}): make room or leave to write there, or set TORCH_HOME to "
+                "another folder"
+            )
+        else:
+            message = (
+                f"{path.name} is not in the cache and cannot be downloaded ({error}): put {address} at {path}, or "
+                "start from init=scratch"
+            )
+        raise ModelError(message) from None

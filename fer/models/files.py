@@ -20,49 +20,53 @@ WEIGHTS = "model.safetensors"
 SPEC = "model.json"
 ENCODER_WEIGHTS = "encoder.safetensors"
 ENCODER_SPEC = "encoder.json"
-PAIRS = {ENCODER_WEIGHTS: ENCODER_SPEC, WEIGHTS: SPEC}
-"""Which description belongs to which weights."""
+SPEC_OF = {ENCODER_WEIGHTS: ENCODER_SPEC, WEIGHTS: SPEC}
+"""The specification that lies beside weights."""
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:
-    """Write a classifier's weights and specification into a folder."""
+    """Save a classifier's weights and specification in a folder."""
     _save(classifier.state_dict(), WEIGHTS, classifier.spec.to_dict(), folder)
 
 
 def save_encoder(encoder: Encoder, folder: Path, method: str) -> None:
-    """Write an encoder's weights, under torchvision's names, and its description into a folder.
+    """Save an encoder's weights, under torchvision's names, and its specification in a folder.
 
     Args:
         encoder: The encoder.
         folder: Made if need be.
         method: How it was trained, such as `simclr`.
     """
-    described = encoder.spec.to_dict() | {"method": method}
+    spec = encoder.spec.to_dict() | {"method": method}
+    # An encoder knows no expressions.
     for key in ("expressions", "training_counts", "training_prior", "temperature"):
-        del described[key]  # an encoder knows no expressions
-    _save(encoder.backbone.state_dict(), ENCODER_WEIGHTS, described, folder)
+        del spec[key]
+    _save(encoder.backbone.state_dict(), ENCODER_WEIGHTS, spec, folder)
 
 
-def _save(state: Mapping[str, Tensor], weights: str, described: dict[str, Any], folder: Path) -> None:
+def _save(state: Mapping[str, Tensor], weights_name: str, spec: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / weights)
-    (folder / PAIRS[weights]).write_text(json.dumps(described, indent=1), encoding="utf-8")
+    # safetensors takes contiguous tensors only, and convolutions are trained channels last.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(tensors, folder / weights_name)
+    (folder / SPEC_OF[weights_name]).write_text(json.dumps(spec, indent=1), encoding="utf-8")
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Return the classifier in a folder that `save_classifier` wrote or in a training checkpoint, in evaluation mode.
+    """Load a classifier, in evaluation mode.
 
     Args:
-        path: A folder that holds the two files at any depth (such as a downloaded model), or `best.ckpt`, `last.ckpt`.
+        path: A folder that holds, at any depth, what `save_classifier` wrote, or a training's `best.ckpt` or
+            `last.ckpt`.
 
     Raises:
         ModelError: There is no model, it cannot be read, or its expressions are ordered differently.
     """
     if path.is_dir():
-        found = _weights_in(path, WEIGHTS)
-        if not found:
+        weights = _find_weights(path, WEIGHTS)
+        if not weights:
             raise ModelError(f"{path} holds no model: {WEIGHTS} and {SPEC} are missing")
-        spec, state = _read_pair(found[0])
+        spec, state = _read_weights(weights[0])
     elif path.is_file():
         content = read_file(path)
         if not isinstance(content.get("spec"), dict) or not isinstance(content.get("model"), dict):
@@ -75,14 +79,13 @@ def load_classifier(path: Path) -> Classifier:
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(
-            f"the weights at {path} do not fit {spec.arch}: {' '.join(str(error).split())[:160]}"
-        ) from None
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"the weights at {path} do not fit {spec.arch}: {reason}") from None
     return classifier.eval()
 
 
 def read_folder(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Return what the encoder or classifier in a folder is, and its tensors.
+    """Read the specification and the tensors of the encoder or classifier in a folder.
 
     Args:
         path: A folder that holds, at any depth, what `save_encoder` or `save_classifier` wrote.
@@ -90,33 +93,34 @@ def read_folder(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     Raises:
         ModelError: It holds none or several, they cannot be read, or its expressions are ordered differently.
     """
-    found = [file for weights in PAIRS for file in _weights_in(path, weights)]
-    if not found:
-        wanted = " or ".join(f"{weights} with {described}" for weights, described in PAIRS.items())
-        raise ModelError(f"{path} holds no starting weights: {wanted} is missing")
-    if len(found) > 1:
-        places = ", ".join(str(file.parent) for file in found[:4])
-        raise ModelError(f"{path} holds {len(found)} models: name the folder of one, such as {places}")
-    return _read_pair(found[0])
+    weights = [*_find_weights(path, ENCODER_WEIGHTS), *_find_weights(path, WEIGHTS)]
+    if not weights:
+        pairs = " or ".join(f"{name} with {spec}" for name, spec in SPEC_OF.items())
+        raise ModelError(f"{path} holds no initial weights: {pairs} is missing")
+    if len(weights) > 1:
+        folders = ", ".join(str(file.parent) for file in weights[:4])
+        raise ModelError(f"{path} holds {len(weights)} models: name the folder of one, such as {folders}")
+    return _read_weights(weights[0])
 
 
-def _weights_in(path: Path, weights: str) -> list[Path]:
-    return [file for file in sorted(path.rglob(weights)) if file.with_name(PAIRS[weights]).is_file()]
+def _find_weights(folder: Path, name: str) -> list[Path]:
+    return [file for file in sorted(folder.rglob(name)) if file.with_name(SPEC_OF[name]).is_file()]
 
 
-def _read_pair(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    described = weights.with_name(PAIRS[weights.name])
+def _read_weights(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    path = weights.with_name(SPEC_OF[weights.name])
     state = read_file(weights)
     try:
-        values = read_object(described)
+        spec = read_object(path)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{described} is damaged: {error}") from None
-    values.pop("method", None)  # for people; an encoder is used the same way however it was trained
-    return ModelSpec.from_dict(values, str(described)), state
+        raise ModelError(f"{path} is damaged: {error}") from None
+    # For people only: an encoder is used the same way however it was trained.
+    spec.pop("method", None)
+    return ModelSpec.from_dict(spec, str(path)), state
 
 
 class Inert:
-    """Takes the place of what a file refers to: accepts anything, keeps nothing, does nothing."""
+    """A stand-in that accepts anything, keeps nothing and does nothing."""
 
     def __init__(self, *arguments: object) -> None:
         pass
@@ -125,31 +129,31 @@ class Inert:
         pass
 
 
-# torch fills dicts only where they are plain or ordered, so dict subclasses become ordered dicts.
-_DICTS = ("pytorch_lightning.utilities.parsing.AttributeDict", "lightning_fabric.utilities.data.AttributeDict")
-_OTHERS = (
-    "argparse.Namespace",
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
-    "pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor",
-    "pl_bolts.callbacks.ssl_online.SSLOnlineEvaluator",
+STAND_INS: dict[str, type] = {
+    # torch fills dicts only where they are plain or ordered, so dict subclasses become ordered dicts.
+    "pytorch_lightning.utilities.parsing.AttributeDict": OrderedDict,
+    "lightning_fabric.utilities.data.AttributeDict": OrderedDict,
+    "argparse.Namespace": Inert,
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint": Inert,
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping": Inert,
+    "pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor": Inert,
+    "pl_bolts.callbacks.ssl_online.SSLOnlineEvaluator": Inert,
     # Trainer arguments saved among the hyperparameters by Lightning 1.0 to 1.2.
-    "pytorch_lightning.utilities.argparse._gpus_arg_default",
-    "pytorch_lightning.utilities.argparse_utils._gpus_arg_default",
+    "pytorch_lightning.utilities.argparse._gpus_arg_default": Inert,
+    "pytorch_lightning.utilities.argparse_utils._gpus_arg_default": Inert,
     # Scores kept as NumPy numbers.
-    "numpy.dtype",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-)
-STAND_INS: dict[str, type] = dict.fromkeys(_DICTS, OrderedDict) | dict.fromkeys(_OTHERS, Inert)
-"""What takes the place of each name a weights file may refer to; any other name is refused."""
+    "numpy.dtype": Inert,
+    "numpy.core.multiarray.scalar": Inert,
+    "numpy._core.multiarray.scalar": Inert,
+}
+"""What stands in for each class or function that a weights file may refer to; any other is refused."""
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return what a weights file holds, never running code from it.
+    """Read a weights file, never running code from it.
 
     Args:
-        path: A file of safetensors or of `torch.save`, in the present or the old form.
+        path: A file of safetensors or of `torch.save`, in its zip form or the older one.
 
     Raises:
         ModelError: The file cannot be read, refers to more than tensors and known bookkeeping, or holds no names.
@@ -160,14 +164,14 @@ def read_file(path: Path) -> dict[str, Any]:
         with _stand_ins():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
-        raise ModelError(f"{path} is no weights file: {_reason(path, str(error))}") from None
+        raise ModelError(f"{path} is no weights file: {_refusal_reason(path, str(error))}") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds {type(content).__name__}, not named tensors")
     return content
 
 
 def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    """Return the named tensors among what a file holds: at its top, or under `state_dict` or `model`.
+    """Return the named tensors among a file's content: at its top, or under `state_dict` or `model`.
 
     Raises:
         ModelError: It holds none.
@@ -182,15 +186,15 @@ def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _stand_ins() -> safe_globals:
-    return safe_globals([(kind, name) for name, kind in STAND_INS.items()])
+    return safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()])
 
 
-def _reason(path: Path, message: str) -> str:
-    """Return why torch refused a file, naming what it refers to where that is the reason."""
+def _refusal_reason(path: Path, message: str) -> str:
+    """Say why torch refused a file, naming what it refers to where that is the reason."""
     try:
         with _stand_ins():
             refused = sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # the old form cannot be listed, and a file that is none of torch's raises anything
+    except Exception:  # the older form cannot be listed, and a file that is none of torch's raises anything
         refused = re.findall(r"GLOBAL (\S+) w", message)
     if refused:
         return f"it refers to {', '.join(refused)}, and only tensors and known bookkeeping are read"

@@ -1,4 +1,4 @@
-"""Starting weights: had from a name, a file or a folder, and put into a backbone."""
+"""Initial weights: found by name, file or folder, and loaded into a backbone."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,7 +14,9 @@ from fer.models.catalogue import CATALOGUE, Entry, cache, download
 from fer.models.files import read_file, read_folder, tensors_of
 
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
+"""What `init` may be besides files, folders and addresses."""
 ADDRESSES = ("runs:/", "models:/")
+"""How the addresses of runs and of registered models begin."""
 PREFIXES = (
     "",
     "module.",
@@ -25,37 +27,34 @@ PREFIXES = (
     "encoder.backbone.",
     "online_network.encoder.",
 )
-"""What other trainers put before torchvision's names."""
-
+"""What this project and other trainers put before torchvision's names."""
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Starting weights and what must travel with them.
+    """Weights to start from, and what must travel with them.
 
     Attributes:
-        name: What `init` said.
+        origin: Where they come from, for people.
         state: Tensors by name; None: from scratch.
         mean: Pixel mean per channel they were trained with, for pixels in [0, 1].
         std: Pixel standard deviation per channel, likewise.
         terms: Terms they bring; empty if none are known.
         trained_on: Data sets of this project they were fitted to.
+        run_id: The run they come from, or empty.
+        arch: The backbone they belong to; empty: not known.
         training_images: The training splits they saw with labels, as in `ModelSpec`.
         pretraining_images: Those they saw without labels.
-        run_id: The run they come from, or empty.
-        origin: Where they come from, for people.
-        arch: The backbone they belong to; empty: not said.
     """
 
-    name: str
+    origin: str
     state: dict[str, Tensor] | None
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     terms: str = ""
     trained_on: tuple[str, ...] = ()
     run_id: str = ""
-    origin: str = ""
     arch: str = ""
     training_images: tuple[str, ...] = ()
     pretraining_images: tuple[str, ...] = ()
@@ -63,24 +62,22 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading put into a backbone.
+    """Which tensors were loaded into a backbone.
 
     Attributes:
         origin: Where the weights came from.
         matched: Number of tensors loaded.
         missing: Tensors of the backbone that keep their fresh values, the head among them.
-        unexpected: Tensors of the file without a place.
-        terms: Terms the weights bring; empty if none are known.
+        unexpected: Tensors of the file without a counterpart.
     """
 
     origin: str
     matched: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    terms: str = ""
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the report in one line."""
         if not self.matched:
             return f"weights: {self.origin}"
         named = f" ({', '.join(self.missing[:4])})" if self.missing else ""
@@ -91,7 +88,7 @@ class LoadReport:
 
 
 def check_init(init: str) -> None:
-    """Refuse a starting point that is no known name, file, folder, run or registered model.
+    """Refuse an `init` that is no known name, file, folder, run or registered model.
 
     Raises:
         ConfigError: As said.
@@ -102,7 +99,7 @@ def check_init(init: str) -> None:
 
 
 def resolve_init(init: str, arch: str) -> InitialWeights:
-    """Return the starting weights that a name, a file or a folder stands for.
+    """Return the initial weights that a name, a file or a folder stands for.
 
     Args:
         init: `scratch`, `supervised-imagenet`, a name of the catalogue, a folder as `weights_from_folder` takes it, or
@@ -115,13 +112,13 @@ def resolve_init(init: str, arch: str) -> InitialWeights:
     """
     check_init(init)
     if init == "scratch":
-        return InitialWeights(init, None, origin=init)
+        return InitialWeights(init, None)
     if init == "supervised-imagenet":
-        return _supervised(arch)
+        return _from_torchvision(arch)
     if init in CATALOGUE:
-        return _of_entry(CATALOGUE[init], arch)
+        return _from_catalogue(CATALOGUE[init], arch)
     path = Path(init).expanduser()
-    return replace(weights_from_folder(path) if path.is_dir() else _of_file(path), name=init, origin=init)
+    return replace(weights_from_folder(path) if path.is_dir() else _from_file(path), origin=init)
 
 
 def weights_from_folder(path: Path) -> InitialWeights:
@@ -134,81 +131,98 @@ def weights_from_folder(path: Path) -> InitialWeights:
         ModelError: It holds none or several, they cannot be read, or its expressions are ordered differently.
     """
     spec, state = read_folder(path)
-    return _described(str(path), state, spec)
+    return _with_spec(path, state, spec)
 
 
-def load_initial_weights(model: Classifier | Encoder, start: InitialWeights) -> LoadReport:
-    """Put starting weights into a model's backbone, leaving a head of another size fresh.
+def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -> LoadReport:
+    """Load initial weights into a model's backbone, leaving a head of another size fresh.
 
     Args:
         model: Changed in place.
-        start: The weights; their names may carry one of `PREFIXES`.
+        weights: Their names may carry one of `PREFIXES`.
 
     Raises:
         ModelError: They match nothing, or belong to another architecture.
     """
     own = model.backbone.state_dict()
-    if start.state is None:
-        return LoadReport(start.origin, 0, tuple(own), ())
-    _check_arch(start.origin, start.arch, model.spec.arch)
-    state = start.state
-    prefix = max(PREFIXES, key=lambda begin: sum(begin + name in state for name in own))
+    if weights.state is None:
+        return LoadReport(weights.origin, 0, tuple(own), ())
+    _check_arch(weights.origin, weights.arch, model.spec.arch)
+    # A file may hold several networks: the prefix under which most tensors have a counterpart is the backbone's.
+    state = weights.state
+    prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in state for name in own))
     given = {name: state[prefix + name] for name in own if prefix + name in state}
-    head = head_names(model.backbone)
     matched = {name: tensor for name, tensor in given.items() if tensor.shape == own[name].shape}
-    foreign = sorted(name for name in given if name not in matched and name not in head)
+    # A head has as many rows as it was trained for classes, ImageNet's 1,000 for instance; nothing else may differ.
+    foreign = sorted(given.keys() - matched.keys() - head_names(model.backbone))
     if not matched or foreign:
-        why = f"{foreign[0]} has another shape" if foreign else "no tensor matches"
-        raise ModelError(f"{start.origin} holds no weights of {model.spec.arch}: {why}")
+        reason = f"{foreign[0]} has another shape" if foreign else "no tensor matches"
+        raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {reason}")
     model.backbone.load_state_dict(matched, strict=False)
     missing = tuple(name for name in own if name not in matched)
-    unexpected = tuple(name for name in state if not name.startswith(prefix) or name.removeprefix(prefix) not in own)
-    return LoadReport(start.origin, len(matched), missing, unexpected, start.terms)
+    expected = {prefix + name for name in own}
+    unexpected = tuple(name for name in state if name not in expected)
+    return LoadReport(weights.origin, len(matched), missing, unexpected)
 
 
 def supervised_file(arch: str) -> tuple[Any, Path]:
-    """Return torchvision's first ImageNet weights of an architecture, and their place in the cache."""
+    """Return torchvision's first ImageNet weights of an architecture, and their path in the cache."""
     choices = torchvision.models.get_model_weights(arch)
     weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
     return weights, cache() / weights.url.rsplit("/", 1)[1]
 
 
-def _supervised(arch: str) -> InitialWeights:
-    weights, place = supervised_file(arch)
-    digest = re.search(r"-([0-9a-f]{8,})\.", place.name)  # torchvision's file names end in their first digits
-    download(weights.url, place, digest[1] if digest else "")
+def _from_torchvision(arch: str) -> InitialWeights:
+    weights, path = supervised_file(arch)
+    # torchvision's file names end in the first digits of their digest.
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    download(weights.url, path, digest[1] if digest else "")
     pixels = weights.transforms()
     licence = weights.meta.get("license", "")
     return InitialWeights(
-        "supervised-imagenet", tensors_of(read_file(place), place), tuple(pixels.mean), tuple(pixels.std),
-        IMAGENET_TERMS + (f"; these weights: {licence}" if licence else ""), origin=f"supervised-imagenet ({arch})",
-    )  # fmt: skip
+        origin=f"supervised-imagenet ({arch})",
+        state=tensors_of(read_file(path), path),
+        mean=tuple(pixels.mean),
+        std=tuple(pixels.std),
+        terms=f"{IMAGENET_TERMS}; these weights: {licence}" if licence else IMAGENET_TERMS,
+    )
 
 
-def _of_entry(entry: Entry, arch: str) -> InitialWeights:
+def _from_catalogue(entry: Entry, arch: str) -> InitialWeights:
     _check_arch(entry.name, entry.arch, arch)
-    download(entry.address, entry.place, entry.sha256)
-    state = entry.renamed(tensors_of(read_file(entry.place), entry.place))
-    terms = f"{entry.name}: {entry.terms}"
+    download(entry.address, entry.path, entry.sha256)
     return InitialWeights(
-        entry.name, state, entry.mean, entry.std, terms, origin=f"{entry.name} ({entry.arch})", arch=entry.arch
-    )  # fmt: skip
+        origin=f"{entry.name} ({entry.arch})",
+        state=entry.renamed(tensors_of(read_file(entry.path), entry.path)),
+        mean=entry.mean,
+        std=entry.std,
+        terms=f"{entry.name}: {entry.terms}",
+        arch=entry.arch,
+    )
 
 
-def _of_file(path: Path) -> InitialWeights:
+def _from_file(path: Path) -> InitialWeights:
     content = read_file(path)
-    state, spec = tensors_of(content, path), content.get("spec")
+    state = tensors_of(content, path)
+    spec = content.get("spec")
+    # Other trainers' checkpoints may hold a `spec` too.
     if not isinstance(spec, dict) or "expressions" not in spec:
-        return InitialWeights(str(path), state, origin=str(path))
-    return _described(str(path), state, ModelSpec.from_dict(spec, str(path)))
+        return InitialWeights(str(path), state)
+    return _with_spec(path, state, ModelSpec.from_dict(spec, str(path)))
 
 
-def _described(origin: str, state: dict[str, Tensor], spec: ModelSpec) -> InitialWeights:
-    terms = "; ".join(spec.terms)
+def _with_spec(path: Path, state: dict[str, Tensor], spec: ModelSpec) -> InitialWeights:
     return InitialWeights(
-        origin, state, spec.mean, spec.std, terms, spec.trained_on, origin=origin, arch=spec.arch,
-        training_images=spec.training_images, pretraining_images=spec.pretraining_images,
-    )  # fmt: skip
+        origin=str(path),
+        state=state,
+        mean=spec.mean,
+        std=spec.std,
+        terms="; ".join(spec.terms),
+        trained_on=spec.trained_on,
+        arch=spec.arch,
+        training_images=spec.training_images,
+        pretraining_images=spec.pretraining_images,
+    )
 
 
 def _check_arch(origin: str, theirs: str, wanted: str) -> None:

@@ -106,4 +106,4 @@ def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
         return resolve_init(init, arch)
     fetched = fetch_model(init, folder)
     start = weights_from_folder(fetched.path) if fetched.path.is_dir() else resolve_init(str(fetched.path), arch)
-    return replace(start, name=init, origin=init, run_id=fetched.run_id)
+    return replace(start, origin=init, run_id=fetched.run_id)

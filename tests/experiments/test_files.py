@@ -76,7 +76,7 @@ def small(config: Any, root: Path) -> Any:
 @pytest.fixture(scope="module")
 def stand_in() -> InitialWeights:
     """Weights of a backbone that fits, instead of those from the network."""
-    return InitialWeights("stand-in", Classifier(ModelSpec("resnet18", 32)).backbone.state_dict(), origin="stand-in")
+    return InitialWeights("stand-in", Classifier(ModelSpec("resnet18", 32)).backbone.state_dict())
 
 
 @every

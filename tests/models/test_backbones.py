@@ -80,13 +80,9 @@ def test_a_specification_survives_json_and_refuses_another_order():
         ModelSpec.from_dict({"layers": 3}, "here")
 
 
-def test_a_specification_carries_prior_and_temperature_and_older_ones_have_none():
+def test_a_specification_carries_prior_and_temperature():
     spec = ModelSpec("resnet18", 64, training_counts=(4,) * 7, training_prior=(1 / 7,) * 7, temperature=1.7)
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict())), "here") == spec
-    new = {"training_counts", "training_prior", "temperature"}
-    older = {key: value for key, value in spec.to_dict().items() if key not in new}
-    read = ModelSpec.from_dict(older, "here")
-    assert (read.training_counts, read.training_prior, read.temperature) == ((), (), 1.0)
 
 
 @pytest.mark.parametrize(

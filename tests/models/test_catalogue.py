@@ -26,7 +26,7 @@ def test_the_starting_points_of_2021_are_there():
 def test_an_entry_says_all_a_user_must_know(entry: Entry):
     assert entry.arch in classification_archs()
     assert urlsplit(entry.address).scheme == "https"
-    assert entry.terms and entry.trained_on and entry.note and entry.prefixes
+    assert entry.terms and entry.trained_on and entry.note and entry.prefix
     assert len(entry.mean) == len(entry.std) == 3
     assert all(0 <= mean < 1 and 0 < std <= 1 for mean, std in zip(entry.mean, entry.std, strict=True))
     assert entry.sha256 == "" or len(bytes.fromhex(entry.sha256)) == 32
@@ -52,7 +52,7 @@ def test_imagenet_entries_have_imagenets_pixels_and_the_others_say_their_doubt(e
 
 @EVERY_ENTRY
 def test_files_lie_where_torchvision_keeps_its_own(entry: Entry, cached):
-    assert entry.place == cached / entry.file
+    assert entry.path == cached / entry.file
 
 
 def test_names_lose_their_prefix_and_the_others_stay():

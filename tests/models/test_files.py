@@ -56,6 +56,17 @@ def test_a_model_with_another_order_of_expressions_is_refused(classifier, tmp_pa
         load_classifier(tmp_path)
 
 
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_is_refused_with_the_cure(classifier, tmp_path, version):
+    save_classifier(classifier, tmp_path)
+    spec = json.loads((tmp_path / SPEC).read_text()) | {"format": version}
+    (tmp_path / SPEC).write_text(json.dumps(spec))
+    torch.save({"spec": spec, "model": classifier.state_dict()}, tmp_path / "best.ckpt")
+    for path in (tmp_path, tmp_path / "best.ckpt"):
+        with pytest.raises(ModelError, match="written by another version of fer: train the model again$"):
+            load_classifier(path)
+
+
 def test_faults_are_named(classifier, tmp_path):
     with pytest.raises(ModelError, match="there is no model"):
         load_classifier(tmp_path / "nowhere")
@@ -89,7 +100,7 @@ def test_a_saved_encoder_is_torchvisions_without_its_head(tmp_path):
     assert described["method"] == "simsiam"
     assert {*described} == {
         "arch", "image_size", "arch_options", "mean", "std", "trained_on", "terms", "method", "framing",
-        "crop_size", "training_images", "pretraining_images",
+        "crop_size", "training_images", "pretraining_images", "format",
     }  # fmt: skip
     spec, state = read_folder(tmp_path)
     assert spec == encoder.spec

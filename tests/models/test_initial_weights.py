@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from fer.errors import ConfigError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models import initial_weights
-from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, MODEL_FORMAT, Classifier, Encoder, ModelSpec
 from fer.models.catalogue import CATALOGUE
 from fer.models.files import save_classifier, save_encoder
 from fer.models.initial_weights import (
@@ -98,7 +98,7 @@ def test_another_architecture_is_refused(classifier, tmp_path):
 
 
 def test_weights_of_another_expression_order_are_refused(classifier, donor, tmp_path):
-    content = {"model": donor, "spec": {"expressions": list(EXPRESSIONS[::-1])}}
+    content = {"model": donor, "spec": {"format": MODEL_FORMAT, "expressions": list(EXPRESSIONS[::-1])}}
     torch.save(content, tmp_path / "w.ckpt")
     with pytest.raises(ModelError, match="orders its expressions"):
         start_from(classifier, tmp_path / "w.ckpt")
@@ -159,8 +159,9 @@ def test_an_entry_is_downloaded_once_and_its_backbone_loads(served_entry, served
         for key, tensor in classifier.backbone.state_dict().items():
             assert key.startswith("fc.") or torch.equal(tensor, donor[key])
     assert len(served.asked) == 1
-    assert entry.place.is_file()
-    assert (start.name, start.mean, start.std) == (name, entry.mean, entry.std)
+    assert entry.path.is_file()
+    assert (start.mean, start.std) == (entry.mean, entry.std)
+    assert name in start.origin
     assert entry.terms in start.terms
     assert start.trained_on == (), "ImageNet and FFHQ are no data sets of this project"
 
@@ -187,11 +188,11 @@ def test_an_entry_of_another_architecture_is_refused_before_any_download(served_
 
 def test_an_entry_put_in_the_cache_by_hand_is_verified(served_entry, served, cached, donor):
     entry = served_entry("simclr-faces", sha256="0" * 64)
-    entry.place.write_bytes(served.content)
+    entry.path.write_bytes(served.content)
     with pytest.raises(ModelError, match="sha256"):
         resolve_init("simclr-faces", "resnet18")
     served_entry("simclr-faces", sha256=hashlib.sha256(served.content).hexdigest())
-    entry.place.write_bytes(served.content)
+    entry.path.write_bytes(served.content)
     assert resolve_init("simclr-faces", "resnet18").state
     assert served.asked == []
 
@@ -307,6 +308,5 @@ def test_an_unknown_starting_point_is_refused_with_the_nearest_name(written, mea
 
 
 def test_a_start_says_where_it_came_from(classifier, donor):
-    report = load_initial_weights(classifier, InitialWeights("x", donor, terms="research only", origin="a friend"))
-    assert (report.origin, report.terms) == ("a friend", "research only")
+    report = load_initial_weights(classifier, InitialWeights("a friend", donor, terms="research only"))
     assert str(report).startswith("weights: a friend: 120 tensors matched, 2 missing (fc.weight, fc.bias)")

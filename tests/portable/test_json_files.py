@@ -75,6 +75,7 @@ WRONG: dict[str, list[Any]] = {
     "trained_on": [None, 3, "raf", [1], [None], [["raf"]], {}],
     "terms": [None, 3, [1], {}],
     "training_images": [None, 3, [1]],
+    "format": [None, 0, 2, "1", REMOVED],
     "another key": [3],
     "x" * 5000: [3],
 }

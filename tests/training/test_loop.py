@@ -15,7 +15,7 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
-from fer.training.checkpoints import BEST, LAST, Progress
+from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST, Progress
 from fer.training.devices import pick_device
 from fer.training.loop import train
 from fer.training.optimization import Settings, rate_factor
@@ -313,6 +313,15 @@ def test_a_best_checkpoint_cannot_be_continued(batches, tmp_path):
         train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA, tmp_path / BEST)
 
 
+def test_a_checkpoint_of_another_format_is_refused_with_the_cure(batches, tmp_path):
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
+    content = torch.load(tmp_path / LAST, weights_only=True)
+    assert content["format"] == CHECKPOINT_FORMAT
+    torch.save(content | {"format": CHECKPOINT_FORMAT + 1}, tmp_path / LAST)
+    with pytest.raises(ModelError, match="another version of fer: train again, or resume with that version"):
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA, tmp_path / LAST)
+
+
 def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tmp_path):
     train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
     for name in (LAST, BEST):
@@ -323,7 +332,7 @@ def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tm
 
 
 def test_the_rate_rises_linearly_then_falls_to_nothing():
-    factor = rate_factor(settings(epochs=10, warmup_epochs=2.0), steps=10)
+    factor = rate_factor(settings(epochs=10, warmup_epochs=2.0), steps_per_epoch=10)
     rates = [factor(step) for step in range(101)]
     assert rates[:20] == pytest.approx([(n + 1) / 21 for n in range(20)])
     assert max(rates) == pytest.approx(1)
