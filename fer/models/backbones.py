@@ -34,8 +34,8 @@ class ModelSpec:
         trained_on: Data sets whose images the weights were fitted to.
         terms: Terms inherited from starting weights and training sets.
         training_counts: Training images of each expression, of those that were used; empty: not known.
-        training_prior: Fraction of each expression in the training loss, from those counts times the loss's class weights;
-            once calibrated, the fraction the model itself gives them on average; empty: not known.
+        training_prior: Fraction of each expression in the training loss: those counts times the class weights; once
+            calibrated, the fraction the model itself gives them on average; empty: not known.
         temperature: What the outputs are divided by before the softmax; 1 for a model that was not calibrated.
         framing: What it expects of a picture: `detect`, a framed face, or `none`, the whole picture as a square.
         crop_size: Side in pixels at which faces are cut out of their pictures, to be enlarged to `image_size`: that of
@@ -82,7 +82,9 @@ class ModelSpec:
                 in name or order, or a value is out of range.
         """
         # JSON knows lists only.
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
         if fields.pop("format", None) != MODEL_FORMAT:
             raise ModelError(f"{source} was written by another version of fer: train the model again")
         try:

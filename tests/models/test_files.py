@@ -63,7 +63,7 @@ def test_another_format_is_refused_with_the_cure(classifier, tmp_path, version):
     (tmp_path / SPEC).write_text(json.dumps(spec))
     torch.save({"spec": spec, "model": classifier.state_dict()}, tmp_path / "best.ckpt")
     for path in (tmp_path, tmp_path / "best.ckpt"):
-        with pytest.raises(ModelError, match="written by another version of fer: train the model again$"):
+        with pytest.raises(ModelError, match="written by another version of fer: train the model again"):
             load_classifier(path)
 
 
