@@ -1,14 +1,14 @@
-"""`compare`: which of several runs is better, as far as their stored answers can tell."""
+"""`compare`: say which of several runs is better, as far as their stored predictions can tell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.comparison.comparing import Comparison, compare
-from fer.comparison.configurations import RunFigures
+from fer.comparison.comparing import Comparison, compare, table_csv
 from fer.comparison.figures import figures, svg
-from fer.comparison.page import page
-from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
+from fer.comparison.report import FIGURES_FOLDER, html, markdown, sections, terminal
+from fer.comparison.runs import RunFigures
+from fer.comparison.testing import paired_tests_csv
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError, quoted_path
@@ -16,8 +16,8 @@ from fer.experiments.reported import reported
 from fer.tracking.reading import Runs, Tested
 from fer.tracking.runs import tracked
 
-FOLDER, FIGURES = "comparison", "figures"
-"""Place of the report among the run's artifacts, and of the figures within it."""
+FOLDER = "comparison"
+"""Folder of the report among the run's artifacts."""
 
 
 @dataclass(frozen=True)
@@ -38,77 +38,95 @@ def run(config: CompareConfig) -> CompareResult:
 
     Raises:
         ConfigError: A run, experiment or baseline is unknown, or there are too few or too many of them.
-        DataError: The runs share no test set, or one has no stored answers.
+        DataError: The runs share no test set, or one has no stored predictions.
     """
-    sets = {item.name: item for item in (resolve_datasets(config.dataset) if config.dataset else DATASETS.values())}
-    runs = Runs(sets)
-    chosen = _chosen(config, runs)
-    read = [runs.read(tested) for tested in chosen]
-    _check_answers(read, list(sets))
-    told = reported() if any(one.reproduces for one in read) else {}
-    figures_told = {
-        name: {place: found.scalars() for place, found in row.figures.items()} for name, row in told.items()
+    datasets = resolve_datasets(config.dataset) if config.dataset else list(DATASETS.values())
+    names = [dataset.name for dataset in datasets]
+    store = Runs(names)
+    chosen = _select(config, store)
+    runs = [store.read(tested) for tested in chosen]
+    _check_predictions(runs, names)
+    described = {
+        dataset.name: (dataset.title, tuple(dict.fromkeys(dataset.angle_groups.values()))) for dataset in datasets
     }
-    parts = {name: (item.title, tuple(dict.fromkeys(item.angle_groups.values()))) for name, item in sets.items()}
-    found = compare(read, parts, figures_told, config.baseline)
-    folder = _folder(config.output) if config.output else None
-    files = report_files(found)
-    with tracked("compare", config, f"compare {len(read)} runs") as tracked_run:
-        for place, content in files.items():
-            tracked_run.text(content, f"{FOLDER}/{place}")
+    comparison = compare(runs, described, _reported_figures(runs), config.baseline)
+    # Made before the work of drawing the report.
+    folder = _make_folder(config.output) if config.output else None
+    files = report_files(comparison)
+    with tracked("compare", config, f"compare {len(runs)} runs") as tracked_run:
+        for path, content in files.items():
+            tracked_run.text(content, f"{FOLDER}/{path}")
             if folder:
-                (folder / place).write_text(content, encoding="utf-8")
-    written = f"\nwritten to {config.output}" if config.output else ""
-    beside = runs.page(chosen)
-    where = f"{tracked_run.where()}\n{beside}".rstrip()
-    print(f"\n{terminal(found)}\n\nreport: {FOLDER}/report.html of run {tracked_run.id}{written}\n{where}")
-    return CompareResult(tracked_run.id, found)
+                (folder / path).write_text(content, encoding="utf-8")
+    lines = [f"report: {FOLDER}/report.html of run {tracked_run.id}"]
+    if folder:
+        lines.append(f"written to {config.output}")
+    lines += [tracked_run.where(), store.page(chosen)]
+    print(f"\n{terminal(comparison)}\n\n" + "\n".join(lines).rstrip())
+    return CompareResult(tracked_run.id, comparison)
 
 
-def report_files(found: Comparison) -> dict[str, str]:
-    """Return the report's files by place: HTML, Markdown, CSV and the figures."""
-    drawn = {name: svg(figure) for name, figure in figures(found).items()}
-    pictures = {f"{FIGURES}/{name}.svg": content for name, content in drawn.items()}
+def report_files(comparison: Comparison) -> dict[str, str]:
+    """Return the report's files by path: HTML, Markdown, CSV and the figures."""
+    svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
+    report = sections(comparison, svgs)
     return {
-        "report.html": page(found, drawn),
-        "report.md": markdown(found, list(pictures)),
-        "table.csv": table_csv(found),
-        "tests.csv": verdicts_csv(found),
-        **pictures,
+        "report.html": html(report),
+        "report.md": markdown(report),
+        "table.csv": table_csv(comparison.rows),
+        "tests.csv": paired_tests_csv(comparison.tests),
+        **{f"{FIGURES_FOLDER}/{name}.svg": content for name, content in svgs.items()},
     }
 
 
-def _chosen(config: CompareConfig, runs: Runs) -> list[Tested]:
+def _select(config: CompareConfig, store: Runs) -> list[Tested]:
     """Return the runs a configuration names, each once."""
-    found = [tested for word in _words(config.runs) for tested in runs.named(word)]
-    found += [tested for word in _words(config.experiment) for tested in runs.of_experiment(word)]
-    found += runs.matching(config.filter) if config.filter else []
-    if not found:
+    selected: list[Tested] = []
+    for name in _split(config.runs):
+        selected += store.named(name)
+    for name in _split(config.experiment):
+        selected += store.of_experiment(name)
+    if config.filter:
+        selected += store.matching(config.filter)
+    if not selected:
         raise ConfigError(
             "say what to compare: runs=<id>,<id> (ids, their beginnings or names), experiment=<name> or "
             "filter=<MLflow search filter>"
         )
-    return list({tested[0].info.run_id: tested for tested in reversed(found)}.values())[::-1]
+    unique: dict[str, Tested] = {}
+    for tested in selected:
+        unique.setdefault(tested[0].info.run_id, tested)
+    return list(unique.values())
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _check_answers(runs: Sequence[RunFigures], sets: Sequence[str]) -> None:
+def _check_predictions(runs: Sequence[RunFigures], datasets: Sequence[str]) -> None:
     for run in runs:
-        if not run.reported and not run.answers:
+        if not run.reported and not run.predictions:
+            names = ", ".join(datasets)
             raise DataError(
-                f"run {run.shown} has no stored answers (evaluation/<set>/predictions.csv) on {', '.join(sets)}, so it "
+                f"run {run.label} has no stored predictions (evaluation/<set>/predictions.csv) on {names}, so it "
                 f"cannot be tested: run evaluate with model=runs:/{run.id} and compare that run"
             )
 
 
-def _folder(output: str) -> Path:
-    """Return the folder for the report, made if need be, before the work of drawing it."""
+def _reported_figures(runs: Sequence[RunFigures]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the 2021 table by row, data set and metric, if any run repeats a row of it."""
+    if not any(run.reproduces for run in runs):
+        return {}
+    return {
+        name: {dataset: figures.scalars() for dataset, figures in row.figures.items()}
+        for name, row in reported().items()
+    }
+
+
+def _make_folder(output: str) -> Path:
     folder = Path(output).expanduser()
     try:
-        (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+        (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"output {quoted_path(output)} cannot be written: {error.strerror or error}") from None
     return folder

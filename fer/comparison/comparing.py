@@ -1,18 +1,69 @@
-"""Compare runs: group them, lay out their figures, test them against each other, say what came out."""
+"""Compare runs: group them, tabulate their figures, test them against each other, and draw conclusions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from fer.comparison import verdicts as words
-from fer.comparison.configurations import Configuration, RunFigures, configurations
-from fer.comparison.tables import ACCURACY, Reported, Row, metric, rows
-from fer.comparison.testing import PairedTest, paired_tests
-from fer.errors import ConfigError, DataError, quoted, unknown_name
-from fer.evaluation.report import UNIFORM_PRIOR
+import numpy as np
 
-MOST = 10
-"""Configurations that are all compared with each other."""
+from fer.comparison import verdicts as sentences
+from fer.comparison.grouping import Configuration, find_baseline, group_runs, shared_datasets
+from fer.comparison.runs import MEASURES, RunFigures, SharedImages, align
+from fer.comparison.seeds import mean_interval
+from fer.comparison.testing import PairedTest, compare_pairs
+from fer.errors import ConfigError
+from fer.evaluation.metrics import Interval
+from fer.evaluation.names import ACCURACY, CLASS_MEAN, metric_key
+from fer.evaluation.report import UNIFORM_PRIOR
+from fer.evaluation.statistics import seeds_summary
+from fer.expressions import EXPRESSIONS
+from fer.utils.tables import csv_text, no_formula
+
+MAX_ALL_PAIRS = 10
+"""Configurations that are all compared with each other, at most."""
+Reported = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""What was reported: by row of the 2021 table, data set and metric, such as `accuracy/fear`."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One figure of a configuration.
+
+    Attributes:
+        value: Mean over seeds; None where no run has the figure, as for a class without samples.
+        deviation: Standard deviation over seeds; None for one run.
+        interval: At 95 %; None where it is unknown.
+        reported: What the 2021 table says of the same; None where it says nothing.
+    """
+
+    value: float | None
+    deviation: float | None = None
+    interval: Interval | None = None
+    reported: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A configuration's figures on one set of images.
+
+    Attributes:
+        configuration: The configuration.
+        subset: The data set, or a part of it, as metrics name it: `kdef`, `kdef/frontal`.
+        images: How many images each of its runs was tested on, without repetition.
+        support: Images by expression; empty if unknown.
+        measurements: By measure.
+    """
+
+    configuration: Configuration
+    subset: str
+    images: tuple[int, ...]
+    support: dict[str, int]
+    measurements: dict[str, Measurement]
+
+    @property
+    def image_counts(self) -> str:
+        """Return how many images it rests on as text."""
+        return " or ".join(map(str, self.images)) or "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +73,10 @@ class Comparison:
     Attributes:
         configurations: What was compared.
         baseline: The one that all others were tested against; None where all pairs were.
-        titles: The data sets with figures of two configurations or more, by name, with their names in sentences.
-        rows: The table: by set, below it its parts, and in each by configuration.
+        titles: The data sets with figures of two configurations or more: their names in sentences, by name.
+        rows: The table: by data set, below it its parts, and in each by configuration.
         tests: Paired tests.
-        verdicts: What the tests say, by set a sentence for each pair.
+        verdicts: What the tests say, by data set a sentence for each pair.
         warnings: What should make a reader doubt a figure, and what could not be tested.
         notes: How figures compare with reported ones, and remarks on the grouping.
         methods: How all this was computed.
@@ -44,7 +95,7 @@ class Comparison:
 
 def compare(
     runs: Sequence[RunFigures],
-    sets: Mapping[str, tuple[str, Sequence[str]]],
+    datasets: Mapping[str, tuple[str, Sequence[str]]],
     reported: Reported,
     baseline: str = "",
 ) -> Comparison:
@@ -52,72 +103,140 @@ def compare(
 
     Args:
         runs: Two or more, each once.
-        sets: By data set's name: its name in sentences, and the names of its parts by camera angle.
+        datasets: By data set: its name in sentences, and the names of its parts by camera angle.
         reported: The 2021 table.
         baseline: The name, letter or run of the configuration that all others are tested against; empty: all pairs.
 
     Raises:
         ConfigError: There are too few or too many runs, or the baseline is none of them.
-        DataError: No test set was answered by two of them.
+        DataError: No two of them have predictions on the same test set.
     """
     if len(runs) < 2:
-        these = f"only {runs[0].shown} fits" if runs else "none fits"
+        these = f"only {runs[0].label} fits" if runs else "none fits"
         raise ConfigError(f"a comparison takes at least two runs with test figures, and {these}: name more of them")
-    found, remarks = configurations(runs)
-    chosen = _baseline(found, baseline) if baseline else None
-    titles = {name: title for name, (title, _) in sets.items() if _tested(found, name)}
-    if not titles:
-        each = "; ".join(f"{one.name}: {', '.join(_sets(one, sets)) or 'none'}" for one in found)
-        raise DataError(f"the runs share no test set ({each}): evaluate their models on one set")
-    parts = {name: (UNIFORM_PRIOR, *sets[name][1]) for name in titles}
-    places = [place for name in titles for place in (name, *(f"{name}/{part}" for part in parts[name]))]
-    table = [row for place in places for row in rows(found, place, reported)]
-    tests, untested = paired_tests(_pairs(found, chosen), list(titles))
+    configurations, remarks = group_runs(runs)
+    reference = find_baseline(configurations, baseline) if baseline else None
+    titles = shared_datasets(configurations, {name: title for name, (title, _) in datasets.items()})
+    rows: list[Row] = []
+    for dataset in titles:
+        parts = (UNIFORM_PRIOR, *datasets[dataset][1])
+        for subset in (dataset, *(f"{dataset}/{part}" for part in parts)):
+            rows += _rows(configurations, subset, reported)
+    tests, untested = compare_pairs(_pairs(configurations, reference), list(titles))
     return Comparison(
-        configurations=tuple(found),
-        baseline=chosen,
+        configurations=tuple(configurations),
+        baseline=reference,
         titles=titles,
-        rows=tuple(table),
+        rows=tuple(rows),
         tests=tuple(tests),
-        verdicts=words.verdicts(tests, titles),
-        warnings=(*words.warnings(found, list(titles), titles), *words.refusals(untested, titles)),
-        notes=(*words.against_reported(table, titles), *remarks),
-        methods=tuple(words.methods(tests, found)),
+        verdicts=sentences.verdicts(tests, titles),
+        warnings=(*sentences.warnings(configurations, titles), *sentences.refusals(untested, titles)),
+        notes=(*_agreement_with_reported(rows, titles), *remarks),
+        methods=tuple(sentences.methods(tests, configurations)),
     )
 
 
-def _pairs(found: Sequence[Configuration], baseline: Configuration | None) -> list[tuple[Configuration, Configuration]]:
+def _pairs(
+    configurations: Sequence[Configuration], baseline: Configuration | None
+) -> list[tuple[Configuration, Configuration]]:
     """Return what is tested against each other: every other configuration and the baseline, or all pairs."""
     if baseline:
-        return [(one, baseline) for one in found if one is not baseline]
-    pairs = list(combinations(found, 2))
-    if len(found) > MOST:
+        return [(other, baseline) for other in configurations if other is not baseline]
+    pairs = list(combinations(configurations, 2))
+    if len(configurations) > MAX_ALL_PAIRS:
         raise ConfigError(
-            f"{len(found)} configurations make {len(pairs)} pairs: name the one to compare the others with as "
-            f"baseline=..., or at most {MOST}"
+            f"{len(configurations)} configurations make {len(pairs)} pairs: name the one to compare the others with as "
+            f"baseline=..., or at most {MAX_ALL_PAIRS}"
         )
     return pairs
 
 
-def _sets(one: Configuration, sets: Iterable[str]) -> list[str]:
-    return [name for name in sets if any(metric(name, ACCURACY) in run.metrics for run in one.runs)]
+def _rows(configurations: Sequence[Configuration], subset: str, reported: Reported) -> list[Row]:
+    """Return the rows of the configurations that were tested on a data set or a part of it."""
+    rows = []
+    for one in configurations:
+        if one.values(metric_key(subset, ACCURACY)):
+            # A row of the 2021 table is not compared with itself.
+            known = {} if one.reported else reported.get(one.reproduces, {})
+            rows.append(_row(one, subset, known.get(subset, {})))
+    return rows
 
 
-def _tested(found: Sequence[Configuration], name: str) -> bool:
-    """Return whether two configurations were tested on a set; of a single configuration, whether it was."""
-    return sum(name in _sets(one, [name]) for one in found) >= min(2, len(found))
+def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
+    predictions = one.predictions(subset)
+    # Runs tested on different images have no common interval.
+    same_images = len({frozenset(run.keys) for run in predictions}) == 1
+    images = align(predictions, []) if same_images else None
+    measurements = {}
+    for measure in MEASURES:
+        key = metric_key(subset, measure)
+        known = reported.get(key.removeprefix(f"{subset}/"))
+        values = one.values(key)
+        if not values:
+            measurements[measure] = Measurement(None, reported=known)
+            continue
+        mean, deviation = seeds_summary(values)
+        if len(values) == len(one.runs):
+            mean = float(one.by_pretraining(np.array(values)).mean())
+        interval = _interval(one, subset, measure, images)
+        measurements[measure] = Measurement(mean, deviation, interval, known)
+    image_counts = dict.fromkeys(int(count) for count in one.values(f"{subset}/images"))
+    first = one.runs[0].metrics
+    keys = {name: f"{subset}/support/{name}" for name in EXPRESSIONS}
+    support = {name: int(first[key]) for name, key in keys.items() if key in first}
+    return Row(one, subset, tuple(image_counts), support, measurements)
 
 
-def _baseline(found: Sequence[Configuration], word: str) -> Configuration:
-    """Return the configuration a word means: its letter or name, or the id, its beginning or the name of a run."""
-    for matches in (
-        [one for one in found if word in (one.letter, one.name)],
-        [one for one in found if any(word == run.name for run in one.runs)],
-        [one for one in found if any(run.id.startswith(word) for run in one.runs)],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            names = ", ".join(one.name for one in matches)
-            raise ConfigError(f"baseline {quoted(word)} may be any of {names}: give an id")
-    raise ConfigError(unknown_name("baseline", word, [one.name for one in found]))
+def _interval(one: Configuration, subset: str, measure: str, images: SharedImages | None) -> Interval | None:
+    """Return a single run's interval as it was logged, or that of the mean over seeds, for new seeds and new images."""
+    if len(one.runs) == 1:
+        metrics = one.runs[0].metrics
+        low, high = (metrics.get(metric_key(subset, measure, end)) for end in ("_low", "_high"))
+        return (low, high) if low is not None and high is not None else None
+    if images is None:
+        return None
+    labels, persons = images.labels, images.persons
+    correct = one.by_pretraining((images.first == labels).astype(np.float64))
+    if measure in EXPRESSIONS:
+        inside = labels == EXPRESSIONS.index(measure)
+        labels, correct = labels[inside], correct[:, inside]
+        persons = tuple(np.array(persons)[inside].tolist()) if persons else None
+    if not len(labels):
+        return None
+    # With one class for all images the mean over classes is the accuracy.
+    classes = labels if measure == CLASS_MEAN else np.zeros_like(labels)
+    return mean_interval(correct, classes, persons)
+
+
+def _agreement_with_reported(rows: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+    """Return a sentence for every accuracy that the 2021 table reports too: whether ours agrees with it."""
+    lines = []
+    for row in rows:
+        ours = row.measurements[ACCURACY]
+        if ours.value is None or ours.reported is None or row.subset not in titles:
+            continue
+        line = f"{row.configuration.name} on {titles[row.subset]}: {ours.value:.1%}, reported {ours.reported:.1%}"
+        if ours.interval:
+            low, high = ours.interval
+            inside = "inside" if low <= ours.reported <= high else "outside"
+            line += f", {inside} our 95 % interval [{low * 100:.1f}, {high * 100:.1f}]"
+        lines.append(f"{line}.")
+    if lines:
+        lines.append("What was reported in 2021 is the epoch that was best on test.")
+    return lines
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """Return rows of the table as CSV, one figure a line, accuracies in [0, 1]."""
+    lines: list[list[object]] = [
+        ["configuration", "name", "runs", "set", "images", "measure", "value", "deviation", "low", "high", "reported"]
+    ]
+    for row in rows:
+        one = row.configuration
+        ids = " ".join(run.id for run in one.runs)
+        start = [one.letter, no_formula(one.name), ids, row.subset, row.image_counts]
+        for measure, cell in row.measurements.items():
+            name = metric_key(row.subset, measure).removeprefix(f"{row.subset}/")
+            # None is an empty cell.
+            lines.append([*start, name, cell.value, cell.deviation, *(cell.interval or (None, None)), cell.reported])
+    return csv_text(lines)

@@ -1,4 +1,4 @@
-"""Tests and intervals that take both the seeds and the images for samples.
+"""Test differences between configurations with several seeds, taking both seeds and images for samples.
 
 Two trainings that differ in nothing but the seed differ in accuracy, and so do two samples of test images. Which of two
 configurations is better is a question about both. Whether the run with seed s of configuration k is right on image i is
@@ -6,13 +6,13 @@ configurations is better is a question about both. Whether the run with seed s o
     y_ksi = mean + configuration_k + seed_s(k) + image_i + (configuration x image)_ki + residual_ksi
 
 with seeds nested in configurations and images crossed with both. The variance of the difference of two means is
-estimated from three parts, each of them a mean square over its number of answers:
+estimated from three parts, each of them a mean square over its number of predictions:
 
     seeds      sum over k of s_k^2 / n_k,  s_k^2 the variance of k's accuracies over its n_k seeds
-    images     variance over images of the difference of the answers averaged over seeds
-    residual   sum over k of the variance over images of (answers of a seed - mean over seeds), over n_k (n_k - 1)
+    images     variance over images of the difference of the predictions averaged over seeds
+    residual   sum over k of the variance over images of (predictions of a seed - mean over seeds), over n_k (n_k - 1)
 
-What chance does to a single answer is in `seeds` and in `images`, so the variance is seeds + images - residual. With
+The randomness of a single prediction is in `seeds` and in `images`, so the variance is seeds + images - residual. With
 equal numbers of seeds t^2 is then the quasi-F ratio F' = MS(configurations) / (MS(seeds) + MS(configurations x images)
 - MS(residual)) of Winer (1971, Statistical Principles in Experimental Design, 2nd edition, pages 375-378) and Clark
 (1973, The language-as-fixed-effect fallacy, Journal of Verbal Learning and Verbal Behavior 12:335-359) with seeds for
@@ -33,52 +33,41 @@ from scipy.special import stdtr, stdtrit
 
 from fer.evaluation.intervals import score_interval
 from fer.evaluation.metrics import Floats, Interval, Ints
-from fer.evaluation.statistics import LEVEL
+from fer.evaluation.statistics import LEVEL, Difference
 
-NOTHING = -1.0, 1.0
-"""The interval of a difference about which nothing is known."""
-TINY = 1e-18
+POWER = 0.8
+"""Fraction of comparisons in which the smallest difference that counts as visible would show."""
+ROUNDING = 1e-18
 """A variance below this is rounding."""
+CENTRAL = 1 - LEVEL / 2
+"""The quantile at the upper end of a 95 % interval."""
 
 
 @dataclass(frozen=True)
-class SeedsTest:
-    """A difference between two configurations of which at least one has several seeds.
+class SeedsTest(Difference):
+    """A difference between two configurations, with its 95 % interval, which excludes 0 exactly where p < 0.05.
 
     Attributes:
-        estimate: Mean over A's seeds minus mean over B's.
-        low: Lower end of its 95 % interval, which excludes 0 exactly where p is below 0.05.
-        high: Upper end.
-        p: Two-sided.
         smallest: The smallest true difference that would show at 5 % in 80 of 100 such comparisons; infinite for a
             single image or person, None where nothing varies.
     """
 
-    estimate: float
-    low: float
-    high: float
-    p: float
     smallest: float | None
 
 
 @dataclass(frozen=True)
-class _Variance:
-    """The variance of an estimate, and the degrees of freedom behind it."""
+class VarianceEstimate:
+    """The variance of an estimate, and the degrees of freedom it is known with."""
 
     value: float
     freedom: float
 
-    @property
-    def error(self) -> float:
-        """Return the standard error."""
-        return math.sqrt(self.value)
-
-    def reach(self, share: float = 1 - LEVEL / 2) -> float:
-        """Return this quantile of Student's t in units of the estimate."""
-        return float(stdtrit(self.freedom, share)) * self.error
+    def half_width(self, quantile: float = CENTRAL) -> float:
+        """Return a quantile of Student's t times the standard error."""
+        return float(stdtrit(self.freedom, quantile)) * math.sqrt(self.value)
 
 
-def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, clusters: Sequence[str] | None = None) -> SeedsTest:
+def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, persons: Sequence[str] | None = None) -> SeedsTest:
     """Compare two configurations by mean-class accuracy; by accuracy where all labels are equal.
 
     p and interval are Student's t with the variance and the degrees of freedom above. A configuration with a single
@@ -90,7 +79,7 @@ def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, clusters: Seq
         correct_a: Whether A's runs are right, `(seeds, N)` in [0, 1].
         correct_b: The same of B, on the same images.
         labels: True classes, `(N,)`.
-        clusters: Who is on each image; images then vary by person, or by themselves where that is more.
+        persons: Who is on each image; images then vary by person, or by themselves where that is more.
 
     Raises:
         ValueError: Neither has two runs, or there is no image.
@@ -98,140 +87,163 @@ def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, clusters: Seq
     if len(correct_a) + len(correct_b) < 3 or not len(labels):
         raise ValueError("seeds_test takes three runs or more, and at least one image")
     gain = correct_a.mean(axis=0) - correct_b.mean(axis=0)
-    weights = _weights(labels)
+    weights = _class_mean_weights(labels)
     estimate = float(weights @ gain)
-    total = _total(gain, [correct_a, correct_b], labels, clusters)
-    if total is None:
-        return SeedsTest(estimate, *NOTHING, 1.0, math.inf)
-    coin = min(1.0, 2.0 ** (1 - _differing(gain, weights, clusters)))
-    if total.value < TINY:
-        p, reach, smallest = coin, 0.0, None
-    else:
-        p = max(2 * float(stdtr(total.freedom, -abs(estimate) / total.error)), coin)
-        reach, smallest = total.reach(), total.reach() + total.reach(0.8)
-    low, high = max(estimate - reach, -1.0), min(estimate + reach, 1.0)
+    variance = _variance_of_mean(gain, [correct_a, correct_b], labels, persons)
+    if variance is None:
+        # A single image or person says nothing of others.
+        return SeedsTest(estimate, low=-1.0, high=1.0, p=1.0, smallest=math.inf)
+    p = min(1.0, 2.0 ** (1 - _count_differing(gain, weights, persons)))
+    half_width, smallest = 0.0, None
+    if variance.value >= ROUNDING:
+        t = abs(estimate) / math.sqrt(variance.value)
+        p = max(2 * float(stdtr(variance.freedom, -t)), p)
+        half_width = variance.half_width()
+        smallest = half_width + variance.half_width(POWER)
+    low, high = max(estimate - half_width, -1.0), min(estimate + half_width, 1.0)
     if p >= LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)
     return SeedsTest(estimate, low, high, p, smallest)
 
 
-def mean_interval(correct: Floats, labels: Ints, clusters: Sequence[str] | None = None) -> Interval | None:
+def mean_interval(correct: Floats, labels: Ints, persons: Sequence[str] | None = None) -> Interval | None:
     """Return the 95 % interval of mean-class accuracy averaged over seeds, for new seeds and new images.
 
-    Its variance is that of `seeds_test` for one configuration. Where all labels are equal it is that of a share, and
-    has Wilson's form with the effective number of images, share * (1 - share) / variance, and Student's quantile: Dean
-    & Pagano (2015), Evaluating confidence interval methods for binomial proportions in clustered surveys, Journal of
-    Survey Statistics and Methodology 3:484-503.
+    Its variance is that of `seeds_test` for one configuration. Where all labels are equal it is that of a proportion,
+    and has Wilson's form with the effective number of images, accuracy * (1 - accuracy) / variance, and Student's
+    quantile: Dean & Pagano (2015), Evaluating confidence interval methods for binomial proportions in clustered
+    surveys, Journal of Survey Statistics and Methodology 3:484-503.
 
     Args:
         correct: Whether the runs are right, `(seeds, N)` in [0, 1], two seeds or more.
         labels: True classes, `(N,)`.
-        clusters: Who is on each image, as in `seeds_test`.
+        persons: Who is on each image, as in `seeds_test`.
 
     Returns:
         The interval in [0, 1], or None for a single image or person.
     """
     values = correct.mean(axis=0)
-    total = _total(values, [correct], labels, clusters)
-    if total is None:
+    variance = _variance_of_mean(values, [correct], labels, persons)
+    if variance is None:
         return None
-    share = float(_weights(labels) @ values)
+    accuracy = float(_class_mean_weights(labels) @ values)
     if len(np.unique(labels)) > 1:
-        return max(share - total.reach(), 0.0), min(share + total.reach(), 1.0)
-    # Without variance, as where every answer is right, nothing is known beyond the number of images.
-    effective = min(share * (1 - share) / total.value, correct.size) if total.value > TINY else len(labels)
-    return score_interval(share, effective, float(stdtrit(total.freedom, 1 - LEVEL / 2)))
+        return max(accuracy - variance.half_width(), 0.0), min(accuracy + variance.half_width(), 1.0)
+    # Without variance, as where every prediction is right, nothing is known beyond the number of images.
+    effective = float(len(labels))
+    if variance.value > ROUNDING:
+        effective = min(accuracy * (1 - accuracy) / variance.value, correct.size)
+    return score_interval(accuracy, effective, float(stdtrit(variance.freedom, CENTRAL)))
 
 
-def _total(
-    values: Floats, sides: Sequence[Floats], labels: Ints, clusters: Sequence[str] | None
-) -> _Variance | None:  # fmt: skip
+def _variance_of_mean(
+    values: Floats, sides: Sequence[Floats], labels: Ints, persons: Sequence[str] | None
+) -> VarianceEstimate | None:
     """Return the variance of the mean of `values` for new seeds and new images; None where images do not show any.
 
     Args:
         values: What is averaged over images, `(N,)`.
-        sides: The answers behind it: of each configuration `(seeds, N)`.
+        sides: Whether predictions behind it are right: of each configuration `(seeds, N)`.
         labels: True classes, `(N,)`.
-        clusters: Who is on each image; the larger of the variances by person and by image is taken.
+        persons: Who is on each image; the larger of the variances by person and by image is taken.
     """
-    found = []
-    for persons in [None] if clusters is None else [None, np.unique(np.asarray(clusters), return_inverse=True)[1]]:
-        images = _over_images(values, labels, persons)
+    groupings: list[Ints | None] = [None]
+    if persons is not None:
+        groupings.append(_person_indices(persons))
+    seeds = _seed_variance(sides, labels)
+    estimates = []
+    for grouping in groupings:
+        images = _image_variance(values, labels, grouping)
         if images.freedom < 1:
             return None
-        found.append(_quasi(images, _over_seeds(sides, labels), _residual(sides, labels, persons)))
-    return max(found, key=_Variance.reach)
+        residual = _residual_variance(sides, labels, grouping)
+        # The residual, an estimate too, may exceed what it is taken off.
+        value = max(images.value + seeds.value - residual.value, images.value, seeds.value)
+        squares = sum(part.value**2 / part.freedom for part in (images, seeds, residual))
+        freedom = value**2 / squares if squares else images.freedom
+        estimates.append(VarianceEstimate(value, freedom))
+    return max(estimates, key=VarianceEstimate.half_width)
 
 
-def _quasi(images: _Variance, seeds: _Variance, residual: _Variance) -> _Variance:
-    """Return seeds + images - residual, which is at least either of the first two, with Satterthwaite's freedom."""
-    value = max(images.value + seeds.value - residual.value, images.value, seeds.value)
-    parts = sum(part.value**2 / part.freedom for part in (images, seeds, residual))
-    return _Variance(value, value**2 / parts if parts else images.freedom)
-
-
-def _over_seeds(sides: Sequence[Floats], labels: Ints) -> _Variance:
+def _seed_variance(sides: Sequence[Floats], labels: Ints) -> VarianceEstimate:
     """Return the variance over seeds of a difference of means, or of one mean.
 
-    Shares of the sides in it are known from as few as two seeds each, so the degrees of freedom are at most those of
+    How much of it is each side's is known from as few as two seeds each, so the degrees of freedom are at most those of
     sides that vary alike: without that limit 10 seeds against 2 err in up to 10 of 100 equal pairs.
     """
-    weights = _weights(labels)
+    weights = _class_mean_weights(labels)
     several = [side for side in sides if len(side) > 1]
-    squares = [float((side @ weights).var(ddof=1)) for side in several]
-    if len(several) < len(sides) or len(sides) == 1:
-        # A single seed borrows the variance of the only other side.
-        return _Variance(squares[0] * sum(1 / len(side) for side in sides), len(several[0]) - 1)
-    parts = [_Variance(square / len(side), len(side) - 1) for square, side in zip(squares, several, strict=True)]
-    alike = [_Variance(1 / len(side), len(side) - 1) for side in several]
-    return _Variance(sum(part.value for part in parts), min(_satterthwaite(parts), _satterthwaite(alike)))
+    variances = [VarianceEstimate(float((side @ weights).var(ddof=1)), len(side) - 1) for side in several]
+    total = _sum_over_sides(variances, sides)
+    if len(several) < 2:
+        return total
+    alike = _sum_over_sides([VarianceEstimate(1.0, len(side) - 1) for side in several], sides)
+    return VarianceEstimate(total.value, min(total.freedom, alike.freedom))
 
 
-def _residual(sides: Sequence[Floats], labels: Ints, persons: Ints | None) -> _Variance:
-    """Return the part of the variance over images that chance in single answers explains."""
-    parts = []
+def _residual_variance(sides: Sequence[Floats], labels: Ints, persons: Ints | None) -> VarianceEstimate:
+    """Return the part of the variance over images that the randomness of single predictions explains."""
+    variances = []
     for side in sides:
         if len(side) > 1:
-            varied = [_over_images(own, labels, persons) for own in side - side.mean(axis=0)]
-            freedom = (len(side) - 1) * varied[0].freedom
-            parts.append(_Variance(sum(one.value for one in varied) / (len(side) - 1), freedom))
-    if len(parts) < len(sides):
-        return _Variance(parts[0].value * sum(1 / len(side) for side in sides), parts[0].freedom)
-    means = [_Variance(part.value / len(side), part.freedom) for part, side in zip(parts, sides, strict=True)]
-    return _Variance(sum(mean.value for mean in means), _satterthwaite(means))
+            by_run = [_image_variance(residual, labels, persons) for residual in side - side.mean(axis=0)]
+            value = sum(run.value for run in by_run) / (len(side) - 1)
+            variances.append(VarianceEstimate(value, (len(side) - 1) * by_run[0].freedom))
+    return _sum_over_sides(variances, sides)
 
 
-def _satterthwaite(parts: Sequence[_Variance]) -> float:
-    """Return the degrees of freedom of a sum of independent variances; the fewest of them where all are 0."""
+def _sum_over_sides(variances: Sequence[VarianceEstimate], sides: Sequence[Floats]) -> VarianceEstimate:
+    """Return the variance of a difference of means over seeds, or of one mean, with Satterthwaite's freedom.
+
+    Args:
+        variances: Those of a single seed, of each side with several seeds.
+        sides: All sides; one with a single seed borrows the variance of the only other one.
+    """
+    if len(variances) < len(sides):
+        weight = sum(1 / len(side) for side in sides)
+        return VarianceEstimate(variances[0].value * weight, variances[0].freedom)
+    parts = [
+        VarianceEstimate(variance.value / len(side), variance.freedom)
+        for variance, side in zip(variances, sides, strict=True)
+    ]
+    value = sum(part.value for part in parts)
     squares = sum(part.value**2 / part.freedom for part in parts)
-    return sum(part.value for part in parts) ** 2 / squares if squares else min(part.freedom for part in parts)
+    # Where nothing varies the formula is 0 / 0.
+    freedom = value**2 / squares if squares else min(part.freedom for part in parts)
+    return VarianceEstimate(value, freedom)
 
 
-def _weights(labels: Ints) -> Floats:
-    """Return what each image counts in the mean of the classes that occur."""
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (len(counts) * counts[place]), dtype=np.float64)
+def _class_mean_weights(labels: Ints) -> Floats:
+    """Return the weight of each image in the mean over the classes that occur."""
+    _, class_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(counts) * counts[class_index]), dtype=np.float64)
 
 
-def _differing(gain: Floats, weights: Floats, clusters: Sequence[str] | None) -> int:
+def _person_indices(persons: Sequence[str]) -> Ints:
+    return np.asarray(np.unique(np.asarray(persons), return_inverse=True)[1], dtype=np.int64)
+
+
+def _count_differing(gain: Floats, weights: Floats, persons: Sequence[str] | None) -> int:
     """Return on how many images, or for how many persons, the two sides differ."""
-    if clusters is None:
+    if persons is None:
         return int((gain != 0).sum())
-    who = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    return int((np.abs(np.bincount(who, weights=weights * gain)) > 1e-12).sum())
+    by_person = np.bincount(_person_indices(persons), weights=weights * gain)
+    return int((np.abs(by_person) > 1e-12).sum())
 
 
-def _over_images(values: Floats, labels: Ints, persons: Ints | None) -> _Variance:
+def _image_variance(values: Floats, labels: Ints, persons: Ints | None) -> VarianceEstimate:
     """Return the variance over images of the mean over classes of the images' values.
 
     Images vary within their class, persons as wholes (linearised). A class of one image shows no variance.
     """
-    weights = _weights(labels)
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    centred = values - (np.bincount(place, weights=values) / counts)[place]
+    _, class_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    class_means = np.bincount(class_index, weights=values) / counts
+    deviations = _class_mean_weights(labels) * (values - class_means[class_index])
     if persons is None:
-        scale = counts / np.maximum(counts - 1, 1)
-        return _Variance(float((scale[place] * (weights * centred) ** 2).sum()), int((counts - 1).sum()))
-    groups = int(persons.max()) + 1
-    sums = np.bincount(persons, weights=weights * centred)
-    return _Variance(float((sums**2).sum()) * groups / max(groups - 1, 1), groups - 1)
+        corrections = counts / np.maximum(counts - 1, 1)
+        value = float((corrections[class_index] * deviations**2).sum())
+        return VarianceEstimate(value, freedom=int((counts - 1).sum()))
+    sums = np.bincount(persons, weights=deviations)
+    freedom = len(sums) - 1
+    value = float((sums**2).sum()) * len(sums) / max(freedom, 1)
+    return VarianceEstimate(value, freedom)

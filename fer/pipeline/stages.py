@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fer.comparison.configurations import REPETITION
+from fer.comparison.grouping import REPETITION_OPTIONS
 from fer.config.commands import TRAINING_COMMANDS, EvaluateConfig, fields_of
 from fer.config.options import Scope
 from fer.config.training import FinetuneConfig, PretrainConfig
@@ -164,7 +164,8 @@ def configuration(experiment: Experiment, finetune: FinetuneConfig) -> str:
         finetune: Its fine-tuning, as its file says.
     """
     plan = finetune_plan.make_plan(finetune)
-    settings = {key: value for key, value in _settings(finetune, plan.derived()).items() if key not in REPETITION}
+    derived = _settings(finetune, plan.derived())
+    settings = {key: value for key, value in derived.items() if key not in REPETITION_OPTIONS}
     starts = _start(plan.init)
     if before := experiment.pretrain:
         settings["pretrain"] = _settings(before, pretrain_plan.make_plan(before).derived())

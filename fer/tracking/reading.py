@@ -10,10 +10,9 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.comparison.configurations import LOSS, SCORE, RunFigures
-from fer.comparison.predictions import read_answers
-from fer.comparison.tables import ACCURACY, metric
+from fer.comparison.runs import Predictions, RunFigures, read_predictions
 from fer.errors import ConfigError, DataError, quoted, unknown_name
+from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
 from fer.portable.json_files import parse_json
 from fer.tracking import names, store
 from fer.tracking.names import CONFIG_FILE, REPORTED, STAGES_FILE, dataset_tags
@@ -103,9 +102,12 @@ class Runs:
         tags = run.data.tags
         tested_digests: dict[str, str] = {}
         contamination: dict[str, str] = {}
+        predictions: dict[str, Predictions] = {}
         for one in tested:
+            predictions |= self._predictions(one)
             tested_digests |= dataset_tags(one.data.tags, names.TESTED_DIGEST)
             contamination |= dataset_tags(one.data.tags, names.CONTAMINATION)
+        curves = [key for key in (TRAINING_LOSS, VALIDATION_ACCURACY) if key in run.data.metrics]
         return RunFigures(
             id=run.info.run_id,
             name=run.info.run_name,
@@ -118,9 +120,9 @@ class Runs:
             tested_digests=tested_digests,
             contamination=contamination,
             metrics={key: value for one in tested for key, value in one.data.metrics.items()},
-            answers={name: found for one in tested for name, found in self._answers(one).items()},
+            predictions=predictions,
             minutes=run.data.metrics.get("minutes") if REPORTED in run.data.tags else _minutes(run),
-            curves={key: self._curve(run.info.run_id, key) for key in (LOSS, SCORE) if key in run.data.metrics},
+            curves={key: self._curve(run.info.run_id, key) for key in curves},
         )
 
     def page(self, tested: Sequence[Tested]) -> str:
@@ -159,7 +161,7 @@ class Runs:
         return [(run,) for run in reversed(runs) if self._tested(run)]
 
     def _tested(self, run: Run) -> bool:
-        figures = any(metric(name, ACCURACY) in run.data.metrics for name in self.sets)
+        figures = any(metric_key(name, ACCURACY) in run.data.metrics for name in self.sets)
         return figures and (_command(run) in TESTING or REPORTED in run.data.tags)
 
     def _expanded(self, run: Run) -> list[Tested]:
@@ -216,14 +218,15 @@ class Runs:
         except ValueError as error:
             raise _damaged(run, path, str(error)) from None
 
-    def _answers(self, run: Run) -> dict[str, Any]:
-        found = {}
+    def _predictions(self, run: Run) -> dict[str, Predictions]:
+        predictions = {}
         for name in self.sets:
-            if metric(name, ACCURACY) in run.data.metrics and REPORTED not in run.data.tags:
-                place = names.evaluation_path(name, names.PREDICTIONS_FILE)
-                if (text := self._artifact(run, place)) is not None:
-                    found[name] = read_answers(text, f"{place} of run {run.info.run_id}")
-        return found
+            if metric_key(name, ACCURACY) in run.data.metrics and REPORTED not in run.data.tags:
+                path = names.evaluation_path(name, names.PREDICTIONS_FILE)
+                text = self._artifact(run, path)
+                if text is not None:
+                    predictions[name] = read_predictions(text, f"{path} of run {run.info.run_id}")
+        return predictions
 
     def _curve(self, run_id: str, key: str) -> tuple[tuple[int, float], ...]:
         points = {point.step: point.value for point in self._client.get_metric_history(run_id, key)}

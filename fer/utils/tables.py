@@ -46,6 +46,11 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
+def no_formula(cell: str) -> str:
+    """Return a cell with an apostrophe before it where a spreadsheet would compute it."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")) else cell  # noqa: RUF001
+
+
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     columns = zip(*rows, strict=True)
     return [max(map(len, column)) for column in columns]

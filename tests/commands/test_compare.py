@@ -177,7 +177,7 @@ def test_an_mlflow_experiment_means_all_its_test_figures(command):
         ({"filter": "params.lr = '7'"}, "selects no run with test figures"),
         ({"runs": "elsewhere"}, "at least two runs with test figures, and only elsewhere ("),
         ({"runs": "elsewhere,bad"}, "share no test set (elsewhere: wikimedia; bad: raf)"),
-        ({"runs": "silent,bad"}, "has no stored answers (evaluation/<set>/predictions.csv)"),
+        ({"runs": "silent,bad"}, "has no stored predictions (evaluation/<set>/predictions.csv)"),
         ({"runs": "good,bad", "baseline": "beter"}, "unknown baseline 'beter'"),
         ({"runs": "good,bad", "dataset": "rav"}, "unknown data set 'rav': did you mean 'raf'?"),
         ({"runs": "good,bad", "output": "mlflow.db/report"}, "cannot be written"),

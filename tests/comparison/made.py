@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fer.comparison.configurations import RunFigures
-from fer.comparison.predictions import read_answers
+from fer.comparison.runs import RunFigures, read_predictions
 from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
 
@@ -59,7 +58,7 @@ def run(
     """A run with answers on sets: labels and answers by set. `persons` are those of KDEF."""
     config = {"seed": seed, "lr": 0.001, "arch": name, **options.pop("config", {})}
     made = {
-        key: read_answers(predictions(*pair, persons=persons if key == "kdef" else ()), key)
+        key: read_predictions(predictions(*pair, persons=persons if key == "kdef" else ()), key)
         for key, pair in sets.items()
     }
     figures = {metric: value for key, pair in sets.items() for metric, value in metrics(key, *pair).items()}
@@ -70,6 +69,6 @@ def run(
         name=name,
         config=config,
         metrics=figures | options.pop("more", {}),
-        answers=made,
+        predictions=made,
         **options,
     )

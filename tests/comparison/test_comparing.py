@@ -10,9 +10,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fer.comparison import comparing
+from fer.comparison.runs import MEASURES
 from fer.comparison.seeds import mean_interval, seeds_test
-from fer.comparison.tables import MEASURES
-from fer.comparison.verdicts import p_words, points
+from fer.comparison.verdicts import p_text, points
 from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
@@ -59,13 +59,13 @@ def test_runs_that_do_not_differ_cannot_be_told_apart_and_the_smallest_differenc
 def test_tests_of_single_runs_equal_statsmodels_mcnemar_and_a_randomisation_by_hand():
     first, second = pair(0.7, 0.62)
     accuracy, mean = compare(first, second).tests
-    ours, theirs = (item.answers["raf"].answers == TRUTH for item in (first, second))
+    ours, theirs = (item.predictions["raf"].predicted == TRUTH for item in (first, second))
     table = [[(ours & theirs).sum(), (ours & ~theirs).sum()], [(~ours & theirs).sum(), (~ours & ~theirs).sum()]]
     assert accuracy.p == pytest.approx(mcnemar(table, exact=True).pvalue)
     assert (accuracy.only_first, accuracy.only_second) == (table[0][1], table[1][0])
     assert accuracy.estimate == pytest.approx(ours.mean() - theirs.mean())
     assert accuracy.low < accuracy.estimate < accuracy.high
-    given = [item.answers["raf"].answers for item in (first, second)]
+    given = [item.predictions["raf"].predicted for item in (first, second)]
     assert mean.p == pytest.approx(swapped(TRUTH, *given, range(7)), abs=0.02)
     recall = [[(given[n] == TRUTH)[c == TRUTH].mean() for c in range(7)] for n in (0, 1)]
     assert mean.estimate == pytest.approx(np.mean(recall[0]) - np.mean(recall[1]))
@@ -79,7 +79,7 @@ def test_every_p_is_corrected_for_all_tests_of_the_report():
     tests = compare(*runs).tests
     assert len(tests) == 3 * 2 * 2
     expected = multipletests([test.p for test in tests], method="holm")[1]
-    assert [test.adjusted for test in tests] == pytest.approx(list(expected))
+    assert [test.adjusted_p for test in tests] == pytest.approx(list(expected))
 
 
 def test_with_a_baseline_all_others_are_compared_with_it_alone():
@@ -95,12 +95,12 @@ def test_three_seeds_each_are_one_row_with_mean_and_deviation_and_one_test_over_
     runs = pair(0.75, 0.7, seeds=(0, 1, 2))
     found = compare(*runs)
     assert [one.name for one in found.configurations] == ["good", "bad"]
-    right = [[item.answers["raf"].answers == TRUTH for item in runs[start : start + 3]] for start in (0, 3)]
+    right = [[item.predictions["raf"].predicted == TRUTH for item in runs[start : start + 3]] for start in (0, 3)]
     for row, side in zip(found.rows, right, strict=True):
         shares = [answer.mean() for answer in side]
-        assert row.cells["accuracy"].value == pytest.approx(np.mean(shares))
-        assert row.cells["accuracy"].deviation == pytest.approx(np.std(shares, ddof=1))
-        low, high = row.cells["accuracy"].interval
+        assert row.measurements["accuracy"].value == pytest.approx(np.mean(shares))
+        assert row.measurements["accuracy"].deviation == pytest.approx(np.std(shares, ddof=1))
+        low, high = row.measurements["accuracy"].interval
         assert low < np.mean(shares) < high
     accuracy, _ = found.tests
     averaged = [np.mean(side, axis=0) for side in right]
@@ -137,8 +137,8 @@ def test_every_interval_excludes_0_exactly_where_the_p_beside_it_is_below_5_perc
         found = compare(*runs)
         for test in found.tests:
             assert (test.low <= 0 <= test.high) == (test.p >= 0.05)
-            shown = f"points [{points(test.low)}, {points(test.high)}], {p_words(test.p)}, adjusted p"
-            flipped = f"points [{points(-test.high)}, {points(-test.low)}], {p_words(test.p)}, adjusted p"
+            shown = f"points [{points(test.low)}, {points(test.high)}], {p_text(test.p)}, adjusted p"
+            flipped = f"points [{points(-test.high)}, {points(-test.low)}], {p_text(test.p)}, adjusted p"
             assert shown in found.verdicts[dataset][0] or flipped in found.verdicts[dataset][0]
             seen.add(test.p < 0.05)
     assert seen == {True, False}
@@ -148,14 +148,14 @@ def test_what_is_called_better_is_decided_by_the_adjusted_p():
     names = "abcdefg"
     runs = [run(name, {"raf": (TRUTH, answers(TRUTH, 0.7 - 0.06 * (n == 0), n))}) for n, name in enumerate(names)]
     found = compare(*runs)
-    only_raw = [test for test in found.tests if test.p < 0.05 <= test.adjusted]
+    only_raw = [test for test in found.tests if test.p < 0.05 <= test.adjusted_p]
     assert only_raw
     for test in only_raw:
         sentence = next(
             line for line in found.verdicts["raf"] if {test.first.name, test.second.name} < set(line.split())
         )
         assert "cannot be told apart" in sentence
-        assert f"{p_words(test.p)}, adjusted {p_words(test.adjusted)}" in sentence
+        assert f"{p_text(test.p)}, adjusted {p_text(test.adjusted_p)}" in sentence
 
 
 def test_seeds_of_one_configuration_give_a_table_and_no_test():
@@ -215,38 +215,38 @@ def test_a_class_without_samples_has_no_figure_and_no_zero():
     runs = pair(truth=truth)
     found = compare(*runs)
     for row, item in zip(found.rows, runs, strict=True):
-        right = item.answers["raf"].answers == truth
-        assert row.cells["fear"].value is None
-        assert row.cells["fear"].interval is None
+        right = item.predictions["raf"].predicted == truth
+        assert row.measurements["fear"].value is None
+        assert row.measurements["fear"].interval is None
         expected = np.mean([right[truth == c].mean() for c in (0, 3, 4, 5, 6)])
-        assert row.cells["mean_class_accuracy"].value == pytest.approx(expected)
+        assert row.measurements["mean_class_accuracy"].value == pytest.approx(expected)
     seeded = compare(*pair(truth=truth, seeds=(0, 1)))
-    assert seeded.rows[0].cells["disgust"].value is None
+    assert seeded.rows[0].measurements["disgust"].value is None
 
 
 def test_every_figure_of_a_single_run_equals_an_independent_computation():
     item, _ = runs = pair(0.7, 0.6)
     row = compare(*runs).rows[0]
-    right = item.answers["raf"].answers == TRUTH
+    right = item.predictions["raf"].predicted == TRUTH
     parts = {name: right[n == TRUTH] for n, name in enumerate(EXPRESSIONS)} | {"accuracy": right}
     for name, part in parts.items():
-        assert row.cells[name].value == pytest.approx(part.mean())
+        assert row.measurements[name].value == pytest.approx(part.mean())
         expected = proportion_confint(part.sum(), len(part), method="wilson")
-        assert row.cells[name].interval == pytest.approx(expected)
-    assert set(row.cells) == set(MEASURES)
+        assert row.measurements[name].interval == pytest.approx(expected)
+    assert set(row.measurements) == set(MEASURES)
     assert row.images == (420,)
     assert row.support == dict.fromkeys(EXPRESSIONS, 60)
 
 
 def test_a_single_runs_interval_is_the_one_that_was_logged_and_printed_before():
     more = {"raf/accuracy_low": 0.1, "raf/accuracy_high": 0.9}
-    assert compare(*pair(more=more)).rows[0].cells["accuracy"].interval == (0.1, 0.9)
+    assert compare(*pair(more=more)).rows[0].measurements["accuracy"].interval == (0.1, 0.9)
 
 
 def test_parts_by_camera_angle_stand_below_their_set_and_are_not_tested():
     more = {"kdef/frontal/accuracy": 0.5, "kdef/frontal/images": 14.0}
     found = compare(*pair(dataset="kdef", more=more))
-    assert [row.place for row in found.rows] == ["kdef", "kdef", "kdef/frontal", "kdef/frontal"]
+    assert [row.subset for row in found.rows] == ["kdef", "kdef", "kdef/frontal", "kdef/frontal"]
     assert {test.dataset for test in found.tests} == {"kdef"}
 
 
@@ -255,10 +255,10 @@ def test_what_was_reported_stands_beside_ours():
     first, second = pair(0.5, 0.4, FEW, "wikimedia", reproduces="row")
     told = run("row", {}, reported=True, reproduces="row", more={"wikimedia/accuracy": 0.464286})
     found = compare(first, second, told, reported=reported)
-    cells = found.rows[0].cells
+    cells = found.rows[0].measurements
     assert (cells["accuracy"].reported, cells["fear"].reported, cells["anger"].reported) == (0.464286, 0.083333, None)
-    assert found.rows[2].cells["accuracy"].reported is None
-    assert found.rows[2].cells["accuracy"].value == 0.464286
+    assert found.rows[2].measurements["accuracy"].reported is None
+    assert found.rows[2].measurements["accuracy"].value == 0.464286
     assert not [test for test in found.tests if "row" in test.first.name + test.second.name]
     assert found.notes[0].startswith("good on Wikimedia: 50.0%, reported 46.4%, inside our 95 % interval [")
     assert "best on test" in found.notes[-1]
@@ -301,8 +301,8 @@ def test_what_training_has_seen_is_said_to_be_unknown_where_no_run_tells_it():
 def test_the_uniform_prior_has_a_row_below_its_set():
     more = {"raf/uniform_prior/accuracy": 0.5, "raf/uniform_prior/mean_class_accuracy": 0.625}
     found = compare(*pair(more=more))
-    assert [row.place for row in found.rows] == ["raf", "raf", "raf/uniform_prior", "raf/uniform_prior"]
-    assert [found.rows[2].cells[name].value for name in ("accuracy", "mean_class_accuracy")] == [0.5, 0.625]
+    assert [row.subset for row in found.rows] == ["raf", "raf", "raf/uniform_prior", "raf/uniform_prior"]
+    assert [found.rows[2].measurements[name].value for name in ("accuracy", "mean_class_accuracy")] == [0.5, 0.625]
     assert not [test for test in found.tests if "uniform" in test.dataset]
 
 
@@ -357,14 +357,14 @@ def test_runs_of_one_pre_training_count_once_where_there_are_several_pre_trainin
     ]  # fmt: skip
     second = [run("scratch", {"raf": (TRUTH, answers(TRUTH, 0.6, 20 + n))}, n) for n in range(4)]
     found = compare(*first, *second)
-    right = [(item.answers["raf"].answers == TRUTH).astype(float) for item in first]
+    right = [(item.predictions["raf"].predicted == TRUTH).astype(float) for item in first]
     pairs = np.stack([(right[0] + right[3]) / 2, (right[1] + right[2]) / 2])
-    theirs = np.stack([item.answers["raf"].answers == TRUTH for item in second]).astype(float)
+    theirs = np.stack([item.predictions["raf"].predicted == TRUTH for item in second]).astype(float)
     expected = seeds_test(pairs, theirs, np.zeros_like(TRUTH))
     accuracy, _ = found.tests
     assert (accuracy.p, accuracy.low, accuracy.high) == (expected.p, expected.low, expected.high)
     assert accuracy.p > 2 * seeds_test(np.stack(right), theirs, np.zeros_like(TRUTH)).p
-    cell = found.rows[0].cells["accuracy"]
+    cell = found.rows[0].measurements["accuracy"]
     assert cell.value == pytest.approx(np.mean(right))
     assert cell.deviation == pytest.approx(np.std([side.mean() for side in right], ddof=1))
     assert cell.interval == mean_interval(pairs, np.zeros_like(TRUTH))

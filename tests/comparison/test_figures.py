@@ -1,9 +1,13 @@
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fer.comparison.comparing import compare
 from fer.comparison.figures import figures, per_class, style, svg
+from fer.comparison.grouping import Configuration
 from fer.evaluation.metrics import confusion_matrix
 from tests.comparison.made import SETS, answers, labels, run
 
@@ -34,17 +38,17 @@ def legend(figure):
 
 def test_dots_and_bars_are_the_tables_figures():
     found = compared(2)
-    axes = per_class(found, "wikimedia", "Wikimedia").axes[0]
+    axes = per_class(found, "wikimedia").axes[0]
     lines = [line for line in axes.lines if line.get_label().startswith(("A: ", "B: ")) or len(line.get_xdata()) == 2]
     dots = sorted(float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1)
     bars = sorted(tuple(line.get_xdata()) for line in lines if line.get_linewidth() == 1.6)
-    cells = [cell for row in found.rows for cell in row.cells.values()]
+    cells = [cell for row in found.rows for cell in row.measurements.values()]
     assert dots == pytest.approx(sorted(100 * cell.value for cell in cells))
     assert np.allclose(bars, sorted(tuple(100 * end for end in cell.interval) for cell in cells))
 
 
 def test_what_was_reported_is_a_hollow_dot():
-    axes = per_class(compared(2, reproduces="row"), "wikimedia", "Wikimedia").axes[0]
+    axes = per_class(compared(2, reproduces="row"), "wikimedia").axes[0]
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [float(line.get_xdata()[0]) for line in hollow] == pytest.approx([46.4, 46.4])
 
@@ -54,7 +58,9 @@ def test_differences_of_confusions_are_in_points_of_the_true_class():
     figure = figures(found)["confusion_difference-wikimedia"]
     panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
     assert [axes.get_title()[0] for axes in panels] == ["A", "C"]
-    counts = [confusion_matrix(TRUTH, one.runs[0].answers["wikimedia"].answers, 7) for one in found.configurations]
+    counts = [
+        confusion_matrix(TRUTH, one.runs[0].predictions["wikimedia"].predicted, 7) for one in found.configurations
+    ]
     for axes, other in zip(panels, (counts[0], counts[2]), strict=True):
         assert np.allclose(axes.images[0].get_array(), 100 * (other - counts[1]) / 12)
 
@@ -68,7 +74,7 @@ def test_curves_and_minutes_show_each_seed_and_their_mean():
     means = [line for line in axes.lines if line.get_markersize() == 9]
     assert [float(line.get_xdata()[0]) for line in means] == [6.0, 7.0]
     assert [float(line.get_ydata()[0]) for line in means] == pytest.approx(
-        [100 * row.cells["accuracy"].value for row in found.rows]
+        [100 * row.measurements["accuracy"].value for row in found.rows]
     )
 
 
@@ -79,7 +85,7 @@ def test_runs_without_curves_and_times_have_no_such_figures():
 
 def test_ten_configurations_with_long_names_stay_apart_and_inside_the_figure():
     drawn = figures(compared(10))
-    assert len({style(n)[:2] for n in range(10)}) == 10
+    assert len({style(Configuration(n, "", ()))[:2] for n in range(10)}) == 10
     for name, figure in drawn.items():
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
@@ -93,7 +99,20 @@ def test_ten_configurations_with_long_names_stay_apart_and_inside_the_figure():
 
 
 def test_equal_figures_are_equal_files_without_any_name_as_markup():
-    found = compared(2)
-    first, second = (svg(per_class(found, "wikimedia", "<script>")) for _ in range(2))
+    found = replace(compared(2), titles={"wikimedia": "<script>"})
+    first, second = (svg(per_class(found, "wikimedia")) for _ in range(2))
     assert first == second
     assert "<script>" not in first
+
+
+def test_a_name_with_control_characters_leaves_every_figure_well_formed():
+    curves = dict.fromkeys(("train/loss", "validation/accuracy"), ((1, 0.9), (2, 0.6)))
+    names = ("plain", "\x1b[31m red \x00 & <b>")
+    runs = [
+        run(name, {"raf": (TRUTH, answers(TRUTH, 0.6, n))}, config={"lr": n}, minutes=1.0, curves=curves)
+        for n, name in enumerate(names)
+    ]
+    drawn = figures(compare(runs, SETS, {}))
+    assert len(drawn) == 4
+    for figure in drawn.values():
+        assert ElementTree.fromstring(svg(figure)).tag.endswith("svg")

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 from scipy.special import softmax
 
 from fer.comparison.comparing import compare
-from fer.comparison.configurations import RunFigures
-from fer.comparison.render import terminal
+from fer.comparison.report import terminal
+from fer.comparison.runs import RunFigures
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from fer.comparison.predictions import join, read_answers
+from fer.comparison.runs import align, read_predictions
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import predictions
@@ -12,48 +12,48 @@ TRUTH = np.array([0, 1, 2, 3, 4, 5, 6, 0])
 
 
 def read(text):
-    return read_answers(text, "predictions.csv")
+    return read_predictions(text, "predictions.csv")
 
 
 def test_images_are_joined_by_what_they_are_whatever_the_order_of_the_files():
     given = (TRUTH + 2) % 7
     head, *rows = predictions(TRUTH, given).splitlines()
     shuffled = read("\n".join([head, *rows[::-1]]))
-    joined = join([read(predictions(TRUTH, TRUTH))], [shuffled])
+    joined = align([read(predictions(TRUTH, TRUTH))], [shuffled])
     assert joined.labels.tolist() == joined.first[0].tolist() == TRUTH.tolist()
     assert joined.second[0].tolist() == given.tolist()
-    assert joined.alike
+    assert joined.comparable
 
 
 def test_an_image_of_other_bytes_or_another_expression_is_another_image():
     text = predictions(TRUTH, TRUTH)
     relabelled = text.replace(f"{2:064x},,,disgust", f"{2:064x},,,fear")
     changed = relabelled.replace(f"{5:064x}", "ab" * 32)
-    joined = join([read(text)], [read(changed)])
+    joined = align([read(text)], [read(changed)])
     assert joined.labels.tolist() == [0, 1, 3, 4, 6, 0]
     assert (joined.fewest, joined.most) == (8, 8)
-    assert not joined.alike
+    assert not joined.comparable
 
 
 def test_what_all_runs_of_both_sides_answered_is_compared():
     rows = predictions(TRUTH, TRUTH).splitlines()
     without = [read("\n".join(rows[:n] + rows[n + 1 :])) for n in (1, 3)]
-    joined = join([read("\n".join(rows)), without[0]], [without[1]])
+    joined = align([read("\n".join(rows)), without[0]], [without[1]])
     assert joined.first.shape == (2, 6)
     assert joined.second.shape == (1, 6)
 
 
 def test_a_part_that_is_the_smaller_set_whole_is_enough():
     rows = predictions(TRUTH, TRUTH).splitlines()
-    assert join([read("\n".join(rows))], [read("\n".join(rows[:3]))]).alike
-    assert not join([read("\n".join(rows[:3]))], [read("\n".join([rows[0], *rows[4:]]))]).alike
+    assert align([read("\n".join(rows))], [read("\n".join(rows[:3]))]).comparable
+    assert not align([read("\n".join(rows[:3]))], [read("\n".join([rows[0], *rows[4:]]))]).comparable
 
 
 def test_persons_are_known_only_where_every_image_tells_them():
     everyone = read(predictions(TRUTH, TRUTH, persons=[f"F{n:02}" for n in range(8)]))
     some = read(predictions(TRUTH, TRUTH, persons=["F01", *[""] * 7]))
-    assert join([everyone], [everyone]).persons == tuple(f"F{n:02}" for n in range(8))
-    assert join([some], [some]).persons is None
+    assert align([everyone], [everyone]).persons == tuple(f"F{n:02}" for n in range(8))
+    assert align([some], [some]).persons is None
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fer.comparison.comparing import compare
+from fer.comparison.comparing import compare, table_csv
 from fer.comparison.figures import figures, svg
-from fer.comparison.page import page
-from fer.comparison.render import markdown, table_csv, terminal, verdicts_csv
+from fer.comparison.report import html, markdown, sections, terminal
+from fer.comparison.testing import paired_tests_csv
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
 
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, drawn):
-    content = page(found, drawn)
+    content = html(sections(found, drawn))
     parsed = Page(content)
     assert "script" not in parsed.tags
     assert all(address.startswith("data:image/svg+xml;base64,") for address in parsed.addresses)
@@ -65,21 +65,22 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, 
 
 
 def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
-    parsed = Page(page(found, drawn))
+    parsed = Page(html(sections(found, drawn)))
     assert set(drawn) == {"per_class-raf", "confusion_difference-raf", "learning_curves", "minutes"}
     assert parsed.tags.count("img") == len(drawn)
-    assert "2021: 45.0" in parsed.words
+    assert {"reported in 2021", "45.0", "5.0"} <= set(parsed.words)
+    assert {f"{count} images" for count in found.rows[0].support.values()} <= set(parsed.words)
     assert all(sentence in " ".join(parsed.words) for sentence in found.methods)
 
 
 def test_the_page_fits_dark_screens_and_paper(found):
-    content = page(found, {})
+    content = html(sections(found, {}))
     assert "prefers-color-scheme: dark" in content
     assert "@media print" in content
 
 
 def test_markdown_shows_names_as_they_are_and_its_tables_are_whole(found, drawn):
-    text = markdown(found, [f"figures/{name}.svg" for name in drawn])
+    text = markdown(sections(found, drawn))
     assert "<script>" not in text
     assert "\x1b" not in text
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
@@ -98,9 +99,9 @@ def rows(text):
 
 
 def test_every_number_of_the_csv_table_equals_an_independent_computation(found):
-    table = {(row["configuration"], row["measure"]): row for row in rows(table_csv(found))}
+    table = {(row["configuration"], row["measure"]): row for row in rows(table_csv(found.rows))}
     for one in found.configurations:
-        right = np.array([item.answers["raf"].answers == TRUTH for item in one.runs])
+        right = np.array([item.predictions["raf"].predicted == TRUTH for item in one.runs])
         parts = {f"accuracy/{name}": right[:, n == TRUTH] for n, name in enumerate(EXPRESSIONS)} | {"accuracy": right}
         for measure, part in parts.items():
             row = table[one.letter, measure]
@@ -121,9 +122,9 @@ def test_every_number_of_the_csv_table_equals_an_independent_computation(found):
 
 
 def test_every_number_of_the_csv_of_tests_equals_an_independent_computation(found):
-    accuracy, mean = rows(verdicts_csv(found))
+    accuracy, mean = rows(paired_tests_csv(found.tests))
     ours, theirs = (
-        np.array([item.answers["raf"].answers == TRUTH for item in one.runs], dtype=float)
+        np.array([item.predictions["raf"].predicted == TRUTH for item in one.runs], dtype=float)
         for one in found.configurations
     )
     gain = ours.mean(axis=0) - theirs[0]
@@ -144,7 +145,7 @@ def test_every_number_of_the_csv_of_tests_equals_an_independent_computation(foun
 
 def test_a_spreadsheet_computes_no_name():
     runs = [run(name, {"raf": (TRUTH, TRUTH)}, config={"lr": n}) for n, name in enumerate(("=1+1", "@x"))]
-    assert {row["name"] for row in rows(table_csv(compare(runs, SETS, {})))} == {"'=1+1", "'@x"}
+    assert {row["name"] for row in rows(table_csv(compare(runs, SETS, {}).rows))} == {"'=1+1", "'@x"}
 
 
 def test_the_terminal_gets_key_table_and_words_and_no_control_characters(found):

@@ -1,6 +1,6 @@
 import pytest
 
-from fer.comparison.configurations import configurations, differing_options
+from fer.comparison.grouping import differing_options, group_runs
 from tests.comparison.made import labels, run
 
 TRUTH = labels(14)
@@ -11,7 +11,7 @@ def one(name="resnet", seed=0, known=None, **config):
 
 
 def grouped(*runs):
-    found, remarks = configurations(runs)
+    found, remarks = group_runs(runs)
     return [[item.seed for item in group.runs] for group in found], remarks
 
 
@@ -35,14 +35,14 @@ def test_another_option_training_set_or_configuration_keeps_runs_apart(first, se
 
 def test_experiments_say_themselves_which_runs_are_one_configuration():
     known = {"configuration": "abc", "experiment": "raf-scratch"}
-    found, _ = configurations([one(f"raf-scratch seed {n}", n, known, init=f"runs:/{n}") for n in range(2)])
+    found, _ = group_runs([one(f"raf-scratch seed {n}", n, known, init=f"runs:/{n}") for n in range(2)])
     assert [group.name for group in found] == ["raf-scratch"]
 
 
 def test_files_of_one_name_with_other_options_are_no_seeds_of_each_other():
     known = [{"configuration": f"raf-scratch-{n}", "experiment": "raf-scratch"} for n in range(2)]
     runs = [one(f"raf-scratch seed {n}", n, known[n], lr=n) for n in range(2)]
-    found, _ = configurations(runs)
+    found, _ = group_runs(runs)
     assert [group.name for group in found] == [f"raf-scratch ({run.id[:8]})" for run in runs]
 
 
@@ -53,7 +53,7 @@ def test_two_runs_of_one_seed_are_no_repetition():
 
 
 def test_runs_of_equal_names_get_different_ones():
-    found, _ = configurations([one(lr=0.1), run("resnet", {"raf": (TRUTH, TRUTH)}, 1, config={"lr": 0.2})])
+    found, _ = group_runs([one(lr=0.1), run("resnet", {"raf": (TRUTH, TRUTH)}, 1, config={"lr": 0.2})])
     names = [group.name for group in found]
     assert len(set(names)) == 2
     assert all(name == f"resnet ({group.runs[0].id[:8]})" for name, group in zip(names, found, strict=True))
@@ -62,21 +62,21 @@ def test_runs_of_equal_names_get_different_ones():
 def test_rows_of_the_2021_table_stand_alone_under_a_name_of_their_own():
     told = run("raf-scratch", {}, 0, reported=True, reproduces="raf-scratch")
     ours = one("raf-scratch seed 0", known={"experiment": "raf-scratch"})
-    found, _ = configurations([told, ours])
+    found, _ = group_runs([told, ours])
     assert [(group.name, group.reported) for group in found] == [("raf-scratch (2021)", True), ("raf-scratch", False)]
 
 
 def test_short_names_stay_short_and_different():
     names = [f"resnet50 pre-trained on a great many faces without labels, {tail}" for tail in ("a", "b")]
-    found, _ = configurations([one(name, lr=n) for n, name in enumerate(names)])
-    shorts = [group.short(20) for group in found]
+    found, _ = group_runs([one(name, lr=n) for n, name in enumerate(names)])
+    shorts = [group.short_label(20) for group in found]
     assert len(set(shorts)) == 2
     assert all(len(short) <= 23 for short in shorts)
-    assert [group.letter for group in configurations([one(str(n), lr=n) for n in range(28)])[0]][-2:] == ["AA", "AB"]
+    assert [group.letter for group in group_runs([one(str(n), lr=n) for n in range(28)])[0]][-2:] == ["AA", "AB"]
 
 
 def test_the_options_that_differ_are_listed_and_no_others():
-    found, _ = configurations([
+    found, _ = group_runs([
         one("a", lr=0.1, augment=True, class_weights=[]), one("b", lr=0.2, augment=True, class_weights=[1.0, 2.0]),
     ])  # fmt: skip
     options = differing_options(found)
