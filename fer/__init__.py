@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def load(address: str = "models:/fer@champion", device: str = "auto") -> "Recogniser":
-    """Return a trained model with its preprocessing, ready for pictures of faces.
+    """Load a trained model with its preprocessing, ready for pictures of faces.
 
     Args:
         address: `models:/<name>@<alias>`, `models:/<name>/<version>` or `runs:/<id>`; or, without a tracking server,

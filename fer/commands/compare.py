@@ -13,8 +13,8 @@ from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError, quoted_path
 from fer.experiments.reported import reported
+from fer.tracking.lifecycle import tracked
 from fer.tracking.reading import Runs, Tested
-from fer.tracking.runs import tracked
 
 FOLDER = "comparison"
 """Folder of the report among the run's artifacts."""

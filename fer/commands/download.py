@@ -10,7 +10,8 @@ from fer.model_card.card import LICENCE, README, headline, terms
 from fer.models.backbones import ModelSpec
 from fer.models.files import SPEC
 from fer.models.initial_weights import ADDRESSES
-from fer.tracking.models import MLMODEL, fetch_classifier, forget_places, pinned
+from fer.tracking.logged_model import MLMODEL, remove_machine_paths
+from fer.tracking.models import fetch_classifier, resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 
@@ -45,13 +46,13 @@ def run(config: DownloadConfig) -> DownloadResult:
         raise ConfigError(
             f"model must be models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>, not {quoted(config.model)}"
         )
-    address = pinned(config.model)
+    address = resolve_alias(config.model)
     folder = Path(config.output or model_file_name(address)).expanduser().resolve()
     _refuse_foreign(folder)
     with staging_folder(folder) as beside:
         classifier, fetched = fetch_classifier(address, beside / "model")
         brought = fetched.path
-        forget_places(brought)
+        remove_machine_paths(brought)
         _refuse_additions(folder, brought)
         move_into_place(brought, folder)
     print(told(address, folder, classifier.spec))

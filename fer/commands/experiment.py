@@ -13,9 +13,10 @@ from fer.experiments.reported import reported
 from fer.experiments.seeds import pretraining_note, spread_metrics, spread_table, spreads
 from fer.pipeline.requirements import check, prepare
 from fer.pipeline.stages import Stage, Stages, configuration
-from fer.tracking.environment import code_version
+from fer.tracking.lifecycle import tracked
 from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.provenance import code_version
+from fer.tracking.runs import TrackedRun
 from fer.utils.paths import resolve_data_root
 
 

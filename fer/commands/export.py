@@ -10,7 +10,7 @@ from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import INPUT, terms
 from fer.models.backbones import ModelSpec
 from fer.models.export import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
-from fer.tracking.models import fetch_classifier, pinned
+from fer.tracking.models import fetch_classifier, resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 
@@ -39,7 +39,7 @@ def run(config: ExportConfig) -> ExportResult:
         Interrupted: A signal came; nothing is left.
     """
     check_packages(config.format)
-    address = pinned(config.model)
+    address = resolve_alias(config.model)
     file = _place(config, address)
     sidecar = file.with_name(f"{file.name}.json")
     with staging_folder(file) as beside:

@@ -2,26 +2,26 @@
 
 from fer.config.commands import ImportReportedConfig
 from fer.experiments.reported import Row, reported
-from fer.tracking.imported import Elsewhere, Recorded, record
 from fer.tracking.names import PROTOCOL, REPRODUCES
+from fer.tracking.runs import ExternalRun, LoggedExternalRuns, log_external_runs
 
 SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"
 
 
-def run(config: ImportReportedConfig) -> Recorded:
+def run(config: ImportReportedConfig) -> LoggedExternalRuns:
     """Record every reported row that is not recorded yet.
 
     Raises:
         ConfigError: The file of the reported figures is not there or not in order.
         FerError: The MLflow store does not answer.
     """
-    done = record([_elsewhere(row) for row in reported().values()])
+    done = log_external_runs([_external_run(row) for row in reported().values()])
     told = f"recorded {len(done.made)} reported runs in experiment {done.experiment!r}" if done.made else "nothing new"
     print(f"{told}; {len(done.present)} stood there already\n{done.where}")
     return done
 
 
-def _elsewhere(row: Row) -> Elsewhere:
+def _external_run(row: Row) -> ExternalRun:
     metrics = {
         f"{dataset}/{key}": value
         for dataset, figures in row.figures.items()
@@ -35,4 +35,4 @@ def _elsewhere(row: Row) -> Elsewhere:
         PROTOCOL: str(row.settings["selection"]),
         "mlflow.note.content": f"{row.note}. Reported in {SOURCE}, not measured here.",
     }
-    return Elsewhere(row.name, row.settings, metrics, tags)
+    return ExternalRun(row.name, row.settings, metrics, tags)

@@ -11,7 +11,7 @@ from fer.evaluation.report import reports_table
 from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
-from fer.tracking.runs import tracked
+from fer.tracking.lifecycle import tracked
 from fer.utils.paths import resolve_data_root
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

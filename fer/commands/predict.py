@@ -16,7 +16,8 @@ from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_salienc
 from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
 from fer.prediction.recogniser import Recogniser
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.lifecycle import tracked
+from fer.tracking.runs import TrackedRun
 from fer.utils.paths import printable
 
 CSV_NAME = "predictions.csv"

@@ -2,8 +2,7 @@
 
 from fer.config.commands import RegisterConfig
 from fer.errors import ConfigError
-from fer.tracking.registering import RUN, register_run
-from fer.tracking.registry import Registration
+from fer.tracking.registry import RUN, Registration, register_run
 
 
 def run(config: RegisterConfig) -> Registration:

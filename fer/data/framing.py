@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from fer.data.manifest import ImageRow
 from fer.portable.detection import Detector, Face
-from fer.portable.frames import Frame
-from fer.portable.framing import frame_of, main_face
+from fer.portable.framing import Frame, frame_of, main_face
 from fer.portable.images import read_rgb
 from fer.utils.parallel import decode_within_budget, thread_pool
 

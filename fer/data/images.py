@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer.portable.images import MAX_BYTES, UnusableImage, read_noted
+from fer.portable.images import MAX_BYTES, UnusableImage, read_with_notes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def inspect(path: Path) -> ImageFacts:
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    upright, notes = read_noted(path)
+    upright, notes = read_with_notes(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
-from fer.portable.frames import Frame, read_frame
+from fer.portable.framing import Frame, read_frame
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.1

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError
-from fer.portable.frames import cut
+from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, translate_disk_errors

@@ -21,7 +21,7 @@ from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
 from fer.pipeline.evaluation import Evaluation
 from fer.tracking.names import CONTAMINATION, PRETRAINING_IMAGES, TRAINING_IMAGES, dataset_tag, evaluation_path
-from fer.tracking.reading import images_of_run
+from fer.tracking.provenance import images_of_run
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
 

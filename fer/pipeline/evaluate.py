@@ -10,9 +10,8 @@ from fer.errors import DataError
 from fer.evaluation.report import Report, reports_table
 from fer.pipeline.contamination import log_contamination, past_of
 from fer.pipeline.evaluation import evaluate_sets, log_evaluations, table_reports
-from fer.tracking.models import fetch_classifier
-from fer.tracking.registry import FetchedModel
-from fer.tracking.runs import tracked
+from fer.tracking.lifecycle import tracked
+from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.training.devices import pick_device
 from fer.utils.paths import resolve_data_root
 

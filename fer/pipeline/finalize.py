@@ -27,12 +27,10 @@ from fer.pipeline.contamination import log_contamination, past_of
 from fer.pipeline.evaluation import Evaluation, evaluate_sets, log_evaluations, table_reports
 from fer.pipeline.finetune_plan import Plan
 from fer.pipeline.inputs import credits_of
-from fer.tracking.environment import CodeVersion, code_version
-from fer.tracking.logged_model import log_model
-from fer.tracking.models import log_card
+from fer.tracking.logged_model import log_card, log_model
 from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
-from fer.tracking.registering import RUN, register_run
-from fer.tracking.registry import Registration
+from fer.tracking.provenance import CodeVersion, code_version
+from fer.tracking.registry import RUN, Registration, register_run
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
 

@@ -32,8 +32,9 @@ from fer.pipeline.initialize import initialize_model
 from fer.pipeline.inputs import log_dataset
 from fer.pipeline.resume import bring_best, continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
+from fer.tracking.lifecycle import tracked
 from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, TRAINING, dataset_tag
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, LAST
 from fer.training.devices import use_bf16
 from fer.training.loop import train

@@ -20,8 +20,8 @@ from fer.models.initial_weights import (
     weights_from_folder,
 )
 from fer.pipeline.contamination import past_of, remember
+from fer.tracking.models import fetch_model
 from fer.tracking.names import STARTED_FROM, TERMS
-from fer.tracking.registry import fetch_model
 from fer.tracking.runs import TrackedRun
 from fer.utils.distributed import rank
 from fer.utils.paths import resolve_data_root

@@ -20,8 +20,9 @@ from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
 from fer.pipeline.inputs import REFRESH_HINT, credits_of, log_dataset
+from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 
 SHOWN = 12

@@ -29,8 +29,9 @@ from fer.pipeline.inputs import log_dataset
 from fer.pipeline.pretrain_plan import Plan, make_plan
 from fer.pipeline.resume import continued, find_checkpoint
 from fer.pipeline.training_sets import prepare_once
+from fer.tracking.lifecycle import tracked
 from fer.tracking.names import CHECKPOINTS, DIGEST, ENCODER, PRETRAINING, RESUMED_FROM, dataset_tag
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.devices import use_bf16
 from fer.training.loop import train

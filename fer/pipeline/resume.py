@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 from fer.config.commands import fields_of
 from fer.config.options import Scope
 from fer.errors import ConfigError, ModelError
+from fer.tracking.models import fetch_file
 from fer.tracking.names import checkpoint_path
-from fer.tracking.registry import fetch_file
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 
 

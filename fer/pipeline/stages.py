@@ -19,10 +19,10 @@ from fer.pipeline import finetune_plan, pretrain_plan
 from fer.pipeline.evaluate import evaluate_model
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.pretrain import pretrain_encoder
-from fer.tracking.environment import CodeVersion
+from fer.tracking.lifecycle import tagging_next
+from fer.tracking.models import resolve_alias
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
-from fer.tracking.reuse import Logged, exact_address, fingerprint, finished_run, logged, stopped_run
-from fer.tracking.runs import tagging_next
+from fer.tracking.provenance import CodeVersion, LoggedValues, fingerprint, finished_run, logged_values, stopped_run
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
 
@@ -86,7 +86,7 @@ class Stages:
             asked: The stage's configuration, or None.
             config: That of `finetune`.
         """
-        known = logged(run_id)
+        known = logged_values(run_id)
         figures = known.metrics
         sets = resolve_prepared(config.evaluate_on, self.root)
         if changed := [dataset for dataset in sets if self._untested(dataset, known)]:
@@ -100,9 +100,9 @@ class Stages:
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
         settings = _settings(config, {"device_used": pick_device(config.device).type})
         found = self._do("evaluate", config, settings, inputs, {}, _evaluate)
-        return logged(found).metrics
+        return logged_values(found).metrics
 
-    def _untested(self, dataset: DataSet, run: Logged) -> bool:
+    def _untested(self, dataset: DataSet, run: LoggedValues) -> bool:
         manifest = read_manifest(manifest_path(self.root, dataset.name))
         tested = manifest.of("test")
         return bool(tested.images) and run.tags.get(dataset_tag(dataset.name, TESTED_DIGEST)) not in (
@@ -191,7 +191,7 @@ def _start(init: str) -> dict[str, str]:
     if init in NAMES:
         return {}
     if init.startswith(ADDRESSES):
-        return {"init": exact_address(init)}
+        return {"init": resolve_alias(init)}
     path, content = Path(init).expanduser(), hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():

@@ -1,4 +1,4 @@
-"""The classifier as a logged model keeps it: safetensors and a JSON specification, rebuilt by torchvision."""
+"""Classify face crops with a logged model: safetensors and a JSON specification, rebuilt by torchvision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .json_files import check_kinds, read_object
 
-WEIGHTS, SPEC = "model.safetensors", "model.json"
+WEIGHTS = "model.safetensors"
+SPEC = "model.json"
 KINDS: dict[str, Any] = {
     "arch": str,
     "arch_options": dict[str, Any],
@@ -25,7 +26,7 @@ KINDS: dict[str, Any] = {
     "std": tuple[float, ...],
     "temperature": float,
 }
-"""What is read of the specification."""
+"""Fields of the specification that are read, and their kinds."""
 FRAMINGS = ("detect", "none")
 LARGEST_IMAGE = 1024
 """Side of the input, in pixels, that no model exceeds."""
@@ -59,34 +60,39 @@ class PortableClassifier:
         self._image_size: int = spec["image_size"]
         self.framing: str = spec["framing"]
         self._temperature: float = spec["temperature"]
-        self._mean, self._std = (255 * torch.tensor(spec[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+        # The specification's are of pixels in [0, 1].
+        self._mean = 255 * torch.tensor(spec["mean"]).view(1, 3, 1, 1)
+        self._std = 255 * torch.tensor(spec["std"]).view(1, 3, 1, 1)
         try:
             self._backbone = torchvision.models.get_model(
                 spec["arch"], weights=None, num_classes=len(self.expressions), **spec["arch_options"]
             )
             state = load_file(folder / WEIGHTS)
             self._backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in state.items()})
-        except Exception as error:  # torchvision, torch and safetensors raise many kinds for what does not fit
+        except Exception as error:
+            # torchvision, torch and safetensors raise many kinds for what does not fit.
             raise UnusableModel(f"{folder} holds no model: {' '.join(str(error).split())[:160]}") from None
         self._backbone.eval()
 
     @torch.inference_mode()
     def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the probabilities of crops `(S, S, 3)`, RGB in [0, 255]: `(N, 7)`, rows sum to 1."""
+        # An empty first part: without any crop there is still something to concatenate.
         rows = [np.empty((0, len(self.expressions)))]
         for start in range(0, len(crops), BATCH):
-            pixels = torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2).float()
+            batch = np.stack(crops[start : start + BATCH])
+            pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float()
             if self.crop_size != self._image_size:
                 # Cut as small as the training faces and then enlarged as they were: no sharper than the model knows.
                 size = (self._image_size, self._image_size)
                 pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
-            scores = self._backbone((pixels - self._mean) / self._std).double() / self._temperature
-            rows.append(scores.softmax(1).numpy())
+            logits = self._backbone((pixels - self._mean) / self._std).double()
+            rows.append((logits / self._temperature).softmax(1).numpy())
         return np.concatenate(rows)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:
-    """Return a model's specification.
+    """Read a model's specification and check it.
 
     Raises:
         UnusableModel: It is missing or damaged.

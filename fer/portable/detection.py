@@ -1,4 +1,4 @@
-"""Finding faces: what a detector gives, and CenterFace, the one in use.
+"""Detect faces: the interface of detectors, and CenterFace, the one in use.
 
 Xu, Yan, Yang, Sun & Ye, "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019 (MIT,
 github.com/Star-Clouds/CenterFace).
@@ -11,16 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-INPUT, OUTPUTS = "input.1", ("537", "538", "539", "540")
-"""Names in the file: RGB in [0, 255]; heat map of centres, logarithms of sizes, offsets of centres, landmarks."""
-STRIDE, MULTIPLE = 4, 32
-"""Pixels a side of an output's cell, and what the input's sides must be multiples of."""
-SMALLEST, LARGEST = 192, 640
+INPUT = "input.1"
+"""Name in the file of the input: RGB in [0, 255]."""
+OUTPUTS = ("537", "538", "539", "540")
+"""Names in the file: heat map of centres, logarithms of sizes, offsets of centres, landmarks."""
+STRIDE = 4
+"""Pixels a side of an output's cell."""
+MULTIPLE = 32
+"""The input's sides must be multiples of it."""
+MIN_SIDE, MAX_SIDE = 192, 640
 """The longest side is brought into this range: tiny faces are missed, and large pictures take long."""
 BORDER = 0.4
-"""Border, as a share of the longest side, for the last look at a picture in which no face was found."""
-LEAST_SCORE, MOST_OVERLAP = 0.5, 0.3
-"""Score that makes a face, and intersection over union from which the weaker of two faces is dropped."""
+"""Border, as a fraction of the longest side, for the last look at a picture in which no face was found."""
+MIN_SCORE = 0.5
+"""Score from which it is a face."""
+MAX_OVERLAP = 0.3
+"""Intersection over union from which the weaker of two faces is dropped."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +42,13 @@ class Face:
         landmarks: `(5, 2)`: the eye at the left of the picture, the eye at the right, nose, and the mouth's corners.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: NDArray[np.float64]
 
 
 class Detector(Protocol):
-    """What framing asks of a detector; several threads may share one."""
+    """Finds faces for framing; several threads may share one."""
 
     @property
     def name(self) -> str:
@@ -82,35 +91,36 @@ class CenterFace:
         then with a border.
         """
         longest = max(picture.shape[:2])
-        side = min(max(longest, SMALLEST), LARGEST)
-        looks = [(side, 0.0), (SMALLEST, 0.0), (SMALLEST, BORDER)]
-        for size, border in looks if side > SMALLEST else looks[1:]:
-            if found := self._look(_scaled(picture, size / longest), round(border * size)):
-                return [_moved(face, longest / size) for face in found]
+        side = min(max(longest, MIN_SIDE), MAX_SIDE)
+        looks = [(MIN_SIDE, 0.0), (MIN_SIDE, BORDER)]
+        if side > MIN_SIDE:
+            looks.insert(0, (side, 0.0))
+        for size, border in looks:
+            faces = self._look(_resize(picture, size / longest), round(border * size))
+            if faces:
+                return [_rescale(face, longest / size) for face in faces]
         return []
 
     def _look(self, picture: NDArray[np.uint8], border: int) -> list[Face]:
         """Return the faces of a picture as it is, continued by a border and to sides the network takes."""
-        after = [border + -(size + 2 * border) % MULTIPLE for size in picture.shape[:2]]
-        wide = np.pad(picture, ((border, after[0]), (border, after[1]), (0, 0)), mode="edge")
-        batch = wide.transpose(2, 0, 1)[None].astype(np.float32)
+        below, right = (border + -(size + 2 * border) % MULTIPLE for size in picture.shape[:2])
+        padded = np.pad(picture, ((border, below), (border, right), (0, 0)), mode="edge")
+        batch = padded.transpose(2, 0, 1)[None].astype(np.float32)
         heat, sizes, offsets, landmarks = self._session.run(OUTPUTS, {INPUT: batch})
-        return [
-            Face((left - border, top - border, right - border, bottom - border), score, points - border)
-            for (left, top, right, bottom), score, points in decode(heat[0, 0], sizes[0], offsets[0], landmarks[0])
-        ]
-
-
-Decoded = tuple[tuple[float, float, float, float], float, NDArray[np.float64]]
+        faces = decode(heat[0, 0], sizes[0], offsets[0], landmarks[0])
+        return [_shift(face, -border) for face in faces]
 
 
 def decode(
-    heat: NDArray[np.float32], sizes: NDArray[np.float32], offsets: NDArray[np.float32], landmarks: NDArray[np.float32]
-) -> list[Decoded]:
-    """Return the faces that the network's outputs tell of, best score first.
+    heat: NDArray[np.float32],
+    sizes: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    landmarks: NDArray[np.float32],
+) -> list[Face]:
+    """Decode the network's outputs into faces, best score first.
 
     A cell's face is centred half a cell and its offset into the cell; its size is the exponential of the output, in
-    cells; its landmarks stand in shares of its box. Pairs of outputs are (vertical, horizontal).
+    cells; its landmarks stand in fractions of its box. Pairs of outputs are (vertical, horizontal).
 
     Args:
         heat: `(h, w)`, scores in [0, 1].
@@ -119,39 +129,52 @@ def decode(
         landmarks: `(10, h, w)`.
 
     Returns:
-        (left, top, right, bottom), score and landmarks `(5, 2)` as (x, y), in pixels of the input.
+        Faces in pixels of the input.
     """
-    cells = np.argwhere(heat > LEAST_SCORE)
-    cells = cells[np.argsort(-heat[cells[:, 0], cells[:, 1]], kind="stable")]
+    cells = np.argwhere(heat > MIN_SCORE)
+    scores = heat[cells[:, 0], cells[:, 1]]
+    order = np.argsort(-scores, kind="stable")
+    cells = cells[order]
+    scores = scores[order]
     down, across = cells.T
-    span = STRIDE * np.exp(sizes[:, down, across].T.astype(np.float64))
-    first = STRIDE * (cells + offsets[:, down, across].T + 0.5) - span / 2
-    points = first[:, None] + span[:, None] * landmarks[:, down, across].T.reshape(-1, 5, 2)
-    boxes = np.concatenate([first[:, ::-1], (first + span)[:, ::-1]], axis=1)
+    extents = STRIDE * np.exp(sizes[:, down, across].T.astype(np.float64))
+    corners = STRIDE * (cells + offsets[:, down, across].T + 0.5) - extents / 2
+    points = corners[:, None] + extents[:, None] * landmarks[:, down, across].T.reshape(-1, 5, 2)
+    # From (vertical, horizontal) to (x, y).
+    boxes = np.concatenate([corners[:, ::-1], (corners + extents)[:, ::-1]], axis=1)
+    points = points[:, :, ::-1]
+    # Non-maximum suppression: neighbouring cells see one face.
     kept: list[int] = []
-    for index in range(len(boxes)):
-        if not kept or overlaps(boxes[index], boxes[kept]).max() < MOST_OVERLAP:
+    for index, box in enumerate(boxes):
+        if not kept or overlaps(box, boxes[kept]).max() < MAX_OVERLAP:
             kept.append(index)
-    return [(tuple(boxes[n].tolist()), float(heat[down[n], across[n]]), points[n, :, ::-1]) for n in kept]
+    return [Face(tuple(boxes[n].tolist()), float(scores[n]), points[n]) for n in kept]
 
 
 def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the intersection over union of a box (left, top, right, bottom) with each of `(N, 4)` others."""
-    corners = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.prod(np.maximum(corners, 0), axis=1)
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    common = np.prod(np.maximum(sides, 0), axis=1)
     areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    shares: NDArray[np.float64] = common / (np.prod(box[2:] - box[:2]) + areas - common)
-    return shares
+    union = np.prod(box[2:] - box[:2]) + areas - common
+    ratios: NDArray[np.float64] = common / union
+    return ratios
 
 
-def _scaled(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _resize(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     if scale == 1:
         return picture
     height, width = (max(1, round(size * scale)) for size in picture.shape[:2])
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _moved(face: Face, scale: float) -> Face:
-    """Return a face of the scaled picture in pixels of the picture itself."""
+def _rescale(face: Face, scale: float) -> Face:
+    """Return a face of the resized picture in pixels of the picture itself."""
     left, top, right, bottom = (scale * value for value in face.box)
     return Face((left, top, right, bottom), face.score, scale * face.landmarks)
+
+
+def _shift(face: Face, pixels: float) -> Face:
+    """Return a face moved to the right and down."""
+    left, top, right, bottom = (value + pixels for value in face.box)
+    return Face((left, top, right, bottom), face.score, face.landmarks + pixels)

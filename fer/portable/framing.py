@@ -1,4 +1,4 @@
-"""From detected faces to frames: eyes and mouth stand where FER+'s do, and the main face comes first."""
+"""Frame faces: the square of a picture in which eyes and mouth stand where FER+'s do, and the picture cut to it."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,93 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .detection import Detector, Face
-from .frames import Frame, cut
+from .detection import Box, Detector, Face
 
 EYES_TO_MOUTH = 0.364
-"""Distance from the middle of the eyes to the middle of the mouth, as a share of the frame's side.
+"""Distance from the middle of the eyes to the middle of the mouth, as a fraction of the frame's side.
 
 The median over FER+'s training pictures, as `python benchmarks/framing.py` measures it. The distance between the eyes
 would do for frontal faces, but it shrinks as a head turns: its logarithm varies 1.7 times as much over FER+.
 """
+MAX_REACH = 10.0
+"""A frame's largest side, as a multiple of the picture's longest; beyond it a manifest is damaged."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A square in a picture, in pixels of the picture as displayed, from its upper left corner.
+
+    Attributes:
+        x: Horizontal position of the centre.
+        y: Vertical position of the centre.
+        side: Length of the sides.
+        rotation: How far the square is turned clockwise, in degrees: the angle by which the head leans to the right of
+            the picture.
+    """
+
+    x: float
+    y: float
+    side: float
+    rotation: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the four numbers with one digit after the point, as the manifest holds them."""
+        # Adding 0 turns -0.0 into 0.0.
+        return " ".join(f"{round(value, 1) + 0.0:.1f}" for value in (self.x, self.y, self.side, self.rotation))
+
+    def as_written(self) -> "Frame":
+        """Return the frame as it is once it has been written and read."""
+        return Frame(*map(float, str(self).split()))
+
+
+def read_frame(text: str, longest: int) -> Frame | None:
+    """Return a manifest's frame; None where the whole picture is the frame.
+
+    Args:
+        text: Centre x, centre y, side and rotation; or empty.
+        longest: The picture's longest side in pixels.
+
+    Raises:
+        ValueError: The text is no frame of such a picture.
+    """
+    if not text:
+        return None
+    x, y, side, rotation = map(float, text.split())
+    reach = MAX_REACH * longest
+    is_near = 0 < side <= reach and abs(x) <= reach and abs(y) <= reach
+    if not (is_near and abs(rotation) <= 180):
+        raise ValueError(f"no frame of a picture of {longest} pixels: {text}")
+    return Frame(x, y, side, rotation)
+
+
+def cut(picture: Image.Image, frame: Frame | None, side: int) -> Image.Image:
+    """Return the content of a frame as a square picture, antialiased.
+
+    The picture is turned upright about the frame's centre (bicubic) and then resized (bilinear, with a filter as wide
+    as the reduction asks for). Beyond the picture its edge pixels go on: black corners would be edges to learn, and
+    a mirrored border could hold a second mouth. Without a frame the whole picture is stretched to the square, as the
+    2021 project did.
+
+    Args:
+        picture: RGB.
+        frame: The square to cut out, or None.
+        side: Side of the result in pixels.
+    """
+    if frame is None:
+        return picture.resize((side, side), Image.Resampling.BILINEAR)
+    # Half the diagonal, and the pixels that the filters of both steps touch beyond it.
+    reach = math.ceil(math.sqrt(2) * (frame.side / 2 + max(frame.side / side, 1))) + 2
+    left = math.floor(frame.x) - reach
+    top = math.floor(frame.y) - reach
+    columns = np.clip(np.arange(left, left + 2 * reach + 1), 0, picture.width - 1)
+    rows = np.clip(np.arange(top, top + 2 * reach + 1), 0, picture.height - 1)
+    around = Image.fromarray(np.asarray(picture)[rows[:, None], columns])
+    x = frame.x - left
+    y = frame.y - top
+    half = frame.side / 2
+    if frame.rotation:
+        around = around.rotate(frame.rotation, Image.Resampling.BICUBIC, center=(x, y))
+    return around.resize((side, side), Image.Resampling.BILINEAR, box=(x - half, y - half, x + half, y + half))
 
 
 @dataclass(frozen=True)
@@ -26,10 +104,10 @@ class FramedFace:
     Attributes:
         box: Left, top, right, bottom in pixels of the picture as displayed; may reach beyond it.
         score: The detector's confidence in [0, 1]; 1 for a whole picture.
-        crop: What the frame holds, `(S, S, 3)`, RGB in [0, 255].
+        crop: Content of the frame, `(S, S, 3)`, RGB in [0, 255].
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     crop: NDArray[np.uint8]
 
@@ -44,42 +122,51 @@ def framed_faces(picture: Image.Image, side: int, detector: Detector | None) -> 
     """
     if detector is None:
         width, height = picture.size
-        return [FramedFace((0.0, 0.0, float(width), float(height)), 1.0, np.array(cut(picture, None, side)))]
-    found = usable_faces(detector.faces(np.asarray(picture)), *picture.size)
-    return [
-        FramedFace(face.box, face.score, np.array(cut(picture, frame_of(face).as_written(), side))) for face in found
-    ]
+        box = (0.0, 0.0, float(width), float(height))
+        return [FramedFace(box, score=1.0, crop=np.array(cut(picture, None, side)))]
+    framed = []
+    for face in usable_faces(detector.faces(np.asarray(picture)), *picture.size):
+        # As the manifest holds it, so that a served picture gives the crop that training saw, to the bit.
+        frame = frame_of(face).as_written()
+        framed.append(FramedFace(face.box, face.score, np.array(cut(picture, frame, side))))
+    return framed
 
 
 def eyes_to_mouth(face: Face) -> float:
     """Return the distance from the middle of the eyes to the middle of the mouth, in pixels."""
-    left, right, _, *corners = face.landmarks
-    return math.dist((left + right) / 2, (corners[0] + corners[1]) / 2)
+    left_eye, right_eye, _, left_corner, right_corner = face.landmarks
+    return math.dist((left_eye + right_eye) / 2, (left_corner + right_corner) / 2)
 
 
 def frame_of(face: Face) -> Frame:
     """Return the frame of a detected face: about the centre of its box, upright by its eyes, sized by eyes and mouth.
 
     Over FER+, whose frames come from a detector too, the box's centre strays from the frame's by 5 % of the side
-    (standard deviation), the middle of the eyes from its own place by 7.5 %, for in profiles it stands far ahead.
+    (standard deviation), the middle of the eyes from its own position by 7.5 %, for in profiles it stands far ahead.
     """
     left, top, right, bottom = face.box
     across, down = face.landmarks[1] - face.landmarks[0]
-    side, rotation = eyes_to_mouth(face) / EYES_TO_MOUTH, math.degrees(math.atan2(down, across))
-    return Frame((left + right) / 2, (top + bottom) / 2, side, rotation)
+    return Frame(
+        x=(left + right) / 2,
+        y=(top + bottom) / 2,
+        side=eyes_to_mouth(face) / EYES_TO_MOUTH,
+        rotation=math.degrees(math.atan2(down, across)),
+    )
 
 
 def usable_faces(faces: Sequence[Face], width: int, height: int) -> list[Face]:
-    """Return the faces that make a frame, the one the picture is of first.
+    """Return the faces that make a frame, the main face of the picture first.
 
     That is the largest, where size counts less away from the middle: a face's area is multiplied by 1 in the picture's
     centre, falling in a straight line to 0 in its corners.
     """
+    centre = (width / 2, height / 2)
 
     def weight(face: Face) -> float:
         left, top, right, bottom = face.box
-        away = math.dist(((left + right) / 2, (top + bottom) / 2), (width / 2, height / 2))
-        return (right - left) * (bottom - top) * max(1 - away / math.hypot(width / 2, height / 2), 0)
+        area = (right - left) * (bottom - top)
+        distance = math.dist(((left + right) / 2, (top + bottom) / 2), centre)
+        return area * max(1 - distance / math.hypot(*centre), 0)
 
     # Landmarks in one point, or strewn beyond the picture, would make no frame.
     usable = (face for face in faces if 1 <= eyes_to_mouth(face) <= max(width, height))
@@ -87,5 +174,5 @@ def usable_faces(faces: Sequence[Face], width: int, height: int) -> list[Face]:
 
 
 def main_face(faces: Sequence[Face], width: int, height: int) -> Face | None:
-    """Return the face a picture is of, if any."""
+    """Return the main face of a picture, if there is any."""
     return next(iter(usable_faces(faces, width, height)), None)

@@ -1,4 +1,4 @@
-"""Reading pictures of any mode into upright RGB."""
+"""Read pictures of any mode into upright RGB."""
 
 import io
 import warnings
@@ -19,6 +19,10 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is read: decoding other formats, such as EPS, may start programs."""
 BITS_PER_SAMPLE = 258
 """A TIFF tag."""
+ORIENTATION = 0x0112
+"""An EXIF tag; 1 for upright pictures."""
+GROUND = (128, 128, 128, 255)
+"""What shows through transparent pixels: mid-grey."""
 
 
 class UnusableImage(Exception):
@@ -31,7 +35,7 @@ def read_rgb(path: Path) -> Image.Image:
     Raises:
         UnusableImage: The file is empty, truncated, huge or no picture.
     """
-    return read_noted(path)[0]
+    return read_with_notes(path)[0]
 
 
 def decode_rgb(content: bytes) -> Image.Image:
@@ -40,11 +44,11 @@ def decode_rgb(content: bytes) -> Image.Image:
     Raises:
         UnusableImage: The bytes are empty, truncated, huge or no picture.
     """
-    return read_noted(content)[0]
+    return read_with_notes(content)[0]
 
 
-def read_noted(source: Path | bytes) -> tuple[Image.Image, list[str]]:
-    """Return a picture as displayed, and what had to be converted.
+def read_with_notes(source: Path | bytes) -> tuple[Image.Image, list[str]]:
+    """Return a picture as displayed, and notes on what had to be converted.
 
     Args:
         source: A file or its content.
@@ -52,10 +56,10 @@ def read_noted(source: Path | bytes) -> tuple[Image.Image, list[str]]:
     Raises:
         UnusableImage: It is empty, truncated, huge or no picture.
     """
-    with open_picture(source) as image, _faults_told():
+    with open_picture(source) as image, _faults_as_unusable():
         image.load()
         notes = [] if image.mode == "RGB" else [image.mode]
-        if image.getexif().get(0x0112, 1) != 1:
+        if image.getexif().get(ORIENTATION, 1) != 1:
             notes.append("rotated by EXIF")
         return upright_rgb(image), notes
 
@@ -69,7 +73,7 @@ def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
     Raises:
         UnusableImage: It is empty, huge or no picture.
     """
-    with _faults_told():
+    with _faults_as_unusable():
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size == 0:
             raise UnusableImage("empty file")
@@ -86,8 +90,8 @@ def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
 
 
 @contextmanager
-def _faults_told() -> Iterator[None]:
-    """Turn whatever Pillow raises into a few words.
+def _faults_as_unusable() -> Iterator[None]:
+    """Turn whatever Pillow raises into an UnusableImage of a few words.
 
     Raises:
         UnusableImage: Something was raised.
@@ -120,7 +124,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         return _grey_of_8_bits(np.asarray(image), bits).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
+        ground = Image.new("RGBA", rgba.size, GROUND)
         return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
 

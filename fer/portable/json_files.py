@@ -1,13 +1,13 @@
-"""Reading JSON files that somebody may have damaged or edited."""
+"""Read and check JSON files that somebody may have damaged or edited."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
-LARGEST = 2**31
+MAX_NUMBER = 2**31
 """Whole numbers lie below it, and numbers below its square."""
-LONGEST = 100
+MAX_QUOTE = 100
 """Characters that a message quotes at most."""
 
 
@@ -31,7 +31,7 @@ def parse_json(content: bytes | str) -> Any:
     except UnicodeDecodeError:
         raise ValueError("it is no UTF-8 text") from None
     except ValueError as error:
-        raise ValueError(_short(str(error))) from None
+        raise ValueError(_shorten(str(error))) from None
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -54,27 +54,27 @@ def check_kinds(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
         ValueError: One is not; the message names it.
     """
     for name, kind in kinds.items():
-        if name in values and not _is_of(values[name], kind):
-            raise ValueError(f"{name} must be {_named(kind)}, not {_short(repr(values[name]))}")
+        if name in values and not _is_of_kind(values[name], kind):
+            raise ValueError(f"{name} must be {_describe(kind)}, not {_shorten(repr(values[name]))}")
 
 
-def _is_of(value: Any, kind: Any) -> bool:
+def _is_of_kind(value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         part = get_args(kind)[0]
-        return isinstance(value, list | tuple) and all(_is_of(item, part) for item in value)
+        return isinstance(value, list | tuple) and all(_is_of_kind(item, part) for item in value)
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(isinstance(item, bool | int | float | str) for item in value.values())
     if kind is str or isinstance(value, bool):
         return kind is str and isinstance(value, str)
     if kind is int:
-        return isinstance(value, int) and 0 <= value < LARGEST
+        return isinstance(value, int) and 0 <= value < MAX_NUMBER
     # Compared instead of converted, because a float cannot hold every whole number; NaN is not between either.
-    return isinstance(value, int | float) and -(LARGEST**2) < value < LARGEST**2
+    return isinstance(value, int | float) and -(MAX_NUMBER**2) < value < MAX_NUMBER**2
 
 
-def _named(kind: Any) -> str:
+def _describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
-        return f"a list, each {_named(get_args(kind)[0])}"
+        return f"a list, each {_describe(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return "names and plain values"
     return {str: "text", int: "a whole number from 0", float: "a number"}[kind]
@@ -84,6 +84,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}")
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    return line if len(line) <= MAX_QUOTE else f"{line[: MAX_QUOTE - 3]}..."

@@ -5,7 +5,7 @@ alone: taken in the order of their numbers, each becomes champion if it beats th
 Whoever looks last sees all versions and sets the alias right, whatever was set in between.
 
 A person may also move the alias by hand, and that choice stands until a version beats it. Each version therefore notes
-which champion it found, if nobody else was registering then; the decision starts from the latest such note.
+which champion stood before it, if nobody else was registering then; the decision starts from the latest such note.
 """
 
 from collections.abc import Sequence
@@ -24,23 +24,24 @@ COMPARABLE = (names.VALIDATION_DIGEST, names.PROTOCOL)
 """Tags of a version that must agree before two versions' scores may be compared."""
 PROMOTED = "promoted"
 """Tag of a version that was to become champion whatever its score is."""
-FOUND = "champion.found"
-"""Tag of a version: the last version and the champion that stood before it, as `<number>:<number>`; 0 for none."""
+PREDECESSOR = "champion.predecessor"
+"""Tag of a version: the last version and the champion before it, as `<number>:<number>`; 0 for none."""
 VERDICT = "champion.verdict"
 """Tag of a version whose registration is complete: one sentence on the alias."""
-ABANDONED = 10 * 60 * 1000
+ABANDONED_MS = 10 * 60 * 1000
 """Milliseconds after which a registration that is not complete no longer counts as under way."""
-ROUNDS = 100
-
+MAX_ROUNDS = 100
+"""How often the alias is set before giving up."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow says where there is no such model or alias."""
+"""MLflow's error codes where there is no such model or alias."""
 
 
 def versions_of(name: str) -> list[ModelVersion]:
     """Return all versions of a registered model in the order of their numbers; none if there is no such model."""
+    # MLflow's filters know no escapes, but two kinds of quotes.
     quote = '"' if "'" in name else "'"
-    found = mlflow.search_model_versions(filter_string=f"name={quote}{name}{quote}")
-    return sorted(found, key=number)
+    versions = mlflow.search_model_versions(filter_string=f"name={quote}{name}{quote}")
+    return sorted(versions, key=number)
 
 
 def standing_champion(name: str) -> ModelVersion | None:
@@ -62,22 +63,23 @@ def number(version: ModelVersion) -> int:
     return int(version.version)
 
 
-def found_before(name: str) -> dict[str, str]:
-    """Return the tag that tells a new version's place in the order; no tag while others are registering."""
+def predecessor_tag(name: str) -> dict[str, str]:
+    """Return the tag that holds a new version's place in the order; no tag while others are registering."""
     # The versions are read before the alias: a version crowned in between is decided on again, which does no harm.
     versions = versions_of(name)
     standing = standing_champion(name)
     if any(_under_way(version, versions) for version in versions):
         return {}
     last = number(versions[-1]) if versions else 0
-    return {FOUND: f"{last}:{number(standing) if standing else 0}"}
+    return {PREDECESSOR: f"{last}:{number(standing) if standing else 0}"}
 
 
 def _under_way(version: ModelVersion, versions: Sequence[ModelVersion]) -> bool:
+    """Return whether somebody may still be registering a version."""
     if SCORE not in version.tags or VERDICT in version.tags:
         return False  # registered by hand, or complete
     newest = max(other.creation_timestamp for other in versions)  # the server's clock, not this machine's
-    return bool(newest - version.creation_timestamp < ABANDONED)
+    return bool(newest - version.creation_timestamp < ABANDONED_MS)
 
 
 def rightful_champion(versions: Sequence[ModelVersion], below: float = inf) -> ModelVersion | None:
@@ -87,31 +89,36 @@ def rightful_champion(versions: Sequence[ModelVersion], below: float = inf) -> M
         versions: All versions of one model in the order of their numbers.
         below: Decide as if only the versions with smaller numbers were there.
     """
-    notes = [_found(version) for version in versions if FOUND in version.tags]
-    last, found = max((note for note in notes if note[0] < below), default=(0, 0))
-    present = next((version for version in versions if number(version) == found), None)
+    # Start from the latest note of a champion that stood alone: a person may have set it.
+    last = start = 0
     for version in versions:
-        later = last < number(version) < below
-        if later and SCORE in version.tags and beats(version, present):
-            present = version
-    return present
+        if PREDECESSOR in version.tags:
+            noted_last, noted_champion = _predecessor(version)
+            if noted_last < below and (noted_last, noted_champion) > (last, start):
+                last, start = noted_last, noted_champion
+    champion = next((version for version in versions if number(version) == start), None)
+    for version in versions:
+        is_candidate = last < number(version) < below and SCORE in version.tags
+        if is_candidate and beats(version, champion):
+            champion = version
+    return champion
 
 
-def _found(version: ModelVersion) -> tuple[int, int]:
-    last, champion = version.tags[FOUND].split(":")
+def _predecessor(version: ModelVersion) -> tuple[int, int]:
+    last, champion = version.tags[PREDECESSOR].split(":")
     return int(last), int(champion)
 
 
-def beats(version: ModelVersion, present: ModelVersion | None) -> bool:
+def beats(version: ModelVersion, champion: ModelVersion | None) -> bool:
     """Return whether a version takes the alias from the one that has it."""
-    if present is None or PROMOTED in version.tags:
+    if champion is None or PROMOTED in version.tags:
         return True
-    return comparable(version, present) and score(version) > score(present)
+    return comparable(version, champion) and score(version) > score(champion)
 
 
-def comparable(one: ModelVersion, other: ModelVersion) -> bool:
+def comparable(first: ModelVersion, second: ModelVersion) -> bool:
     """Return whether two versions were measured on the same validation images by the same protocol."""
-    return all(one.tags.get(key) == other.tags.get(key) for key in COMPARABLE)
+    return all(first.tags.get(key) == second.tags.get(key) for key in COMPARABLE)
 
 
 def score(version: ModelVersion) -> float:
@@ -120,38 +127,41 @@ def score(version: ModelVersion) -> float:
     return -inf if isnan(value) else value
 
 
-def settle(name: str) -> None:
+def settle_alias(name: str) -> None:
     """Set the alias to the rightful champion, and look again until it stays there.
 
     Raises:
         MlflowException: The server fails, or others move the alias without end.
     """
     client = mlflow.MlflowClient()
-    for _ in range(ROUNDS):
-        rightful, standing = rightful_champion(versions_of(name)), standing_champion(name)
+    for _ in range(MAX_ROUNDS):
+        rightful = rightful_champion(versions_of(name))
+        standing = standing_champion(name)
         if rightful is None or (standing is not None and number(standing) == number(rightful)):
             return
         client.set_registered_model_alias(name, CHAMPION, str(number(rightful)))
     raise MlflowException(f"the alias {CHAMPION} of {name} is moved again and again by somebody else")
 
 
-def verdict(made: ModelVersion, versions: Sequence[ModelVersion]) -> str:
+def verdict(registered: ModelVersion, versions: Sequence[ModelVersion]) -> str:
     """Return one sentence on what a new version's registration did to the alias.
 
     Args:
-        made: The version, one of `versions`.
+        registered: The version, one of `versions`.
         versions: All versions, in the order of their numbers.
     """
-    present = rightful_champion(versions) or made
-    before = rightful_champion(versions, below=number(made))
-    if number(present) == number(made):
-        crowned = f"version {made.version} is the champion"
-        if PROMOTED in made.tags and before is not None:
+    champion = rightful_champion(versions) or registered
+    before = rightful_champion(versions, below=number(registered))
+    if number(champion) == number(registered):
+        crowned = f"version {registered.version} is the champion"
+        if before is None:
+            return f"{crowned}: the first of {registered.name}"
+        if PROMOTED in registered.tags:
             return f"{crowned} by promote=true"
-        return f"{crowned}: the first of {made.name}" if before is None else f"{crowned}: {_scores(made, before)}"
-    stays = f"version {present.version} stays champion"
-    if comparable(made, present):
-        return f"{stays}: {_scores(present, made)}"
+        return f"{crowned}: {_scores(registered, before)}"
+    stays = f"version {champion.version} stays champion"
+    if comparable(registered, champion):
+        return f"{stays}: {_scores(champion, registered)}"
     return (
         f"{stays}: it was chosen on other validation images or by another protocol, so the scores cannot be compared "
         "(promote=true overrides)"

@@ -1,21 +1,106 @@
-"""Beginning and ending an MLflow run so that none stays RUNNING, whatever fails and whenever a signal comes."""
+"""Start and end MLflow runs so that none stays RUNNING, whatever fails and whenever a signal comes."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict
+from typing import Any
 
 import mlflow
 from mlflow.entities import RunInfo, RunStatus
 from mlflow.exceptions import MlflowException
 
-from fer.errors import FerError, Interrupted
+from fer.errors import FerError, Interrupted, shortened
 from fer.tracking import store
-from fer.tracking.names import ERROR
-from fer.utils.signals import deferring
+from fer.tracking.names import COMMAND, CONFIG_FILE, ERROR
+from fer.tracking.provenance import environment_tags
+from fer.tracking.runs import MAX_TAG, NullRun, TrackedRun
+from fer.tracking.status_guard import keep_killed
+from fer.utils.distributed import rank
+from fer.utils.signals import deferring, follow_parent, interrupting
 
-MAX_TAG = 4000
+LAUNCHED_RUN = "MLFLOW_RUN_ID"
+"""Environment variable by which `mlflow run` hands on the run that it made."""
+
+_tags_of_next: ContextVar[Mapping[str, Any]] = ContextVar("_tags_of_next", default={})  # noqa: B039  # never changed
 
 
-def start_run(address: str, name: str) -> RunInfo:
+@contextmanager
+def tagging_next(tags: Mapping[str, Any]) -> Iterator[None]:
+    """Give tags to the next run that begins inside, and to none after it.
+
+    So a command that starts another as its stage says what for, and the stage's runs within know nothing of it.
+
+    Args:
+        tags: They are set before the stage's work begins, so a run that is stopped has them too.
+    """
+    token = _tags_of_next.set(tags)
+    try:
+        yield
+    finally:
+        _tags_of_next.reset(token)
+
+
+@contextmanager
+def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
+    """Run a command's body inside an MLflow run, nested where one is open already.
+
+    Args:
+        command: The command's name, for the tag `fer.command`.
+        config: Its configuration, logged as parameters and as `config.json`.
+        name: The run's name.
+        extra: Derived values, logged as parameters too.
+
+    Yields:
+        The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
+        `fer.error`; on a signal KILLED. Of several processes only the first one's is real.
+
+    Raises:
+        FerError: The store does not take something; whatever it was, the run is ended before.
+    """
+    if rank() > 0:
+        with interrupting():
+            yield NullRun()
+        return
+    address = store.connect()
+    launched = bool(os.environ.get(LAUNCHED_RUN))
+    if launched:
+        follow_parent()
+    with interrupting():
+        info = _start_run(address, name)
+        status = RunStatus.FAILED
+        reason = ""
+        try:
+            run = TrackedRun(info.run_id, info.experiment_id, address)
+            _describe(run, command, config, name, extra or {})
+            yield run
+            status = RunStatus.FINISHED
+        except (Interrupted, KeyboardInterrupt) as stop:
+            status = RunStatus.KILLED
+            reason = str(stop) or "stopped by signal 2"
+            raise
+        except MlflowException as error:
+            reason = _refusal(address, error)
+            raise FerError(reason) from error
+        except BaseException as error:
+            reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            _end_run(info.run_id, address, status, reason)
+            if launched and status == RunStatus.KILLED:
+                keep_killed(info.run_id, address)
+
+
+def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapping[str, Any]) -> None:
+    """Log what a run is of and what goes into it."""
+    run.tags({"mlflow.runName": name, COMMAND: command, **environment_tags(), **_tags_of_next.get()})
+    _tags_of_next.set({})
+    run.params({**asdict(config), **extra})
+    run.json(asdict(config), CONFIG_FILE)
+
+
+def _start_run(address: str, name: str) -> RunInfo:
     """Start a run, nested where one is open; under `mlflow run`, take over the run that it made.
 
     Args:
@@ -26,32 +111,39 @@ def start_run(address: str, name: str) -> RunInfo:
         FerError: The store refuses; the launcher's run is FAILED then.
         Interrupted: A signal came meanwhile; the run is KILLED.
     """
-    launched, parent = os.environ.get("MLFLOW_RUN_ID", ""), mlflow.active_run()
+    launched = os.environ.get(LAUNCHED_RUN, "")
+    # A signal between the store's making of the run and our knowing of it would leave the run RUNNING for ever.
     with deferring() as request:
         try:
-            if launched:
-                # The first start_run adopts $MLFLOW_RUN_ID and removes it.
-                active = mlflow.start_run(log_system_metrics=True)
-            else:
-                active = mlflow.start_run(
-                    run_name=name,
-                    experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
-                    nested=parent is not None,
-                    log_system_metrics=True,
-                )
+            active = _adopt_run() if launched else _new_run(address, name)
         except (MlflowException, OSError) as error:
-            reason = refusal(address, error)
+            reason = _refusal(address, error)
             if launched:
                 _set_ended(launched, RunStatus.FAILED, reason)
             raise FerError(reason) from error
     if request.signum:
         stop = Interrupted(request.signum)
-        end_run(active.info.run_id, address, RunStatus.KILLED, str(stop))
+        _end_run(active.info.run_id, address, RunStatus.KILLED, str(stop))
         raise stop
     return active.info
 
 
-def end_run(run_id: str, address: str, status: int, reason: str) -> None:
+def _adopt_run() -> mlflow.ActiveRun:
+    # The first start_run adopts $MLFLOW_RUN_ID and removes it.
+    return mlflow.start_run(log_system_metrics=True)
+
+
+def _new_run(address: str, name: str) -> mlflow.ActiveRun:
+    parent = mlflow.active_run()
+    return mlflow.start_run(
+        run_name=name,
+        experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
+        nested=parent is not None,
+        log_system_metrics=True,
+    )
+
+
+def _end_run(run_id: str, address: str, status: int, reason: str) -> None:
     """End the active run, and only then write why; a signal meanwhile is heard afterwards.
 
     Args:
@@ -69,31 +161,32 @@ def end_run(run_id: str, address: str, status: int, reason: str) -> None:
             mlflow.end_run(RunStatus.to_string(status))
         except (MlflowException, OSError) as error:
             if not reason:
-                raise FerError(f"run {run_id} has finished, but {refusal(address, error)}") from error
+                raise FerError(f"run {run_id} has finished, but {_refusal(address, error)}") from error
             return  # a store that has gone would make the tag wait as long again
         if reason:
-            _tag(run_id, reason)
+            _tag_error(run_id, reason)
     if request.signum and not reason:
         raise Interrupted(request.signum)
 
 
-def fail_launched_run(sentence: str) -> None:
-    """End the run that `mlflow run` made for this process as FAILED, with the sentence in the tag `fer.error`."""
+def fail_launched_run(message: str) -> None:
+    """End the run that `mlflow run` made for this process as FAILED, with the message in the tag `fer.error`."""
     mlflow.set_tracking_uri(store.absolute(mlflow.get_tracking_uri()))
-    _set_ended(os.environ.pop("MLFLOW_RUN_ID"), RunStatus.FAILED, sentence)
-
-
-def refusal(address: str, error: Exception) -> str:
-    """Return one sentence that says what a store did not do."""
-    return f"the MLflow store {address} does not take the run: {' '.join(str(error).split())[:300]}"
+    _set_ended(os.environ.pop(LAUNCHED_RUN), RunStatus.FAILED, message)
 
 
 def _set_ended(run_id: str, status: int, reason: str) -> None:
-    with suppress(MlflowException, OSError):  # the fault that ends the run is told by whoever found it
+    # The fault that ends the run is reported by whoever met it; one of the store must not hide it.
+    with suppress(MlflowException, OSError):
         mlflow.MlflowClient().set_terminated(run_id, RunStatus.to_string(status))
-    _tag(run_id, reason)
+    _tag_error(run_id, reason)
 
 
-def _tag(run_id: str, reason: str) -> None:
+def _tag_error(run_id: str, reason: str) -> None:
     with suppress(MlflowException, OSError):
         mlflow.MlflowClient().set_tag(run_id, ERROR, reason[:MAX_TAG])
+
+
+def _refusal(address: str, error: Exception) -> str:
+    """Return one sentence that says what a store did not do."""
+    return f"the MLflow store {address} does not take the run: {shortened(str(error), 300)}"

@@ -1,4 +1,4 @@
-"""Logging a classifier as an MLflow model that needs nothing of this project."""
+"""Log a classifier as an MLflow model that needs nothing of this project."""
 
 import base64
 import hashlib
@@ -16,20 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
 from fer import portable, serving
 from fer.data.detector import PACKAGE, center_face_version, center_face_weights
 from fer.expressions import EXPRESSIONS
-from fer.portable.answers import BOX
 from fer.portable.classifier import SPEC
-from fer.tracking.names import MODEL
+from fer.portable.predictions import BOX
+from fer.tracking.names import LOAD_SECONDS, MODEL, MODEL_BYTES
 
+MLMODEL = "MLmodel"
+"""The file by which MLflow knows a model's folder."""
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
-SAID = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
-"""What the file MLmodel repeats of the specification."""
+SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
+"""Fields of the specification that the file MLmodel repeats."""
 CREDIT = "CenterFace (Xu, Yan, Yang, Sun & Ye, 2019; MIT, github.com/Star-Clouds/CenterFace)"
 
 
@@ -52,34 +54,37 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
     # uv's environments have no pip, which MLflow mentions at every model.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as name, _no_bytecode():
-        package = _package(Path(name))
+        temporary = Path(name)
+        package = _copy_package(temporary)
+        detector = _write_detector(temporary / "detector")
         info = mlflow.pyfunc.log_model(
             name=MODEL,
             python_model=serving.__file__,
             code_paths=[str(package)],
             model_config={"package": package.name},
-            artifacts={"classifier": str(folder), "detector": str(_detector(Path(name)))},
+            artifacts={"classifier": str(folder), "detector": str(detector)},
             signature=_signature(),
             input_example=_example(),
-            pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[_pinned_requirement(package) for package in REQUIREMENTS],
             metadata=_metadata(folder, tags),
         )
-    mlflow.set_logged_model_tags(info.model_id, {**tags, **_measured(info.model_id)})
+    mlflow.set_logged_model_tags(info.model_id, {**tags, **_measure(info.model_id)})
     return str(info.model_id)
 
 
 @contextmanager
 def _no_bytecode() -> Iterator[None]:
     """Keep Python from writing `__pycache__`: MLflow tries a model out where it lies, and then uploads all of it."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.dont_write_bytecode = before
 
 
-def _package(folder: Path) -> Path:
-    """Return a copy of `fer.portable` whose name tells its content.
+def _copy_package(folder: Path) -> Path:
+    """Copy `fer.portable` under a name that is a digest of its content.
 
     MLflow imports by name, once a process: of two models under one name the second would run the first one's code.
     """
@@ -90,24 +95,32 @@ def _package(folder: Path) -> Path:
     return target
 
 
-def _detector(folder: Path) -> Path:
-    """Return a folder with the detector's weights and the licence of the package they come from."""
-    place = folder / "detector"
-    place.mkdir()
-    (place / serving.DETECTOR).write_bytes(center_face_weights())
+def _write_detector(folder: Path) -> Path:
+    """Write the detector's weights and the licence of the package they come from into a new folder."""
+    folder.mkdir()
+    (folder / serving.DETECTOR).write_bytes(center_face_weights())
     licence = importlib.metadata.distribution(PACKAGE).read_text("LICENSE") or ""
-    (place / "LICENSE").write_text(f"{CREDIT}, from {center_face_version()}:\n\n{licence}", encoding="utf-8")
-    return place
+    (folder / "LICENSE").write_text(f"{CREDIT}, from {center_face_version()}:\n\n{licence}", encoding="utf-8")
+    return folder
+
+
+def _pinned_requirement(package: str) -> str:
+    """Return a requirement without the local part of a version, such as `+cpu`, which no index offers."""
+    return f"{package}=={importlib.metadata.version(package).split('+')[0]}"
 
 
 def _signature() -> ModelSignature:
     # Were the column required, MLflow would answer a table without it by an error of its own.
     inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, serving.COLUMN, required=False)]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.long, "input_row")]
-    outputs += [ColSpec(DataType.string, "expression", required=False)]
-    outputs += [ColSpec(DataType.double, name, required=False) for name in (*EXPRESSIONS, *BOX, "face_score")]
-    outputs += [ColSpec(DataType.string, "error", required=False)]
-    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema([ParamSpec("framing", DataType.string, "auto")]))
+    numbers = [ColSpec(DataType.double, name, required=False) for name in (*EXPRESSIONS, *BOX, "face_score")]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "input_row"),
+        ColSpec(DataType.string, "expression", required=False),
+        *numbers,
+        ColSpec(DataType.string, "error", required=False),
+    ]
+    params = ParamSchema([ParamSpec("framing", DataType.string, "auto")])
+    return ModelSignature(Schema(inputs), Schema(outputs), params)
 
 
 def _example() -> tuple[Any, dict[str, str]]:
@@ -122,13 +135,51 @@ def _example() -> tuple[Any, dict[str, str]]:
 
 def _metadata(folder: Path, tags: Mapping[str, str]) -> dict[str, Any]:
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    return {**tags, **{key: spec[key] for key in SAID}, "detector": f"{CREDIT}, from {center_face_version()}"}
+    shown = {key: spec[key] for key in SPEC_METADATA}
+    return {**tags, **shown, "detector": f"{CREDIT}, from {center_face_version()}"}
 
 
-def _measured(model_id: str) -> dict[str, str]:
+def _measure(model_id: str) -> dict[str, str]:
+    """Return tags of a model's size and of the time it takes to load, measured on a fresh download."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder))
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        started = time.perf_counter()
+        start = time.perf_counter()
         mlflow.pyfunc.load_model(str(path))
-        return {"fer.model_bytes": str(size), "fer.load_seconds": f"{time.perf_counter() - started:.2f}"}
+        seconds = time.perf_counter() - start
+    return {MODEL_BYTES: str(size), LOAD_SECONDS: f"{seconds:.2f}"}
+
+
+def log_card(model_id: str, files: Mapping[str, str]) -> None:
+    """Add a card to a logged model, so that it comes along whenever the model is downloaded.
+
+    Args:
+        model_id: The logged model.
+        files: Texts by name.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+
+
+def remove_machine_paths(folder: Path) -> None:
+    """Make the paths in a model's file MLmodel relative to the model's folder.
+
+    MLflow notes there where each file lay on the machine that logged the model. It reads none of these paths, except
+    for the last part of the code's.
+
+    Args:
+        folder: A model's folder; without a file MLmodel it stays as it is.
+    """
+    file = folder / MLMODEL
+    if not file.is_file():
+        return
+    model = Model.load(file)
+    model.artifact_path = "."
+    for flavor in model.flavors.values():
+        for artifact in (flavor.get("artifacts") or {}).values():
+            artifact["uri"] = artifact["path"]
+        if code := flavor.get("model_code_path"):
+            flavor["model_code_path"] = Path(code).name
+    model.save(file)

@@ -1,59 +1,58 @@
-"""Model cards beside the models they describe, and the version an alias stands for."""
+"""Find logged and registered models, and download them."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 
-from fer.errors import FerError, ModelError
+from fer.errors import FerError, ModelError, shortened, unknown_name
 from fer.models.backbones import Classifier
 from fer.models.files import load_classifier
 from fer.tracking import store
 from fer.tracking.champion import CHAMPION, versions_of
-from fer.tracking.registry import FetchedModel, fetch_model
+from fer.tracking.names import ENCODER, MODEL
+
+MODELS = "models:/"
+RUNS = "runs:/"
 
 
-def log_card(model_id: str, files: Mapping[str, str]) -> None:
-    """Add a card to a logged model, so that it comes along whenever the model is downloaded.
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model on this machine.
 
-    Args:
-        model_id: The logged model.
-        files: Texts by name.
+    Attributes:
+        path: Its folder or file.
+        model_id: The logged model's id, or empty for a file.
+        run_id: The run it came from, or empty.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+
+    path: Path
+    model_id: str = ""
+    run_id: str = ""
 
 
-def pinned(address: str) -> str:
-    """Return a registered model's address with its alias replaced by the version it stands for now.
-
-    Other addresses, and aliases that do not exist, stay as they are.
+def resolve_alias(address: str) -> str:
+    """Return `models:/<name>@<alias>` as `models:/<name>/<version>`, which does not move; any other address as it is.
 
     Raises:
-        FerError: The store does not answer.
+        ModelError: There is no such model or alias.
+        FerError: The store cannot be opened or reached.
     """
-    name, at, alias = address.removeprefix("models:/").partition("@")
-    if not address.startswith("models:/") or not at:
+    name, at, alias = address.removeprefix(MODELS).partition("@")
+    if not address.startswith(MODELS) or not at:
         return address
     store.connect()
     try:
-        return f"models:/{name}/{mlflow.MlflowClient().get_model_version_by_alias(name, alias).version}"
-    except MlflowException:
-        return address
-
-
-MLMODEL = "MLmodel"
-"""The file by which MLflow knows a model's folder."""
+        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise _no_model(address, error) from None
+    return f"{MODELS}{name}/{version.version}"
 
 
 def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, FetchedModel]:
-    """Bring a classifier to this machine and return it, in evaluation mode, and where it lies and comes from.
+    """Download a classifier and return it, in evaluation mode, with its place and origin.
 
     Args:
         address: As of `fetch_model`.
@@ -65,30 +64,99 @@ def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, FetchedMod
     fetched = fetch_model(address, folder)
     try:
         return load_classifier(fetched.path), fetched
-    except ModelError as fault:  # names a folder that soon is gone, and that nobody asked for
-        raise ModelError(str(fault).replace(str(fetched.path), address)) from None
+    except ModelError as error:
+        # It names a folder that soon is gone, and that nobody asked for.
+        raise ModelError(str(error).replace(str(fetched.path), address)) from None
 
 
-def forget_places(folder: Path) -> None:
-    """Make what a model's folder says of its own files relative to it.
-
-    MLflow notes in the file MLmodel where each file lay on the machine that logged the model. It reads none of these
-    places, except for the last part of the code's.
+def fetch_model(address: str, folder: Path) -> FetchedModel:
+    """Download a model.
 
     Args:
-        folder: A model's folder; without a file MLmodel it stays as it is.
+        address: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` (the model that run logged,
+            or the encoder it pre-trained), `runs:/<id>/<artifact>`, or a path.
+        folder: Where downloads go.
+
+    Raises:
+        ModelError: There is no such model.
     """
-    file = folder / MLMODEL
-    if not file.is_file():
-        return
-    model = Model.load(file)
-    model.artifact_path = "."
-    for flavor in model.flavors.values():
-        for artifact in (flavor.get("artifacts") or {}).values():
-            artifact["uri"] = artifact["path"]
-        if code := flavor.get("model_code_path"):
-            flavor["model_code_path"] = Path(code).name
-    model.save(file)
+    if not address.startswith((MODELS, RUNS)):
+        return FetchedModel(Path(address).expanduser())
+    store.connect()
+    try:
+        locate = _locate_in_run if address.startswith(RUNS) else _locate_in_registry
+        model_id, run_id, uri = locate(address)
+        path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise _no_model(address, error) from None
+    return FetchedModel(Path(path), model_id, run_id)
+
+
+def _no_model(address: str, error: Exception) -> ModelError:
+    hint = _nearest_name(address) or shortened(str(error), 160)
+    return ModelError(f"there is no model at {address}: {hint}")
+
+
+def _nearest_name(address: str) -> str:
+    """Return what was probably meant where an address names a registered model that does not exist; else nothing."""
+    if not address.startswith(MODELS):
+        return ""
+    name = address.removeprefix(MODELS).split("@")[0].split("/")[0]
+    try:
+        names = [model.name for model in mlflow.search_registered_models()]
+    except MlflowException:
+        # The store that does not answer has just been reported, and a hint is no more than a hint.
+        return ""
+    if name in names or not names:
+        return ""
+    return unknown_name("registered model", name, names)
+
+
+def _locate_in_run(address: str) -> tuple[str, str, str]:
+    """Return a logged model's id, its run's id, and an address that MLflow can download."""
+    client = mlflow.MlflowClient()
+    run_id, _, artifact = address.removeprefix(RUNS).partition("/")
+    outputs = client.get_run(run_id).outputs
+    if artifact and artifact != MODEL:
+        return "", run_id, address
+    if outputs and outputs.model_outputs:
+        model_id = outputs.model_outputs[-1].model_id
+        return model_id, run_id, f"{MODELS}{model_id}"
+    if client.list_artifacts(run_id, ENCODER):
+        return "", run_id, f"{RUNS}{run_id}/{ENCODER}"
+    raise MlflowException(f"run {run_id} logged neither a model nor an encoder")
+
+
+def _locate_in_registry(address: str) -> tuple[str, str, str]:
+    """Return a logged model's id, its run's id, and an address that MLflow can download."""
+    client = mlflow.MlflowClient()
+    name, at, alias = address.removeprefix(MODELS).partition("@")
+    if at:
+        version = client.get_model_version_by_alias(name, alias)
+    elif "/" in name:
+        version = client.get_model_version(*name.split("/", 1))
+    else:
+        logged = client.get_logged_model(name)
+        return name, logged.source_run_id or "", address
+    # The database store leaves `model_id` empty; the source says it.
+    source = version.source or ""
+    model_id = source.removeprefix(MODELS) if source.startswith(MODELS) else ""
+    return model_id, version.run_id or "", address
+
+
+def fetch_file(run_id: str, artifact: str, folder: Path) -> Path:
+    """Download one artifact of a run.
+
+    Raises:
+        ModelError: The run or the artifact does not exist.
+    """
+    store.connect()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        try:
+            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=name)
+        except (MlflowException, OSError) as error:
+            raise ModelError(f"run {run_id} has no {artifact}: {shortened(str(error), 160)}") from None
+        return Path(path).rename(folder / Path(artifact).name)
 
 
 @dataclass(frozen=True)
@@ -111,22 +179,26 @@ def registered_models() -> list[ListedModel]:
         FerError: The store cannot be opened or reached.
     """
     address = store.connect()
-    found: list[ListedModel] = []
+    listed: list[ListedModel] = []
     try:
         for model in mlflow.search_registered_models(order_by=["name"]):  # of all pages, unlike the client's
-            named: dict[str, list[str]] = {}
-            for alias, number in sorted(model.aliases.items(), key=lambda item: (item[0] != CHAMPION, item[0])):
-                named.setdefault(str(number), []).append(alias)
-            numbers = [str(version.version) for version in versions_of(model.name)]
-            others = sorted(set(numbers) - set(named), key=int, reverse=True)
-            found += [_aliased(model.name, number, aliases) for number, aliases in named.items()]
-            found += [
-                ListedModel(f"models:/{model.name}/{number}", f"{model.name}, version {number}") for number in others
-            ]
+            listed += _listed_versions(model.name, model.aliases)
     except MlflowException as error:
-        raise FerError(f"the MLflow store {address} does not answer: {' '.join(str(error).split())[:200]}") from None
-    return found
+        raise FerError(f"the MLflow store {address} does not answer: {shortened(str(error), 200)}") from None
+    return listed
 
 
-def _aliased(name: str, number: str, aliases: list[str]) -> ListedModel:
-    return ListedModel(f"models:/{name}/{number}", f"{name}, {' and '.join(aliases)} (version {number})")
+def _listed_versions(name: str, version_of: dict[str, str]) -> list[ListedModel]:
+    """Return the versions of a model, of which aliases name some."""
+    aliases: dict[str, list[str]] = {}
+    for alias in sorted(version_of, key=lambda alias: (alias != CHAMPION, alias)):
+        aliases.setdefault(str(version_of[alias]), []).append(alias)
+    numbers = [str(version.version) for version in versions_of(name)]
+    unnamed = sorted(set(numbers) - set(aliases), key=int, reverse=True)
+    listed = []
+    for number in [*aliases, *unnamed]:
+        shown = f"version {number}"
+        if number in aliases:
+            shown = f"{' and '.join(aliases[number])} (version {number})"
+        listed.append(ListedModel(f"{MODELS}{name}/{number}", f"{name}, {shown}"))
+    return listed

@@ -54,6 +54,10 @@ VALIDATION_DIGEST = "validation_digest"
 """Tag: digest of the validation images that the score was measured on."""
 PROTOCOL = "protocol"
 """Tag: how the epoch was chosen."""
+MODEL_BYTES = "fer.model_bytes"
+"""Tag: size of a logged model."""
+LOAD_SECONDS = "fer.load_seconds"
+"""Tag: how long a logged model takes to load."""
 
 # What tags say of one data set, see `dataset_tag`.
 DIGEST = "digest"

@@ -1,29 +1,32 @@
-"""Registered models: versions, who is champion, and bringing a model to this machine."""
+"""Register logged models as versions, when their run ends or at any time later."""
 
 import random
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import mlflow
+from mlflow.entities import LoggedModel, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fer.errors import ModelError, RegistrationError, unknown_name
-from fer.tracking import store
-from fer.tracking.champion import PROMOTED, VERDICT, found_before, number, settle, verdict, versions_of
-from fer.tracking.names import ENCODER, MODEL, SCORE
+from fer.errors import ConfigError, ModelError, RegistrationError, shortened
+from fer.tracking import champion, store
+from fer.tracking.names import REGISTERED, REGISTERED_NAME_USED, SCORE, UNREGISTERED
 
 R = TypeVar("R")
 
+RUN = "runs:/"
+"""Beginning of a run's address."""
 DIGITS = 6
 """Decimals of a score as it is kept and compared."""
 COLLISIONS = ("IntegrityError", "database is locked", "Model Version creation error", "already exists")
 """How MLflow says that two processes changed the same thing at the same moment."""
 WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between attempts after a collision, made up to half shorter or longer by chance."""
+"""Seconds between attempts after a collision, made up to half shorter or longer at random."""
+RUN_TAGS = ("fer.", "mlflow.")
+"""Beginnings of a logged model's tags that say nothing of a version."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,54 @@ class Registration:
     name: str
     version: str
     message: str
+
+
+def register_run(run_id: str, name: str, promote: bool) -> Registration:
+    """Register the model that a run has logged, and note it on the run; a model stands under one name once.
+
+    Args:
+        run_id: The run.
+        name: The registered model; `auto` for the one the run was meant for.
+        promote: Whether to move the alias `champion` in any case.
+
+    Raises:
+        ConfigError: The run was meant for no registered model, and none is named.
+        ModelError: There is no such run, or it has logged no model that was scored on validation.
+        RegistrationError: The registry refuses or does not answer.
+    """
+    store.connect()
+    run, model = _logged_model(run_id)
+    if name == "auto":
+        name = run.data.params.get(REGISTERED_NAME_USED, "none")
+        if name == "none":
+            raise ConfigError(f"run {run_id} was meant for no registered model: say which with registered_name=<name>")
+    tags = {key: value for key, value in model.tags.items() if not key.startswith(RUN_TAGS) and key != SCORE}
+    client = mlflow.MlflowClient()
+    try:
+        registration = _complete_registration(name, model.model_id)
+        if registration is None:
+            registration = register(name, model.model_id, float(model.tags[SCORE]), tags, promote)
+        note = f"{registration.name}/{registration.version}: {registration.message}"
+        client.set_tag(run_id, REGISTERED, note)
+        if UNREGISTERED in run.data.tags:
+            client.delete_tag(run_id, UNREGISTERED)
+    except MlflowException as error:
+        raise RegistrationError(f"the MLflow store refuses {name}: {shortened(str(error), 200)}") from error
+    return registration
+
+
+def _logged_model(run_id: str) -> tuple[Run, LoggedModel]:
+    """Return a run and the model that it logged last."""
+    client = mlflow.MlflowClient()
+    try:
+        run = client.get_run(run_id)
+        logged = run.outputs.model_outputs if run.outputs else []
+        model = client.get_logged_model(logged[-1].model_id) if logged else None
+    except MlflowException as error:
+        raise ModelError(f"run {run_id} cannot be read: {shortened(str(error), 160)}") from None
+    if model is None or SCORE not in model.tags:
+        raise ModelError(f"run {run_id} has logged no classifier that was scored on validation: name a run of finetune")
+    return run, model
 
 
 def register(name: str, model_id: str, score: float, tags: Mapping[str, str], promote: bool) -> Registration:
@@ -60,35 +111,58 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
     """
     version_tags = {**tags, SCORE: f"{score:.{DIGITS}f}"}
     if promote:
-        version_tags[PROMOTED] = "true"
+        version_tags[champion.PROMOTED] = "true"
     try:
         with store.locked(mlflow.get_tracking_uri(), "registering"):
-            made = _unfinished(name, model_id, version_tags) or _create(name, model_id, version_tags)
-            _retried(lambda: settle(name))
-            client = mlflow.MlflowClient()
-            message = verdict(client.get_model_version(name, str(made)), versions_of(name))
-            client.set_model_version_tag(name, str(made), VERDICT, message)
+            number = _unfinished_version(name, model_id, version_tags)
+            if number is None:
+                number = _create_version(name, model_id, version_tags)
+            _retry(lambda: champion.settle_alias(name))
+            message = _write_verdict(name, number)
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shortened(str(error), 200)
         raise RegistrationError(f"the model registry did not take a version of {name}: {reason}") from error
-    return Registration(name, str(made), message)
+    return Registration(name, str(number), message)
 
 
-def _unfinished(name: str, model_id: str, tags: Mapping[str, str]) -> int | None:
-    """Return the version that an earlier attempt at the same registration left behind, or None."""
-    for version in versions_of(name):
-        same = version.source == f"models:/{model_id}" and tags.items() <= version.tags.items()
-        if same and VERDICT not in version.tags:
-            return number(version)
+def _write_verdict(name: str, number: int) -> str:
+    """Note on a version what its registration did to the alias, which makes the registration complete."""
+    client = mlflow.MlflowClient()
+    version = client.get_model_version(name, str(number))
+    message = champion.verdict(version, champion.versions_of(name))
+    client.set_model_version_tag(name, str(number), champion.VERDICT, message)
+    return message
+
+
+def _versions_with(name: str, model_id: str) -> list[ModelVersion]:
+    """Return the versions that a logged model was registered as."""
+    source = f"models:/{model_id}"
+    return [version for version in champion.versions_of(name) if version.source == source]
+
+
+def _complete_registration(name: str, model_id: str) -> Registration | None:
+    """Return the version that a model has become already, or None."""
+    for version in _versions_with(name, model_id):
+        if champion.VERDICT in version.tags:
+            return Registration(name, str(version.version), version.tags[champion.VERDICT])
     return None
 
 
-def _create(name: str, model_id: str, tags: Mapping[str, str]) -> int:
-    all_tags = {**tags, **found_before(name)}
-    return number(_retried(lambda: mlflow.register_model(f"models:/{model_id}", name, tags=all_tags)))
+def _unfinished_version(name: str, model_id: str, tags: Mapping[str, str]) -> int | None:
+    """Return the version that an earlier attempt at the same registration left behind, or None."""
+    for version in _versions_with(name, model_id):
+        if champion.VERDICT not in version.tags and tags.items() <= version.tags.items():
+            return champion.number(version)
+    return None
 
 
-def _retried(attempt: Callable[[], R]) -> R:
+def _create_version(name: str, model_id: str, tags: Mapping[str, str]) -> int:
+    # Read once and not again at each attempt: what stood before the first one counts.
+    all_tags = {**tags, **champion.predecessor_tag(name)}
+    return champion.number(_retry(lambda: mlflow.register_model(f"models:/{model_id}", name, tags=all_tags)))
+
+
+def _retry(attempt: Callable[[], R]) -> R:
     """Return what an attempt returns; try again where it collided with another process in the database."""
     for seconds in WAITS:
         try:
@@ -96,98 +170,6 @@ def _retried(attempt: Callable[[], R]) -> R:
         except MlflowException as error:
             if not any(words in str(error) for words in COLLISIONS):
                 raise
+            # At random, or those that collided would collide again.
             time.sleep(seconds * random.uniform(0.5, 1.5))
     return attempt()
-
-
-@dataclass(frozen=True)
-class FetchedModel:
-    """A model brought to this machine.
-
-    Attributes:
-        path: Its folder or file.
-        model_id: The logged model's id, or empty for a file.
-        run_id: The run it came from, or empty.
-    """
-
-    path: Path
-    model_id: str = ""
-    run_id: str = ""
-
-
-def fetch_model(address: str, folder: Path) -> FetchedModel:
-    """Bring a model to this machine.
-
-    Args:
-        address: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` (the model that run logged,
-            or the encoder it pre-trained), `runs:/<id>/<artifact>`, or a path.
-        folder: Where downloads go.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    if not address.startswith(("models:/", "runs:/")):
-        return FetchedModel(Path(address).expanduser())
-    store.connect()
-    try:
-        model_id, run_id, exact = _locate(address)
-        path = mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(folder))
-    except (MlflowException, OSError) as error:
-        hint = _nearest(address) or " ".join(str(error).split())[:160]
-        raise ModelError(f"there is no model at {address}: {hint}") from None
-    return FetchedModel(Path(path), model_id, run_id)
-
-
-def _nearest(address: str) -> str:
-    """Return what was probably meant where an address names a registered model that does not exist; else nothing."""
-    if not address.startswith("models:/"):
-        return ""
-    name = address.removeprefix("models:/").split("@")[0].split("/")[0]
-    try:
-        names = [model.name for model in mlflow.search_registered_models()]
-    except MlflowException:  # a store that does not answer is told about by whoever asks for a hint
-        return ""
-    if name in names or not names:
-        return ""
-    return unknown_name("registered model", name, names)
-
-
-def _locate(address: str) -> tuple[str, str, str]:
-    """Return logged model's id, run's id, and an address MLflow can download."""
-    client = mlflow.MlflowClient()
-    if address.startswith("runs:/"):
-        run_id, _, rest = address.removeprefix("runs:/").partition("/")
-        outputs = client.get_run(run_id).outputs
-        if rest and rest != MODEL:
-            return "", run_id, address
-        if not outputs or not outputs.model_outputs:
-            if client.list_artifacts(run_id, ENCODER):
-                return "", run_id, f"runs:/{run_id}/{ENCODER}"
-            raise MlflowException(f"run {run_id} logged neither a model nor an encoder")
-        model_id = outputs.model_outputs[-1].model_id
-        return model_id, run_id, f"models:/{model_id}"
-    name, at, alias = address.removeprefix("models:/").partition("@")
-    if at or "/" in name:
-        found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(*name.split("/", 1))
-        # The database store leaves `model_id` empty; the source says it.
-        source = found.source or ""
-        model_id = source.removeprefix("models:/") if source.startswith("models:/") else ""
-        return model_id, found.run_id or "", address
-    logged = client.get_logged_model(name)
-    return name, logged.source_run_id or "", address
-
-
-def fetch_file(run_id: str, artifact: str, folder: Path) -> Path:
-    """Download one artifact of a run.
-
-    Raises:
-        ModelError: The run or the artifact does not exist.
-    """
-    store.connect()
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        try:
-            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=name)
-        except (MlflowException, OSError) as error:
-            why = " ".join(str(error).split())[:160]
-            raise ModelError(f"run {run_id} has no {artifact}: {why}") from None
-        return Path(path).rename(folder / Path(artifact).name)

@@ -1,33 +1,27 @@
-"""One MLflow run per command: what went in, what came out, and a status that is true."""
+"""Runs as the rest of the project sees them: one that logs, one that logs nothing, and runs made by others."""
 
+import hashlib
 import json
-import os
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
-from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Param, RunTag
 
 from fer.data.manifest import Manifest
-from fer.errors import FerError, Interrupted
 from fer.tracking import store
-from fer.tracking.environment import environment_tags
-from fer.tracking.lifecycle import MAX_TAG, end_run, refusal, start_run
-from fer.tracking.names import COMMAND, CONFIG_FILE
-from fer.tracking.status_guard import keep_killed
-from fer.utils.distributed import rank
-from fer.utils.signals import follow_parent, interrupting
+from fer.tracking.names import COMMAND, REPORTED, REPORTED_DIGEST
 
-BATCH = 900  # MLflow takes at most 1,000 figures a call
+MAX_METRICS = 900
+"""Metrics sent at once; MLflow takes at most 1,000."""
+MAX_TAG = 4000
+"""Characters of a tag that are kept."""
 
 
 class TrackedRun:
@@ -40,35 +34,43 @@ class TrackedRun:
     """
 
     def __init__(self, run_id: str, experiment_id: str, address: str) -> None:
-        self.id, self.experiment_id, self.address = run_id, experiment_id, address
+        self.id = run_id
+        self.experiment_id = experiment_id
+        self.address = address
         self._client = mlflow.MlflowClient()
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log figures of one step."""
+        """Log metrics of one step."""
         now = int(time.time() * 1000)
         points = [Metric(key, float(value), now, step) for key, value in values.items()]
-        for start in range(0, len(points), BATCH):
-            self._client.log_batch(self.id, metrics=points[start : start + BATCH])
+        for start in range(0, len(points), MAX_METRICS):
+            self._client.log_batch(self.id, metrics=points[start : start + MAX_METRICS])
 
     def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: PandasDataset | None) -> None:
-        """Log figures and tie them to a logged model and the data set they were measured on."""
+        """Log metrics and tie them to a logged model and the data set they were measured on."""
         mlflow.log_metrics(dict(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags; long values are cut."""
-        self._client.log_batch(self.id, tags=[RunTag(key, str(value)[:MAX_TAG]) for key, value in values.items()])
+        tags = [RunTag(key, str(value)[:MAX_TAG]) for key, value in values.items()]
+        self._client.log_batch(self.id, tags=tags)
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log hyperparameters, once each.
+        """Log parameters, once each.
 
         `mlflow run` has logged the given ones already, as shell-quoted text, and MLflow refuses another value; where
         ours means something else it becomes the tag `param.<name>`.
         """
         logged = self._client.get_run(self.id).data.params
-        texts = {key: _param_text(value) for key, value in values.items()}
-        fresh = [Param(key, text) for key, text in texts.items() if key not in logged]
-        differing = {f"param.{key}": text for key, text in texts.items() if not _same(logged.get(key), text)}
-        self._client.log_batch(self.id, params=fresh, tags=[RunTag(key, text) for key, text in differing.items()])
+        missing: list[Param] = []
+        differing: list[RunTag] = []
+        for key, value in values.items():
+            text = _param_text(value)
+            if key not in logged:
+                missing.append(Param(key, text))
+            elif not _means_the_same(logged[key], text):
+                differing.append(RunTag(f"param.{key}", text))
+        self._client.log_batch(self.id, params=missing, tags=differing)
 
     def file(self, path: Path, folder: str = "") -> None:
         """Log a file as an artifact."""
@@ -84,8 +86,10 @@ class TrackedRun:
 
     def figure(self, figure: Any, path: str) -> None:
         """Log a Matplotlib figure or Pillow picture as an artifact."""
-        log = self._client.log_figure if hasattr(figure, "savefig") else self._client.log_image
-        log(self.id, figure, path) if hasattr(figure, "savefig") else log(self.id, figure, artifact_file=path)
+        if hasattr(figure, "savefig"):
+            self._client.log_figure(self.id, figure, path)
+        else:
+            self._client.log_image(self.id, figure, artifact_file=path)
 
     def dataset(self, manifest: Manifest, root: Path, context: str) -> PandasDataset | None:
         """Log a data set as an input of the run and return MLflow's handle of it.
@@ -107,128 +111,138 @@ class TrackedRun:
         return handle
 
     def where(self, compared: Sequence[str] = ()) -> str:
-        """Return the lines that tell a person where to look at the run, or at runs of it beside each other.
+        """Return the lines that say where to look at the run, or at runs of its experiment side by side.
 
         Args:
             compared: Ids of runs of the same experiment.
         """
         command = store.ui_command(self.address)
         start = f"start the MLflow interface with\n  {command}\nand open" if command else "open"
-        lines = f"To compare runs, {start}\n  {store.page(self.address, self.experiment_id)}"
-        return f"{lines}\n  {store.comparison(self.address, self.experiment_id, compared)}" if compared else lines
+        lines = [f"To compare runs, {start}", f"  {store.page(self.address, self.experiment_id)}"]
+        if compared:
+            lines.append(f"  {store.comparison(self.address, self.experiment_id, compared)}")
+        return "\n".join(lines)
 
 
-class SilentRun(TrackedRun):
-    """The run as processes other than the first see it: they train along and log nothing."""
+class NullRun(TrackedRun):
+    """A run that logs nothing: what processes other than the first have, which train along."""
 
     def __init__(self) -> None:
         self.id = self.experiment_id = self.address = ""
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log nothing."""
+    def _log_nothing(self, *args: Any, **options: Any) -> None:
+        """Accept the arguments of any method that logs."""
 
-    def tags(self, values: Mapping[str, Any]) -> None:
-        """Set nothing."""
+    metrics = params = tags = file = text = figure = dataset = _log_nothing
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log nothing."""
 
-    def file(self, path: Path, folder: str = "") -> None:
-        """Log nothing."""
+@dataclass(frozen=True)
+class ExternalRun:
+    """A run that was made without this project.
 
-    def text(self, content: str, path: str) -> None:
-        """Log nothing."""
+    Attributes:
+        name: Its name, unique among them.
+        params: Its parameters.
+        metrics: Its metrics, under the names of our own.
+        tags: What else is known of it.
+    """
 
-    def figure(self, figure: Any, path: str) -> None:
-        """Log nothing."""
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
 
-    def dataset(self, manifest: Manifest, root: Path, context: str) -> None:
-        """Log nothing."""
+    @property
+    def digest(self) -> str:
+        """Return what changes when any of its content does."""
+        content = [self.name, dict(self.params), dict(self.metrics), dict(self.tags)]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class LoggedExternalRuns:
+    """Summary of `log_external_runs`.
+
+    Attributes:
+        made: Names of the runs that are new.
+        present: Names of those that were logged before.
+        experiment: The experiment's name.
+        where: Lines that say where to look at them.
+    """
+
+    made: tuple[str, ...]
+    present: tuple[str, ...]
+    experiment: str
+    where: str
+
+
+def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
+    """Log external runs that are not logged yet, and anew those that were logged with other content.
+
+    They join the experiment that holds them already, else the one that the environment names, else that of the latest
+    `finetune`, which `mlflow run` and the command line may have put into different ones.
+    """
+    address = store.connect()
+    client = mlflow.MlflowClient()
+    earlier = store.search_runs(f"tags.{REPORTED} = 'true'")
+    experiment_id = earlier[0].info.experiment_id if earlier else _experiment_of_trainings(address)
+    outdated = {run.data.tags.get(REPORTED_DIGEST, ""): run for run in earlier}
+    made: list[str] = []
+    for run in runs:
+        if run.digest in outdated:
+            del outdated[run.digest]
+        else:
+            _log_external_run(client, experiment_id, run)
+            made.append(run.name)
+    names = {run.name for run in runs}
+    for stale in outdated.values():
+        if stale.info.run_name in names:
+            client.delete_run(stale.info.run_id)
+    return LoggedExternalRuns(
+        made=tuple(made),
+        present=tuple(run.name for run in runs if run.name not in made),
+        experiment=client.get_experiment(experiment_id).name,
+        where=f"{store.ui_command(address)}\n{store.page(address, experiment_id)}".strip(),
+    )
+
+
+def _experiment_of_trainings(address: str) -> str:
+    """Return the experiment of the latest training unless the environment names another."""
+    if not store.experiment_is_given():
+        trainings = store.search_runs(f"tags.`{COMMAND}` = 'finetune'", limit=1)
+        if trainings:
+            return str(trainings[0].info.experiment_id)
+    return store.experiment_id(address)
+
+
+def _log_external_run(client: mlflow.MlflowClient, experiment_id: str, run: ExternalRun) -> None:
+    run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
+    now = int(time.time() * 1000)
+    tags = {**run.tags, REPORTED: "true", REPORTED_DIGEST: run.digest}
+    # The tags come with the rest, so that a run whose logging was cut off is not taken for a whole one.
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, now, 0) for key, value in run.metrics.items()],
+        params=[Param(key, _param_text(value)) for key, value in run.params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    client.set_terminated(run_id, "FINISHED")
 
 
 def _param_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)
 
 
-def _same(logged: str | None, ours: str) -> bool:
-    """Return whether a logged parameter is absent or means what ours does."""
-    if logged is None:
-        return True
+def _means_the_same(logged: str, ours: str) -> bool:
+    """Return whether a parameter that the launcher logged, shell-quoted, means what ours does."""
     words = shlex.split(logged)
     text = words[0] if words else ""
     try:
         return text.lower() == ours.lower() or float(text) == float(ours)
     except ValueError:
         return False
-
-
-_awaiting: ContextVar[Mapping[str, Any]] = ContextVar("_awaiting", default={})  # noqa: B039  # never changed
-
-
-@contextmanager
-def tagging_next(tags: Mapping[str, Any]) -> Iterator[None]:
-    """Give tags to the next run that begins inside, and to none after it.
-
-    So a command that starts another as its stage says what for, and the stage's runs within know nothing of it.
-
-    Args:
-        tags: They are set before the stage's work begins, so a run that is stopped has them too.
-    """
-    token = _awaiting.set(tags)
-    try:
-        yield
-    finally:
-        _awaiting.reset(token)
-
-
-@contextmanager
-def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
-    """Run a command's body inside an MLflow run, nested where one is open already.
-
-    Args:
-        command: The command's name, for the tag `fer.command`.
-        config: Its configuration, logged as parameters and as `config.json`.
-        name: The run's name.
-        extra: Derived values, logged as parameters too.
-
-    Yields:
-        The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
-        `fer.error`; on a signal KILLED. Of several processes only the first one's is real.
-
-    Raises:
-        FerError: The store does not take something; whatever it was, the run is ended before.
-    """
-    if rank() > 0:
-        with interrupting():
-            yield SilentRun()
-        return
-    address = store.connect()
-    launched = bool(os.environ.get("MLFLOW_RUN_ID"))
-    if launched:
-        follow_parent()
-    with interrupting():
-        info = start_run(address, name)
-        status, reason = RunStatus.FAILED, ""
-        try:
-            run = TrackedRun(info.run_id, info.experiment_id, address)
-            run.tags({"mlflow.runName": name, COMMAND: command, **environment_tags(), **_awaiting.get()})
-            _awaiting.set({})
-            run.params({**asdict(config), **(extra or {})})
-            run.json(asdict(config), CONFIG_FILE)
-            yield run
-            status = RunStatus.FINISHED
-        except (Interrupted, KeyboardInterrupt) as stop:
-            status, reason = RunStatus.KILLED, str(stop) or "stopped by signal 2"
-            raise
-        except MlflowException as error:
-            reason = refusal(address, error)
-            raise FerError(reason) from error
-        except BaseException as error:
-            reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            end_run(info.run_id, address, status, reason)
-            if launched and status == RunStatus.KILLED:
-                keep_killed(info.run_id, address)

@@ -13,6 +13,10 @@ import time
 import mlflow
 
 KILLED = "KILLED"
+LAUNCHER_SECONDS = 60.0
+"""How long the launcher is waited for."""
+WATCH_SECONDS = 5.0
+"""How long the run is looked after once the launcher has ended; between us and MLflow a shell may end first."""
 
 
 def keep_killed(run_id: str, address: str) -> None:
@@ -22,32 +26,31 @@ def keep_killed(run_id: str, address: str) -> None:
         run_id: The run, which is KILLED by now.
         address: Its store.
     """
-    words = [sys.executable, "-m", "fer.tracking.status_guard", run_id, address, str(os.getppid())]
-    subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "fer.tracking.status_guard", run_id, address, str(os.getppid())]
+    # In a session of its own: a signal to the launcher's process group must not end it.
+    subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def wait_and_set(run_id: str, address: str, launcher: int, patience: float = 60.0, watch: float = 5.0) -> None:
+def wait_and_set(run_id: str, address: str, launcher: int) -> None:
     """Wait for the launcher to end, then see to it for a while that the run is KILLED.
 
     Args:
         run_id: The run.
         address: Its store.
         launcher: The launcher's process id.
-        patience: Seconds to wait for the launcher.
-        watch: Seconds to go on looking after that; between us and MLflow a shell may end first.
     """
     client = mlflow.MlflowClient(address)
-    until = time.monotonic() + patience
-    while _alive(launcher) and time.monotonic() < until:
+    deadline = time.monotonic() + LAUNCHER_SECONDS
+    while _is_alive(launcher) and time.monotonic() < deadline:
         time.sleep(0.1)
-    until = time.monotonic() + watch
-    while time.monotonic() < until:
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
         if client.get_run(run_id).info.status != KILLED:
             client.set_terminated(run_id, KILLED)
         time.sleep(0.5)
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Which MLflow server or database is used, and its creation by one process at a time."""
+"""Connect to the MLflow server or database, search its runs, and give the addresses of its pages."""
 
 import hashlib
 import json
@@ -9,21 +9,28 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import mlflow
 from alembic.util import CommandError
 from filelock import FileLock
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.errors import FerError
+from fer.errors import DataError, FerError, shortened
+from fer.portable.json_files import parse_json
 
 EXPERIMENT = "fer"
+"""Experiment of runs where the environment names none."""
 SQLITE = "sqlite:///"
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 """MLflow's migrations of databases, each in a file that begins with its name."""
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
+NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
+PAGE_SIZE = 1000
+"""Runs that are asked for at once."""
 
 
 def connect() -> str:
@@ -34,8 +41,8 @@ def connect() -> str:
     Raises:
         FerError: The store cannot be opened or reached.
     """
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     address = absolute(mlflow.get_tracking_uri())
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
@@ -51,7 +58,7 @@ def experiment_is_given() -> bool:
 
 
 def experiment_id(address: str) -> str:
-    """Return the experiment of new runs, creating it if need be.
+    """Return the id of the experiment of new runs, creating it if need be.
 
     It is the one `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says, else `fer`. MLflow's `set_experiment` would
     do the same, but for the whole process, and then refuses runs of other experiments.
@@ -61,8 +68,68 @@ def experiment_id(address: str) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     client = mlflow.MlflowClient()
     with locked(address, CREATING), _one_sentence(address):
-        found = client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else client.create_experiment(name))
+        experiment = client.get_experiment_by_name(name)
+        return str(experiment.experiment_id if experiment else client.create_experiment(name))
+
+
+def search_runs(filter_string: str, experiment_ids: Sequence[str] = (), limit: int = 0) -> list[Run]:
+    """Search runs, the latest first.
+
+    Args:
+        filter_string: In MLflow's language; empty for all runs.
+        experiment_ids: Experiments to search; none for all.
+        limit: Stop at about so many runs; 0 for all.
+    """
+    client = mlflow.MlflowClient()
+    experiments = list(experiment_ids) or [item.experiment_id for item in client.search_experiments()]
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            filter_string,
+            max_results=PAGE_SIZE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        runs += page
+        token = page.token
+        if not token or (limit and len(runs) >= limit):
+            return runs
+
+
+def read_artifact(run_id: str, path: str) -> str | None:
+    """Return a text that a run has logged; None for a run that never got so far, or one whose files were removed.
+
+    Raises:
+        DataError: It is no UTF-8 text.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=folder)
+            return Path(file).read_text(encoding="utf-8")
+    except (MlflowException, OSError):
+        return None
+    except UnicodeDecodeError:
+        raise damaged_artifact(run_id, path, "it is no UTF-8 text") from None
+
+
+def read_json_artifact(run_id: str, path: str) -> Any:
+    """Return the content of a JSON file that a run has logged; None as of `read_artifact`.
+
+    Raises:
+        DataError: It is no JSON.
+    """
+    text = read_artifact(run_id, path)
+    try:
+        return None if text is None else parse_json(text)
+    except ValueError as error:
+        raise damaged_artifact(run_id, path, str(error)) from None
+
+
+def damaged_artifact(run_id: str, path: str, reason: str) -> DataError:
+    """Return the error that says what is wrong with an artifact."""
+    return DataError(f"{path} of run {run_id} is damaged: {reason}")
 
 
 @contextmanager
@@ -95,7 +162,7 @@ def why_unusable(address: str, error: Exception) -> str:
     reason = " ".join(str(error).split())
     named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
     if named is None:
-        return f"the MLflow store {address} does not answer: {reason[:200]}"
+        return f"the MLflow store {address} does not answer: {shortened(reason, 200)}"
     revision = named[1] or named[2]
     if revision == "None" or any(MIGRATIONS.glob(f"{revision}_*.py")):
         return (
@@ -127,7 +194,8 @@ def page(address: str, experiment_id: str) -> str:
 
 def comparison(address: str, experiment_id: str, run_ids: Sequence[str]) -> str:
     """Return the address of MLflow's page that shows runs beside each other."""
-    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
+    runs = quote(json.dumps(list(run_ids), separators=(",", ":")))
+    experiments = quote(json.dumps([experiment_id], separators=(",", ":")))
     return f"{_server(address)}/#/compare-runs?runs={runs}&experiments={experiments}"
 
 

@@ -26,7 +26,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models import catalogue
 from fer.pipeline import stages
 from fer.tracking import store
-from fer.tracking.environment import CodeVersion
+from fer.tracking.provenance import CodeVersion
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
 from tests import stores

@@ -13,7 +13,7 @@ from fer.config.commands import CompareConfig, ExperimentConfig
 from fer.errors import ConfigError, FerError
 from fer.pipeline import stages
 from fer.tracking import store
-from fer.tracking.environment import CodeVersion
+from fer.tracking.provenance import CodeVersion
 from tests import stores
 
 PRETRAIN = """\

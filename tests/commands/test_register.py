@@ -15,9 +15,10 @@ from fer.config.commands import ExportConfig, RegisterConfig
 from fer.config.options import build
 from fer.errors import ConfigError, ModelError, RegistrationError
 from fer.pipeline.finalize import register_at_end
+from fer.tracking.lifecycle import tracked
 from fer.tracking.names import REGISTERED, UNREGISTERED
-from fer.tracking.registering import register_run
-from fer.tracking.runs import TrackedRun, tracked
+from fer.tracking.registry import register_run
+from fer.tracking.runs import TrackedRun
 from tests import stores
 from tests.tracking.servers import refusing, tracking_server
 

@@ -95,17 +95,17 @@ def outputs(*cells: tuple[int, int, float]) -> list[np.ndarray]:
 
 
 def test_box_and_landmarks_are_those_computed_by_hand() -> None:
-    ((box, score, points),) = decode(*outputs((5, 3, 0.875)))
+    (face,) = decode(*outputs((5, 3, 0.875)))
     # The centre is at 4 * (3 + 0.5) = 14 and 4 * (5 + 0.25 + 0.5) = 23.
-    assert box == pytest.approx((6, 7, 22, 39))
-    assert score == 0.875
+    assert face.box == pytest.approx((6, 7, 22, 39))
+    assert face.score == 0.875
     wanted = [(10, 19.8), (18, 19.8), (14, 26.2), (12, 32.6), (16, 32.6)]
-    assert points == pytest.approx(np.array(wanted))
+    assert face.landmarks == pytest.approx(np.array(wanted))
 
 
 def test_of_faces_that_overlap_the_strongest_stays_and_weak_ones_are_none() -> None:
     found = decode(*outputs((4, 1, 0.7), (4, 2, 0.9), (4, 7, 0.8), (0, 0, 0.4)))
-    assert [score for _, score, _ in found] == pytest.approx([0.9, 0.8])
+    assert [face.score for face in found] == pytest.approx([0.9, 0.8])
     assert decode(*outputs((0, 0, 0.4))) == []
 
 

@@ -17,8 +17,7 @@ from fer.data.packing import as_seen, pack
 from fer.data.prepare import load_prepared, preparation_counts, prepare
 from fer.errors import DataError
 from fer.portable.detection import Face
-from fer.portable.frames import Frame, cut, read_frame
-from fer.portable.framing import EYES_TO_MOUTH, frame_of, main_face
+from fer.portable.framing import EYES_TO_MOUTH, Frame, cut, frame_of, main_face, read_frame
 from fer.portable.images import read_rgb
 from fer.utils.paths import manifest_path
 

@@ -18,7 +18,7 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
 from fer.pipeline import finetune, finetune_plan, initialize, pretrain, pretrain_plan
 from fer.pipeline.requirements import check
-from fer.tracking.runs import SilentRun
+from fer.tracking.runs import NullRun
 from fer.utils.paths import resolve_data_root
 
 every = pytest.mark.parametrize("name", experiment_names())
@@ -94,10 +94,10 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
     torch.manual_seed(0)
     if experiment.pretrain:
         plan = pretrain_plan.make_plan(replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16))
-        pretrain._Pretraining(plan, SilentRun(), tmp_path).run(None)
+        pretrain._Pretraining(plan, NullRun(), tmp_path).run(None)
     if experiment.finetune:
         told = finetune_plan.make_plan(small(experiment.finetune, root))
-        finetune._Finetuning(replace(told, init=experiment.finetune.init), SilentRun(), tmp_path).run(None)
+        finetune._Finetuning(replace(told, init=experiment.finetune.init), NullRun(), tmp_path).run(None)
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1

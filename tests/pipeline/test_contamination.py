@@ -27,8 +27,8 @@ from fer.pipeline.evaluation import Evaluation
 from fer.pipeline.initialize import initialize_model
 from fer.portable.images import read_rgb
 from fer.tracking import store
-from fer.tracking.reading import images_of_run
-from fer.tracking.runs import tracked
+from fer.tracking.lifecycle import tracked
+from fer.tracking.provenance import images_of_run
 from tests import stores
 from tests.contamination.copies import texture
 

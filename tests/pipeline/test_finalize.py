@@ -18,7 +18,7 @@ from fer.model_card.card import headline
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.pipeline.finalize import calibrate, code_in_words
-from fer.tracking.environment import CodeVersion
+from fer.tracking.provenance import CodeVersion
 from tests import stores
 
 

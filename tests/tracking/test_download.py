@@ -20,7 +20,7 @@ from fer.model_card.card import Origin, card_files, headline
 from fer.model_card.tables import SetFigures
 from fer.models.files import load_classifier
 from fer.tracking import models
-from fer.tracking.models import log_card
+from fer.tracking.logged_model import log_card
 from fer.tracking.registry import register
 from tests.predictions import draw
 

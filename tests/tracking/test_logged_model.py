@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from fer import portable
 from fer.expressions import EXPRESSIONS
-from fer.portable import answers
 from fer.tracking import logged_model
 
 COLUMNS = [
@@ -84,7 +84,7 @@ def test_the_folder_holds_all_the_model_needs_and_no_pickle_or_lock_file(downloa
     files = [path.relative_to(downloaded).as_posix() for path in downloaded.rglob("*") if path.is_file()]
     names = {name.rpartition("/")[2] for name in files}
     assert {"MLmodel", "serving.py", "model.safetensors", "model.json", "requirements.txt", "centerface.onnx"} <= names
-    assert re.search(r"^code/fer_model_[0-9a-f]{8}/answers\.py$", "\n".join(files), re.MULTILINE)
+    assert re.search(r"^code/fer_model_[0-9a-f]{8}/predictions\.py$", "\n".join(files), re.MULTILINE)
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".lock"))]
     assert "pyproject.toml" not in names
     assert "MIT License" in next(downloaded.rglob("LICENSE")).read_text()
@@ -130,10 +130,10 @@ def test_size_and_load_time_are_tags_of_the_logged_model(logged, downloaded):
 def test_models_whose_code_differs_name_it_differently(tmp_path, monkeypatch):
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    now = logged_model._package(tmp_path / "one")
+    now = logged_model._copy_package(tmp_path / "one")
     changed = tmp_path / "changed"
     changed.mkdir()
-    for path in Path(answers.__file__).parent.glob("*.py"):
+    for path in Path(portable.__file__).parent.glob("*.py"):
         (changed / path.name).write_text(path.read_text() + "# changed\n")
     monkeypatch.setattr(logged_model.portable, "__file__", str(changed / "__init__.py"))
-    assert logged_model._package(tmp_path / "other").name != now.name
+    assert logged_model._copy_package(tmp_path / "other").name != now.name

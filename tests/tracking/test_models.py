@@ -8,8 +8,9 @@ from fer.commands import download, export
 from fer.config.commands import DownloadConfig, ExportConfig
 from fer.errors import ModelError
 from fer.prediction.demo import model_choices
-from fer.tracking.models import fetch_classifier, log_card, pinned, registered_models
-from fer.tracking.registry import fetch_model, register
+from fer.tracking.logged_model import log_card
+from fer.tracking.models import fetch_classifier, fetch_model, registered_models, resolve_alias
+from fer.tracking.registry import register
 
 
 def exported(address: str) -> None:
@@ -130,9 +131,12 @@ def test_a_model_with_a_card_still_loads(versions):
     assert mlflow.pyfunc.load_model("models:/fer-demo/2").metadata is not None
 
 
-def test_an_alias_is_pinned_to_its_version_and_any_other_address_stays(client, versions):
-    assert pinned("models:/fer-demo@champion") == "models:/fer-demo/1"
+def test_an_alias_becomes_its_version_and_any_other_address_stays(client, versions):
+    assert resolve_alias("models:/fer-demo@champion") == "models:/fer-demo/1"
     client.set_registered_model_alias("fer-demo", "champion", "2")
-    assert pinned("models:/fer-demo@champion") == "models:/fer-demo/2"
-    for address in ("models:/fer-demo/1", "models:/nobody@champion", "models:/fer-demo@nobody", "runs:/0", "a@b"):
-        assert pinned(address) == address
+    assert resolve_alias("models:/fer-demo@champion") == "models:/fer-demo/2"
+    for address in ("models:/fer-demo/1", "runs:/0", "a@b"):
+        assert resolve_alias(address) == address
+    for address in ("models:/nobody@champion", "models:/fer-demo@nobody"):
+        with pytest.raises(ModelError, match=f"there is no model at {address}"):
+            resolve_alias(address)

@@ -4,7 +4,8 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ModelError, RegistrationError
 from fer.models.files import load_classifier
-from fer.tracking.registry import fetch_model, register
+from fer.tracking.models import fetch_model
+from fer.tracking.registry import register
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}
 

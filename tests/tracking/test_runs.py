@@ -8,8 +8,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError, FerError, Interrupted
-from fer.tracking.lifecycle import fail_launched_run
-from fer.tracking.runs import tagging_next, tracked
+from fer.tracking.lifecycle import fail_launched_run, tagging_next, tracked
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.portable import images
-from fer.portable.answers import BOX, Answering
+from fer.portable.predictions import BOX, Predictor
 from tests.data.test_framing import StandIn, face_at
 
 Pixels = np.ndarray
@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answering(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Answering:
-    made = Answering(folder, folder / "detector.onnx")
+def predictor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+    made = Predictor(folder, folder / "detector.onnx")
     monkeypatch.setattr(made, "_detector", Several())
     return made
 
@@ -57,28 +57,28 @@ def picture(seed: int = 0, size: tuple[int, int] = (100, 100)) -> Image.Image:
 GOOD = base64.b64encode(content(picture())).decode()
 
 
-def test_a_picture_gives_a_row_for_every_face_its_main_face_first(answering: Answering) -> None:
-    rows = answering.rows([GOOD, GOOD], "auto")
+def test_a_picture_gives_a_row_for_every_face_its_main_face_first(predictor: Predictor) -> None:
+    rows = predictor.rows([GOOD, GOOD], "auto")
     assert [row["input_row"] for row in rows] == [0, 0, 1, 1]
     assert [row["face_score"] for row in rows] == [0.625, 0.75] * 2
     assert [rows[0][name] for name in BOX] == [36, 32.5, 64, 67.5]
     for row in rows:
-        assert list(row) == answering.columns
+        assert list(row) == predictor.columns
         assert sum(row[name] for name in EXPRESSIONS) == pytest.approx(1)
         assert row["expression"] == max(EXPRESSIONS, key=row.__getitem__)
         assert row["error"] is None
 
 
-def test_without_framing_the_whole_picture_is_one_face(answering: Answering) -> None:
-    (row,) = answering.rows([base64.b64encode(content(picture(size=(60, 40)))).decode()], "none")
+def test_without_framing_the_whole_picture_is_one_face(predictor: Predictor) -> None:
+    (row,) = predictor.rows([base64.b64encode(content(picture(size=(60, 40)))).decode()], "none")
     assert [row[name] for name in BOX] == [0, 0, 60, 40]
     assert (row["face_score"], row["error"]) == (1, None)
 
 
-def test_a_box_counts_in_pixels_of_the_picture_as_displayed(answering: Answering) -> None:
+def test_a_box_counts_in_pixels_of_the_picture_as_displayed(predictor: Predictor) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    (row,) = answering.rows([content(picture(size=(60, 40)), "JPEG", exif=exif)], "none")
+    (row,) = predictor.rows([content(picture(size=(60, 40)), "JPEG", exif=exif)], "none")
     assert [row[name] for name in BOX] == [0, 0, 40, 60]
 
 
@@ -88,8 +88,8 @@ def test_a_box_counts_in_pixels_of_the_picture_as_displayed(answering: Answering
      base64.b64decode(GOOD)],
     ids=["plain", "data URL", "wrapped", "bytes"],
 )  # fmt: skip
-def test_every_way_to_send_a_picture_gives_the_same_answer(answering: Answering, value: str | bytes) -> None:
-    assert answering.rows([value], "auto") == answering.rows([GOOD], "auto")
+def test_every_way_to_send_a_picture_gives_the_same_answer(predictor: Predictor, value: str | bytes) -> None:
+    assert predictor.rows([value], "auto") == predictor.rows([GOOD], "auto")
 
 
 @pytest.mark.parametrize(
@@ -111,58 +111,58 @@ def test_every_way_to_send_a_picture_gives_the_same_answer(answering: Answering,
     ids=["null", "nan", "no text", "number", "list", "words", "umlauts", "nothing", "no picture", "cut", "eps", "path"],
 )
 def test_a_row_that_is_no_picture_has_its_own_sentence_and_harms_no_other(
-    answering: Answering, value: object, sentence: str
+    predictor: Predictor, value: object, sentence: str
 ) -> None:
-    first, _, bad, last, _ = answering.rows([GOOD, value, GOOD], "auto")
+    first, _, bad, last, _ = predictor.rows([GOOD, value, GOOD], "auto")
     assert bad["error"].startswith(sentence)
-    assert bad == dict.fromkeys(answering.columns) | {"input_row": 1, "error": bad["error"]}
+    assert bad == dict.fromkeys(predictor.columns) | {"input_row": 1, "error": bad["error"]}
     assert first == last | {"input_row": 0}
 
 
-def test_a_picture_of_too_many_pixels_is_refused(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_of_too_many_pixels_is_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 9_999)
-    assert answering.rows([GOOD], "auto")[0]["error"].startswith("the picture is too large: send")
+    assert predictor.rows([GOOD], "auto")[0]["error"].startswith("the picture is too large: send")
 
 
 def test_a_picture_without_a_face_says_how_to_take_it_whole(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "_detector", StandIn())
+    monkeypatch.setattr(predictor, "_detector", StandIn())
     black = content(Image.new("RGB", (40, 40)))
-    (row,) = answering.rows([black], "auto")
+    (row,) = predictor.rows([black], "auto")
     assert row["error"].startswith("no face was found: give the params framing=none")
     assert row["expression"] is row["anger"] is row["box_left"] is None
-    assert answering.rows([black], "none")[0]["error"] is None
+    assert predictor.rows([black], "none")[0]["error"] is None
 
 
 def test_a_fault_of_ours_is_one_rows_and_tells_nothing_of_the_machine(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
         def faces(self, picture: Pixels) -> list:
             raise RuntimeError("/secret/place")
 
-    monkeypatch.setattr(answering, "_detector", Broken())
-    (row, other) = answering.rows([GOOD, None], "auto")
+    monkeypatch.setattr(predictor, "_detector", Broken())
+    (row, other) = predictor.rows([GOOD, None], "auto")
     assert row["error"].startswith("the picture could not be processed")
     assert other["error"].startswith("the row is empty")
     assert "/secret/place" in caplog.text
 
 
-def test_an_unknown_framing_is_said_in_every_row(answering: Answering) -> None:
-    rows = answering.rows([GOOD, GOOD], "both")
+def test_an_unknown_framing_is_said_in_every_row(predictor: Predictor) -> None:
+    rows = predictor.rows([GOOD, GOOD], "both")
     assert [row["error"] for row in rows] == ["the params framing must be auto or none"] * 2
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
 @pytest.mark.filterwarnings("ignore")
-def test_damaged_pictures_are_answered_never_a_crash(answering: Answering, kind: str) -> None:
+def test_damaged_pictures_are_answered_never_a_crash(predictor: Predictor, kind: str) -> None:
     rng, whole, refused = np.random.default_rng(1), content(picture(size=(24, 20)), kind), 0
     for _ in range(60):
         damaged = bytearray(whole)
         for place in rng.integers(0, len(damaged), rng.integers(1, 9)):
             damaged[place] = rng.integers(0, 256)
-        (row,) = answering.rows([bytes(damaged[: rng.integers(1, len(damaged) + 1)])], "none")
+        (row,) = predictor.rows([bytes(damaged[: rng.integers(1, len(damaged) + 1)])], "none")
         refused += row["error"] is not None
         assert row["error"] is None or "/" not in row["error"]
     assert refused
@@ -179,7 +179,7 @@ def test_a_served_model_sees_what_training_saw(mode: str, folder: Path, tmp_path
     drawn.save(tmp_path / "download/3/a.tif")
     manifest = prepare(WIKIMEDIA, tmp_path / "download", tmp_path / "data").manifest
     (trained,) = pack(manifest, tmp_path / "data", 32)
-    (face,) = Answering(folder, folder / "detector.onnx")._faces((tmp_path / "download/3/a.tif").read_bytes(), "none")
+    (face,) = Predictor(folder, folder / "detector.onnx")._faces((tmp_path / "download/3/a.tif").read_bytes(), "none")
     assert np.array_equal(face.crop, trained)
     if mode in ("L", "I;16", "I", "F"):
         assert np.array_equal(trained[..., 0], shades.resize((32, 32), Image.Resampling.BILINEAR))

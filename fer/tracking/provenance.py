@@ -1,0 +1,222 @@
+"""Where a run's figures come from: code, packages, machine and images; and earlier runs that equal it."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from fer.tracking import store
+from fer.tracking.names import (
+    ENCODER,
+    EVALUATION,
+    FINGERPRINT,
+    PRETRAINING,
+    STARTED_FROM,
+    TRAINING,
+    checkpoint_path,
+)
+from fer.training.checkpoints import BEST, LAST
+
+PACKAGES = ("torch", "torchvision", "lightning", "lightning-bolts", "mlflow", "numpy", "pillow")
+COMMIT = "git.commit"
+DIRTY = "git.dirty"
+UNKNOWN = "unknown"
+GIT_SECONDS = 20
+"""How long an answer of git is waited for."""
+RESULTS = {"pretrain": ENCODER, "finetune": checkpoint_path(BEST), "evaluate": EVALUATION}
+"""An artifact without which a command's finished run is of no use."""
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The code that runs.
+
+    Attributes:
+        commit: The commit, or `unknown` outside a repository.
+        dirty: Whether tracked files differ from it.
+    """
+
+    commit: str
+    dirty: bool
+
+    @property
+    def doubt(self) -> str:
+        """Return why results of this code cannot be recognised as such later; empty if they can."""
+        if self.commit == UNKNOWN:
+            return "the code's commit is unknown"
+        if self.dirty:
+            return f"the code differs from commit {self.commit[:8]} (changes not committed)"
+        return ""
+
+
+@cache
+def environment_tags() -> dict[str, str]:
+    """Return tags of commit, dirty flag, versions and hardware."""
+    import torch
+
+    tags = {f"version.{name}": _version(name) for name in PACKAGES}
+    tags |= {
+        "version.python": platform.python_version(),
+        "version.fer": _version("fer-experiments"),
+        "hardware.cpu": _cpu(),
+        "hardware.cores": str(os.cpu_count()),
+        "hardware.system": platform.platform(),
+    }
+    if torch.cuda.is_available():
+        tags["hardware.gpu"] = torch.cuda.get_device_name()
+    return tags | _git_tags(Path(__file__).parents[2])
+
+
+def code_version() -> CodeVersion:
+    """Return the version of the code that runs, as every run's tags state it."""
+    tags = environment_tags()
+    return CodeVersion(tags[COMMIT], tags.get(DIRTY) == "true")
+
+
+def _git_tags(folder: Path) -> dict[str, str]:
+    """Return the commit, and whether tracked files differ from it (MLflow's own tag ignores that)."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {COMMIT: UNKNOWN}
+    return {COMMIT: commit, DIRTY: str(dirty).lower()}
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _cpu() -> str:
+    # platform.processor() is empty or only the architecture on Linux.
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, str], commit: str) -> str:
+    """Return a digest that is equal for two runs only if they must come out equal.
+
+    Args:
+        command: What is done.
+        settings: The options that matter, resolved.
+        inputs: Digests of what goes in, by name.
+        commit: The code's.
+    """
+    text = json.dumps([command, dict(settings), dict(inputs), commit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def finished_run(mark: str, command: str) -> str:
+    """Return the id of the latest finished run with this fingerprint whose artifacts are still there, or nothing."""
+    for run in _runs_with(mark, "FINISHED"):
+        if _has_results(run, command):
+            return str(run.info.run_id)
+    return ""
+
+
+def stopped_run(mark: str) -> str:
+    """Return the id of the latest stopped run with this fingerprint that can be continued, or nothing."""
+    for run in _runs_with(mark, "KILLED"):
+        if _has_artifact(run.info.run_id, checkpoint_path(LAST)):
+            return str(run.info.run_id)
+    return ""
+
+
+def _runs_with(mark: str, status: str) -> list[Run]:
+    store.connect()
+    return store.search_runs(f"tags.`{FINGERPRINT}` = '{mark}' and attributes.status = '{status}'")
+
+
+def _has_results(run: Run, command: str) -> bool:
+    """Return whether nobody has removed what a run is reused for."""
+    if not _has_artifact(run.info.run_id, RESULTS[command]):
+        return False
+    models = run.outputs.model_outputs if run.outputs else []
+    return command != "finetune" or any(_has_model(model.model_id) for model in models)
+
+
+def _has_artifact(run_id: str, artifact: str) -> bool:
+    folder = artifact.rpartition("/")[0]
+    try:
+        items = mlflow.MlflowClient().list_artifacts(run_id, folder or None)
+    except (MlflowException, OSError):
+        return False
+    return any(item.path == artifact for item in items)
+
+
+def _has_model(model_id: str) -> bool:
+    try:
+        return bool(mlflow.MlflowClient().list_logged_model_artifacts(model_id))
+    except (MlflowException, OSError):
+        return False
+
+
+@dataclass(frozen=True)
+class LoggedValues:
+    """Values that a run has logged.
+
+    Attributes:
+        metrics: Last values by name.
+        tags: By name.
+    """
+
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+def logged_values(run_id: str) -> LoggedValues:
+    """Return the metrics and tags of a run."""
+    data = mlflow.MlflowClient().get_run(run_id).data
+    return LoggedValues(dict(data.metrics), dict(data.tags))
+
+
+def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the training splits that a run and the runs it started from used, with labels and without.
+
+    Args:
+        run_id: A run of `finetune` or `pretrain`; one that is gone used nothing that is known.
+
+    Returns:
+        `<set>/<digest>` of each split.
+    """
+    store.connect()
+    client = mlflow.MlflowClient()
+    visited: set[str] = set()
+    # Dictionaries are ordered sets here.
+    splits: dict[str, dict[str, None]] = {TRAINING: {}, PRETRAINING: {}}
+    while run_id and run_id not in visited:
+        visited.add(run_id)
+        try:
+            run = client.get_run(run_id)
+        except MlflowException:
+            break
+        for item in run.inputs.dataset_inputs if run.inputs else ():
+            context = next((tag.value for tag in item.tags if tag.key == "mlflow.data.context"), "")
+            if context in splits:
+                splits[context][f"{item.dataset.name}/{item.dataset.digest}"] = None
+        run_id = run.data.tags.get(STARTED_FROM, "")
+    return tuple(splits[TRAINING]), tuple(splits[PRETRAINING])
