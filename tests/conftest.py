@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from fer.data.datasets.drawn.layouts import write_kdef, write_raf, write_wikimedia
 from fer.data.datasets.registry import DATASETS
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.expressions import EXPRESSIONS
 from tests import stores
 

@@ -20,7 +20,7 @@ from fer.cli import main
 from fer.data.datasets.ferplus import COLUMNS
 from fer.data.datasets.raf import LABELS
 from fer.data.datasets.registry import DATASETS
-from fer.data.prepare import Prepared
+from fer.data.prepared import Prepared
 from fer.expressions import EXPRESSIONS, code_of
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import SPEC, save_classifier

@@ -1,4 +1,4 @@
-"""Downloads that are still packed."""
+"""Recognise and unpack zip and tar archives, refusing damaged and malicious ones in a sentence."""
 
 import errno
 import lzma
@@ -9,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from fer.errors import DataError
@@ -19,6 +18,8 @@ DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFE
 """What Python's readers raise on broken content; a KeyError is a link to a member that does not exist."""
 BAD_CONTENT = (errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 """What the system says of a place before an archive's beginning, and of names that cannot stand beside each other."""
+BLOCK = 2**20
+"""Bytes read at a time."""
 
 
 def is_archive(path: Path) -> bool:
@@ -33,69 +34,74 @@ def unpack(archive: Path, folder: Path) -> None:
     """Extract a zip or tar archive into a folder.
 
     Raises:
-        DataError: A member would land outside the folder or is no file, the archive is damaged or encrypted, or there
-            is no room for what it says it holds.
+        DataError: A member would be written outside the folder or is no file, the archive is damaged or encrypted, or
+            there is no room for what it says it holds.
     """
-    with _faults_said(archive):
+    with _translate_errors(archive):
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                _check_zip(archive, packed.infolist(), folder)
-                packed.extractall(folder)
-        else:
-            with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(folder, filter=partial(_checked_member, archive))
-                _check_end(packed_tar)
+            with zipfile.ZipFile(archive) as zipped:
+                _check_zip(archive, zipped.infolist(), folder)
+                zipped.extractall(folder)
+            return
+
+        def check_member(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+            _refuse_climbing(archive, member.name)
+            # A compressed tar tells its members one by one, so the room for all cannot be checked beforehand.
+            if member.size > shutil.disk_usage(path).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return tarfile.data_filter(member, path)
+
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter=check_member)
+            _check_end(tar)
 
 
 @contextmanager
-def _faults_said(archive: Path) -> Iterator[None]:
+def _translate_errors(archive: Path) -> Iterator[None]:
     try:
         yield
     except tarfile.SpecialFileError as error:
-        raise DataError(f"{archive} holds what is no file ({error}): it was not unpacked") from None
+        message = f"holds what is no file ({error}): it was not unpacked"
     except tarfile.FilterError as error:
-        raise DataError(f"{archive} would write outside its folder ({error}): it was not unpacked") from None
+        message = f"would write outside its folder ({error}): it was not unpacked"
     except NotImplementedError as error:
-        raise DataError(f"{archive} cannot be unpacked here ({error}): unpack it and pass its folder") from None
+        message = f"cannot be unpacked here ({error}): unpack it and pass its folder"
     except DAMAGE as error:
-        raise DataError(f"{archive} is damaged ({printable(str(error))}): download it again") from None
+        message = f"is damaged ({printable(str(error))}): download it again"
     except OSError as error:
         # Without a number it comes from a reader, not from the system.
         if error.errno is not None and error.errno not in BAD_CONTENT:
             raise
-        raise DataError(f"{archive} is damaged ({error.strerror or error}): download it again") from None
+        message = f"is damaged ({error.strerror or error}): download it again"
+    else:
+        return
+    raise DataError(f"{archive} {message}")
 
 
 def _check_zip(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
     for member in members:
         _refuse_climbing(archive, member.filename)
-        if member.flag_bits & 1:
+        encrypted = member.flag_bits & 1
+        if encrypted:
             raise DataError(f"{archive} is encrypted: unpack it and pass its folder")
-    size, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
+    size = sum(member.file_size for member in members)
+    free = shutil.disk_usage(folder).free
     if size > free:
         room = f"only {free / 1e6:,.1f} MB are free under {folder.parent}"
         raise DataError(f"{archive} unpacks to {size / 1e6:,.1f} MB, but {room}: nothing was unpacked")
 
 
-def _checked_member(archive: Path, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    _refuse_climbing(archive, member.name)
-    # A compressed tar tells its members one by one only, so the room for all of them cannot be asked beforehand.
-    if member.size > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return tarfile.data_filter(member, folder)
-
-
-def _check_end(packed: tarfile.TarFile) -> None:
+def _check_end(tar: tarfile.TarFile) -> None:
     """Refuse a tar whose last readable member is not its last: `tarfile` takes a damaged header for the end.
 
     Raises:
         ReadError: What follows is not empty blocks, or there are none.
     """
-    assert packed.fileobj is not None
-    packed.fileobj.seek(packed.offset)
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
     ended = False
     # Reading on to the end also has a compressed file's checksum verified.
-    while block := packed.fileobj.read(2**20):
+    while block := tar.fileobj.read(BLOCK):
         if block.strip(b"\0"):
             raise tarfile.ReadError("a member's header cannot be read")
         ended = True
@@ -105,6 +111,6 @@ def _check_end(packed: tarfile.TarFile) -> None:
 
 def _refuse_climbing(archive: Path, name: str) -> None:
     # zipfile would quietly put such a member elsewhere; whoever made it meant no good, so nothing is unpacked.
-    place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
         raise DataError(f"{archive} would write outside its folder ({printable(name)}): it was not unpacked")

@@ -15,7 +15,7 @@ from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
-from fer.data.prepare import preparation_counts
+from fer.data.prepared import preparation_counts
 from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
 from fer.evaluation.figures import confusion_figure, reliability_figure
 from fer.evaluation.inference import outputs

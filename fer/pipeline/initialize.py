@@ -10,7 +10,7 @@ import torch
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
-from fer.data.prepare import prepared_framing
+from fer.data.prepared import prepared_framing
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
 from fer.models.initial_weights import (
     ADDRESSES,

@@ -15,7 +15,8 @@ from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import as_seen
-from fer.data.prepare import Prepared, framing_name, load_prepared, preparation_counts, prepare
+from fer.data.prepare import framing_name, prepare
+from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
 from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
@@ -92,12 +93,12 @@ def ensure_prepared(sets: list[DataSet], root: Path) -> None:
 
 
 def unprepared(sets: list[DataSet], root: Path) -> list[DataSet]:
-    """Return the sets without a manifest, having made sure that each can be prepared.
+    """Return the sets not prepared by this version, having made sure that each can be prepared.
 
     Raises:
         DataError: A set's download is in none of its usual places.
     """
-    missing = [dataset for dataset in sets if not manifest_path(root, dataset.name).is_file()]
+    missing = [dataset for dataset in sets if not is_prepared(root, dataset.name)]
     for dataset in missing:
         if not dataset.drawn and not dataset.download and find_source(dataset, "", root) is None:
             raise missing_download(dataset, root)
@@ -118,7 +119,7 @@ def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str
             sources[dataset.name] = dataset.default_paths(root)[0]
             continue
         sources[dataset.name] = find_source(dataset, config.source, root)
-        if sources[dataset.name] is None and not manifest_path(root, dataset.name).is_file():
+        if sources[dataset.name] is None and not is_prepared(root, dataset.name):
             if not dataset.download:
                 raise missing_download(dataset, root)
             sources[dataset.name] = dataset.download(root)

@@ -1,4 +1,4 @@
-"""Work on all cores in threads: Pillow and hashing release the GIL."""
+"""Work on all cores in threads, within a budget of memory: Pillow and hashing release the GIL."""
 
 import ctypes
 import os
@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 BYTES_PER_PIXEL = 40
 """Memory that a picture takes while it is read, cut and hashed; the most measured is 33, of WebP with transparency."""
+TRIM_ABOVE = 40_000_000
+"""Bytes of a picture after which freed memory is given back; what smaller ones leave to each thread is less."""
 
 
 @contextmanager
@@ -56,25 +58,25 @@ class MemoryBudget:
 
 DECODING_BUDGET = MemoryBudget(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
 """What all pictures decoded at once may take: 2.2 GB, room for one of the largest or for dozens of usual ones."""
-LARGE = 40_000_000
-"""Bytes of a picture after which freed memory is given back; what smaller ones leave to each thread is less."""
-_LOOK = Lock()
+_MEASURING = Lock()
 
 
 def decode_within_budget(picture: Path, work: Callable[[], T]) -> T:
-    """Return the result of a thread's work on a picture, waiting until there is memory for it among all threads.
+    """Run a thread's work on a picture, waiting until the budget of all threads has memory for it.
 
     Args:
         picture: A file; one that is no usable picture takes none.
         work: Reads the picture and keeps nothing of its size.
     """
     # One at a time, because Pillow reads some formats whole for their size.
-    with _LOOK:
+    with _MEASURING:
         needed = _memory_of(picture)
     with DECODING_BUDGET.reserve(needed):
         result = work()
-        if needed > LARGE:
-            _give_back()
+        # GNU's C library would keep for every thread the most it ever had; other libraries have no such function.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim and needed > TRIM_ABOVE:
+            trim(0)
         return result
 
 
@@ -84,9 +86,3 @@ def _memory_of(picture: Path) -> int:
             return BYTES_PER_PIXEL * image.width * image.height + picture.stat().st_size
     except UnusableImage:
         return 0
-
-
-def _give_back() -> None:
-    """Give freed memory back to the system: GNU's C library would keep for every thread the most it ever had."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)

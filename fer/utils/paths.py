@@ -1,4 +1,4 @@
-"""Where prepared data lie, the lock that lets one process at a time change a set, and what a disk may refuse."""
+"""Paths under the data root, names of files, the lock of a data set, and sentences for what a disk refuses."""
 
 import errno
 import os
@@ -26,48 +26,52 @@ def resolve_data_root(option: str = "") -> Path:
     if not chosen:
         # The 2021 project kept its data beside the checkout.
         chosen = "../datasets" if Path("../datasets").is_dir() else "datasets"
+    shown = f"data_root {quoted_path(chosen)}"
     try:
         root = Path(chosen).expanduser().resolve()
-        present = next(place for place in (root, *root.parents) if place.exists())
+        present = next(path for path in (root, *root.parents) if path.exists())
         is_folder = present.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be a folder: {error}") from None
+        raise ConfigError(f"{shown} cannot be a folder: {error}") from None
     if not is_folder:
-        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be a folder: {present} is a file")
+        raise ConfigError(f"{shown} cannot be a folder: {present} is a file")
+    # MLflow's store and the manifests are UTF-8 text.
     if printable(str(root)) != str(root):
-        raise ConfigError(f"data_root {quoted_path(chosen)} cannot be recorded: its path is no UTF-8 text in one line")
+        raise ConfigError(f"{shown} cannot be recorded: its path is no UTF-8 text in one line")
     return root
 
 
 def manifest_path(root: Path, dataset: str) -> Path:
-    """Return the place of a prepared set's manifest."""
+    """Return the path of a prepared set's manifest."""
     return root / "manifests" / f"{dataset}.csv"
 
 
 def summary_path(root: Path, dataset: str) -> Path:
-    """Return the place of what `prepare` found and left out."""
+    """Return the path of the summary of how a set was prepared."""
     return root / "manifests" / f"{dataset}.json"
 
 
 def prepared_datasets(root: Path) -> list[str]:
-    """Return the names of the sets prepared under a data root, sorted."""
+    """List the names of the sets with a manifest under a data root, sorted."""
     return sorted(path.stem for path in (root / "manifests").glob("*.csv"))
 
 
 def printable(name: str) -> str:
-    """Return a file's name as it can be shown and stored: what is no UTF-8 or would break a line stands as an escape.
+    """Escape what is no UTF-8 or would break a line, so that a file's name can be shown and stored.
 
     Args:
         name: As Python reads it from the disk, where a byte that is no UTF-8 is a lone surrogate.
     """
-    return "".join(map(_shown, name))
+    return "".join(map(_escaped, name))
 
 
-def _shown(sign: str) -> str:
-    if "\udc80" <= sign <= "\udcff":
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    unshown = unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")
-    return sign.encode("unicode_escape").decode() if unshown else sign
+def _escaped(character: str) -> str:
+    # Python's `surrogateescape`: byte 0x80 stands as U+DC80.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 @contextmanager
@@ -81,23 +85,26 @@ def data_lock(root: Path, dataset: str) -> Iterator[None]:
 
 @contextmanager
 def translate_disk_errors(root: Path) -> Iterator[None]:
-    """Turn a full disk, missing permissions, and a file where a folder should be into one sentence.
+    """Turn what a disk refuses into one sentence.
 
     Raises:
-        DataError: As said.
+        DataError: The disk is full, permissions are missing, or a file stands where a folder should be.
     """
     try:
         yield
     except OSError as error:
-        place = printable(str(error.filename or root))
+        path = printable(str(error.filename or root))
+        reason = error.strerror
         if error.errno in NO_SPACE:
-            raise DataError(f"no space left under {root}: nothing half-written was kept") from None
-        if error.errno in NO_ACCESS:
-            why = f"{place} may not be read or written ({error.strerror})"
-            raise DataError(f"{why}: change its permissions or choose another data_root") from None
-        if error.errno in IN_THE_WAY:
-            raise DataError(f"{place} is in the way ({error.strerror}): move it or choose another data_root") from None
-        raise
+            message = f"no space left under {root}: nothing half-written was kept"
+        elif error.errno in NO_ACCESS:
+            cure = "change its permissions or choose another data_root"
+            message = f"{path} may not be read or written ({reason}): {cure}"
+        elif error.errno in IN_THE_WAY:
+            message = f"{path} is in the way ({reason}): move it or choose another data_root"
+        else:
+            raise
+        raise DataError(message) from None
 
 
 def model_file_name(address: str) -> str:

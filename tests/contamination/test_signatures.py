@@ -12,7 +12,8 @@ from fer.data.datasets.raf import RAF
 from fer.data.images import inspect
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.errors import DataError
 from fer.utils.paths import manifest_path
 from tests.contamination.copies import known, texture

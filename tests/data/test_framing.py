@@ -14,7 +14,8 @@ from fer.data.datasets.registry import DATASETS
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.data.packing import as_seen, pack
-from fer.data.prepare import load_prepared, preparation_counts, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import load_prepared, preparation_counts
 from fer.errors import DataError
 from fer.portable.detection import Face
 from fer.portable.framing import EYES_TO_MOUTH, Frame, cut, frame_of, main_face, read_frame

@@ -12,7 +12,8 @@ from fer.data import packing
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest
 from fer.data.packing import pack, packed_side
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.errors import DataError
 from fer.portable.images import read_rgb
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from fer.data import checks
 from fer.data import prepare as preparing
 from fer.data.datasets.base import Candidate, DataSet, Scan
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import LABELS, RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.prepare import Prepared, load_prepared, preparation_counts, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared, load_prepared
 from fer.errors import DataError
 from fer.expressions import code_of
 from fer.utils.paths import manifest_path, summary_path
@@ -51,13 +51,6 @@ def made_of(*candidates: Candidate, person_split: bool = False) -> DataSet:
     """A data set whose reader finds just these."""
     found = Scan(list(candidates))
     return replace(WIKIMEDIA, scan=lambda source: found, expected_counts={}, person_split=person_split)
-
-
-@pytest.fixture
-def shrunk(own_copy: Copier, tmp_path: Path) -> tuple[Path, Path, Prepared]:
-    """(download, data root, result) of a prepared Wikimedia set of the test's own."""
-    source, root = own_copy("wikimedia"), tmp_path / "data"
-    return source, root, prepare(WIKIMEDIA, source, root)
 
 
 @EVERY_SET
@@ -172,107 +165,6 @@ def test_a_picture_gone_from_the_download_leaves_the_tree(shrunk: tuple[Path, Pa
     assert not (root / gone.path).exists()
 
 
-def lose_a_picture(root: Path, done: Prepared) -> None:
-    (root / done.manifest.images[3].path).unlink()
-
-
-def cut_a_picture(root: Path, done: Prepared) -> None:
-    path = root / done.manifest.images[3].path
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-def lose_the_tree(root: Path, done: Prepared) -> None:
-    shutil.rmtree(root / "test")
-
-
-def lose_the_manifest(root: Path, done: Prepared) -> None:
-    manifest_path(root, "wikimedia").unlink()
-
-
-def cut_the_manifest(root: Path, done: Prepared) -> None:
-    path = manifest_path(root, "wikimedia")
-    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:-1]) + "\n", encoding="utf-8")
-
-
-def relabel_in_the_manifest(root: Path, done: Prepared) -> None:
-    path = manifest_path(root, "wikimedia")
-    path.write_text(path.read_text(encoding="utf-8").replace(",fear,", ",anger,"), encoding="utf-8")
-
-
-def lose_the_summary(root: Path, done: Prepared) -> None:
-    summary_path(root, "wikimedia").unlink()
-
-
-def empty_the_summary(root: Path, done: Prepared) -> None:
-    summary_path(root, "wikimedia").write_text("{}")
-
-
-def cut_the_summary(root: Path, done: Prepared) -> None:
-    path = summary_path(root, "wikimedia")
-    path.write_bytes(path.read_bytes()[:50])
-
-
-def make_the_summary_a_list(root: Path, done: Prepared) -> None:
-    summary_path(root, "wikimedia").write_text("[1, 2]")
-
-
-def lose_a_key_of_the_summary(root: Path, done: Prepared) -> None:
-    path = summary_path(root, "wikimedia")
-    path.write_text(path.read_text(encoding="utf-8").replace('"left_out"', '"left"'), encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lose_a_picture, cut_a_picture, lose_the_tree, lose_the_manifest, cut_the_manifest, relabel_in_the_manifest,
-        lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary,
-    ],
-)  # fmt: skip
-def test_a_damaged_tree_is_prepared_anew(
-    shrunk: tuple[Path, Path, Prepared], damage: Callable[[Path, Prepared], None]
-) -> None:
-    source, root, before = shrunk
-    damage(root, before)
-    assert load_prepared(WIKIMEDIA, root) is None
-    after = prepare(WIKIMEDIA, source, root)
-    assert not after.reused
-    assert after.manifest == before.manifest
-    assert {path for path in files(root) if path.startswith("test/")} == {row.path for row in before.manifest.images}
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary],
-)
-def test_counts_of_a_damaged_summary_are_refused(
-    shrunk: tuple[Path, Path, Prepared], damage: Callable[[Path, Prepared], None]
-) -> None:
-    _, root, done = shrunk
-    converted = sum(row.notes != "" for row in done.manifest.images)
-    assert preparation_counts(root, "wikimedia") == {"left_out": 0, "repaired": converted}
-    damage(root, done)
-    with pytest.raises(DataError, match=r"wikimedia\.json is missing or damaged: run prepare again for 'wikimedia'"):
-        preparation_counts(root, "wikimedia")
-
-
-def test_another_version_of_the_program_prepares_anew(
-    shrunk: tuple[Path, Path, Prepared], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, root, _ = shrunk
-    monkeypatch.setattr(preparing, "VERSION", preparing.VERSION + 1)
-    assert not prepare(WIKIMEDIA, source, root).reused
-
-
-def test_a_prepared_set_outlives_its_download(shrunk: tuple[Path, Path, Prepared]) -> None:
-    source, root, done = shrunk
-    shutil.rmtree(source)
-    assert load_prepared(WIKIMEDIA, root) == replace(done, reused=True)
-
-
-def test_nothing_prepared_is_none(tmp_path: Path) -> None:
-    assert load_prepared(WIKIMEDIA, tmp_path) is None
-
-
 def test_unusable_pictures_are_left_out_by_name_and_reason(own_copy: Copier, tmp_path: Path) -> None:
     source = own_copy("raf")
     aligned = source / "Image/aligned"
@@ -341,7 +233,7 @@ def at_the_fifth_copy(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> 
             raise fault
         copyfile(source, place)
 
-    monkeypatch.setattr(checks.shutil, "copyfile", copy)
+    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
 
 
 def at_the_manifest(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
@@ -415,7 +307,7 @@ def test_an_interruption_does_not_wait_for_every_picture(
     raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspected = Counter[str]()
-    real = checks.inspect
+    real = preparing.inspect
 
     def inspect(path: Path) -> object:
         inspected["all"] += 1
@@ -424,8 +316,8 @@ def test_an_interruption_does_not_wait_for_every_picture(
     def copy(source: Path, place: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checks, "inspect", inspect)
-    monkeypatch.setattr(checks.shutil, "copyfile", copy)
+    monkeypatch.setattr(preparing, "inspect", inspect)
+    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
     with pytest.raises(KeyboardInterrupt):
         prepare(KDEF, raw_trees / "kdef", tmp_path / "data")
     assert inspected["all"] < 280

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.prepare import load_prepared, preparation_counts, prepared_framing
+from fer.data.prepared import load_prepared, preparation_counts, prepared_framing
 from fer.errors import DataError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec

@@ -13,12 +13,14 @@ from PIL import Image
 
 from fer.contamination import signatures
 from fer.contamination.signatures import ImageSignatures
-from fer.data import checks, framing, packing
+from fer.data import framing, packing
+from fer.data import prepare as preparing
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.framing import Framing, frame_all
 from fer.data.manifest import Manifest
 from fer.data.packing import pack
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.pipeline.prepare import _small
 from fer.portable.images import MAX_BYTES, MAX_PIXELS, read_rgb
 from fer.utils import parallel
@@ -29,7 +31,7 @@ SIDE = 2000
 WORKING_ON = """
 import os, sys
 from pathlib import Path
-from fer.data import checks
+from fer.data import prepare as preparing
 from fer.data.datasets.base import Candidate, Scan
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.utils import parallel
@@ -45,10 +47,10 @@ def in_memory(kind):
 (Path(sys.argv[2]) / "first").mkdir()
 (Path(sys.argv[2]) / "all").mkdir()
 small = Candidate(Path(sys.argv[3]), "fear", "test", "small", "small")
-checks.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
+preparing.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
 before = in_memory("VmRSS:")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-rows, left_out = checks.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
+rows, left_out = preparing.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
 assert len(rows) == len(pictures), left_out
 print(in_memory("VmHWM:") - before)
 """
@@ -102,7 +104,7 @@ def reading(monkeypatch: pytest.MonkeyPatch, many_cores: None) -> Iterator[list[
 
         return read
 
-    monkeypatch.setattr(checks, "inspect", watched(checks.inspect))
+    monkeypatch.setattr(preparing, "inspect", watched(preparing.inspect))
     for module in (framing, packing, signatures):
         monkeypatch.setattr(module, "read_rgb", watched(read_rgb))
     yield counts

@@ -1,4 +1,4 @@
-"""What a data set's own file has to say: where its pictures are, what they show, and what is known of it."""
+"""What a data set's own module declares: where its pictures are, what they show, and what its licence allows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ class WrongFolder(DataError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A labelled picture found in a download, not yet checked.
+    """A labelled picture of a download, not yet checked.
 
     Attributes:
         path: The file.
         expression: One of the seven names.
         split: `train`, `validation` or `test`.
         name: File name in the prepared tree, unique within expression and split.
-        source_name: Place in the download, relative to its folder.
+        source_name: Path in the download, relative to its folder.
         person: Identity, if known.
         angle: Camera angle, if known.
         session: Recording session, if known.
@@ -45,25 +45,10 @@ class Candidate:
 
 @dataclass
 class Scan:
-    """What a reader found in a download: candidates, and (name, reason) of what it left out."""
+    """What a download holds: candidates, and (name, reason) of what is left out."""
 
     candidates: list[Candidate] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-
-
-def files_of_2021_tree(source: Path, name: str) -> list[tuple[Path, str, int]]:
-    """Return (file, `train` or `test`, code) of every picture in a tree the 2021 project prepared.
-
-    Args:
-        source: The folder that holds `train` and `test`.
-        name: The set's name in 2021, such as `raf_basic`.
-    """
-    found = []
-    for part in ("train", "test"):
-        for code in range(1, 8):
-            files = sorted((source / part / name / str(code)).glob("*"))
-            found += [(path, part, code) for path in files if not path.name.endswith("~")]
-    return found
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class DataSet:
         name: Its name in options, paths and metrics.
         title: Its name in sentences.
         scan: Reads the download's folder. Raises DataError when the folder is not this set's.
-        default_paths: The usual places of the download, given the data root.
+        folders: Usual paths of the download, under the data root or absolute; `~` is the home folder.
         instructions: One sentence: how to get it.
         terms: What its licence allows, in a few words.
         showable: Whether its pictures may appear in figures and reports.
@@ -88,13 +73,13 @@ class DataSet:
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
         credits: The list (CSV) of the pictures whose authors must be credited wherever they are shown; None where none
             need be.
-        download: Brings the download under the data root and returns its place; None where a person has to ask for it.
+        download: Downloads the set under the data root and returns its path; None where a person has to ask for it.
     """
 
     name: str
     title: str
     scan: Callable[[Path], Scan]
-    default_paths: Callable[[Path], tuple[Path, ...]]
+    folders: tuple[str, ...]
     instructions: str
     terms: str
     showable: bool
@@ -108,3 +93,27 @@ class DataSet:
     drawn: bool = False
     credits: Path | None = None
     download: Callable[[Path], Path] | None = None
+
+    def default_paths(self, root: Path) -> list[Path]:
+        """Return the usual paths of the download, given the data root."""
+        return [root / Path(folder).expanduser() for folder in self.folders]
+
+
+def files_of_2021_tree(source: Path, name: str) -> list[tuple[Path, str, int]]:
+    """List the pictures of a tree the 2021 project prepared.
+
+    Args:
+        source: The folder that holds `train` and `test`.
+        name: The set's name in 2021, such as `raf_basic`.
+
+    Returns:
+        (file, `train` or `test`, expression code) of each.
+    """
+    files = []
+    for part in ("train", "test"):
+        for code in range(1, 8):
+            for path in sorted((source / part / name / str(code)).glob("*")):
+                # Editors leave backups that end in "~".
+                if not path.name.endswith("~"):
+                    files.append((path, part, code))
+    return files

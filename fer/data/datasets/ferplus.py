@@ -6,8 +6,9 @@ ICMI 2016.
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ SIDE = 48
 TRAIN_COUNTS = dict(zip(EXPRESSIONS, (2877, 523, 115, 7917, 3191, 2243, 9657), strict=True))
 TEST_COUNTS = dict(zip(EXPRESSIONS, (389, 82, 18, 891, 382, 270, 1089), strict=True))
 
+ReadPicture = Callable[[], bytes]
+
 
 @dataclass(frozen=True)
 class Label:
@@ -36,13 +39,11 @@ class Label:
 
     Attributes:
         number: Its row, from 0; the picture's row in `fer2013.csv`.
-        name: The picture's name, such as `fer0000000.png`.
         split: `train`, `validation` or `test`.
         votes: Votes in the order of `COLUMNS`.
     """
 
     number: int
-    name: str
     split: str
     votes: tuple[int, ...]
 
@@ -62,7 +63,7 @@ def majority(votes: tuple[int, ...]) -> str | None:
 
 
 def scan(source: Path) -> Scan:
-    """Read FER+ from its label file and FER2013's pictures.
+    """Scan FER+'s label file and FER2013's pictures.
 
     Args:
         source: A folder with `fer2013new.csv` and either `fer2013.csv` or PNG files such as `fer0000000.png` in any
@@ -71,34 +72,39 @@ def scan(source: Path) -> Scan:
     Raises:
         DataError: The labels or the pictures are missing, or a row cannot be read.
     """
-    labels_file, pixels = _first_file(source, VOTES), _first_file(source, PIXELS)
-    files = {} if pixels else {path.name: path for path in sorted(source.rglob("fer*.png"))}
-    if labels_file is None:
-        if pixels or files:
+    labels_path = _first_file(source, VOTES)
+    pixels_path = _first_file(source, PIXELS)
+    files = {} if pixels_path else {path.name: path for path in sorted(source.rglob("fer*.png"))}
+    if labels_path is None:
+        if pixels_path or files:
             raise DataError(f"{source} looks like FER2013 without FER+'s labels: it has no {VOTES}")
         raise WrongFolder(f"{source} is not FER+: it has no {VOTES}")
-    labels = _read_labels(labels_file)
-    if not pixels and not files:
-        raise DataError(
-            f"{source} has FER+'s labels but no pictures: neither {PIXELS} nor files such as fer0000000.png"
-        )
-    rows = _row_positions(pixels) if pixels else []
-    found = Scan()
-    for label in labels.values():
+    labels = _read_labels(labels_path)
+    if not pixels_path and not files:
+        missing = f"neither {PIXELS} nor files such as fer0000000.png"
+        raise DataError(f"{source} has FER+'s labels but no pictures: {missing}")
+    readers = _readers(pixels_path) if pixels_path else []
+    result = Scan()
+    for name, label in labels.items():
         expression = majority(label.votes)
         if expression is None:
-            found.left_out.append((label.name, "no majority for one of the seven expressions"))
+            result.left_out.append((name, "no majority for one of the seven expressions"))
             continue
-        path, read = files.get(label.name, labels_file.parent / label.name), None
-        if pixels:
-            if label.number >= len(rows):
-                raise DataError(f"{pixels} has {len(rows)} pictures, but {labels_file.name} row {label.number + 1}")
-            path, read = pixels, _reader(pixels, rows[label.number])
-        votes = " ".join(map(str, label.votes))
-        found.candidates.append(
-            Candidate(path, expression, label.split, label.name, label.name, votes=votes, read=read)
-        )  # fmt: skip
-    return found
+        if pixels_path and label.number >= len(readers):
+            row = f"{labels_path.name} row {label.number + 1}"
+            raise DataError(f"{pixels_path} has {len(readers)} pictures, but {row}")
+        candidate = Candidate(
+            # A picture that is missing among the files is left out when it is read.
+            path=pixels_path or files.get(name, labels_path.parent / name),
+            expression=expression,
+            split=label.split,
+            name=name,
+            source_name=name,
+            votes=" ".join(map(str, label.votes)),
+            read=readers[label.number] if pixels_path else None,
+        )
+        result.candidates.append(candidate)
+    return result
 
 
 def _first_file(source: Path, name: str) -> Path | None:
@@ -106,70 +112,69 @@ def _first_file(source: Path, name: str) -> Path | None:
 
 
 def _read_labels(path: Path) -> dict[str, Label]:
-    """Return the rows with a name; of a doubled name the last counts."""
+    """Return the labels by the pictures' names, such as `fer0000000.png`; of a doubled name the last counts."""
+    labels: dict[str, Label] = {}
     try:
-        return _labels(path)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"Usage", "Image name", *COLUMNS} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path} is not FER+'s label file: it has no column {sorted(missing)[0]!r}")
+            for number, row in enumerate(reader):
+                # Pictures that are no faces have no name.
+                name = (row["Image name"] or "").strip()
+                if name:
+                    labels[name] = _parse_label(number, row, f"{path} row {number + 1} ({name})")
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of UTF-8 text ({error}): take it from the download again") from None
-
-
-def _labels(path: Path) -> dict[str, Label]:
-    labels: dict[str, Label] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"Usage", "Image name", *COLUMNS} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{path} is not FER+'s label file: it has no column {sorted(missing)[0]!r}")
-        for number, row in enumerate(reader):
-            name = (row["Image name"] or "").strip()
-            if not name:
-                continue
-            try:
-                votes = tuple(int(row[column]) for column in COLUMNS)
-                labels[name] = Label(number, name, SPLIT_OF[row["Usage"]], votes)
-            except (KeyError, TypeError, ValueError):
-                raise DataError(f"{path} row {number + 1} ({name}) holds no usage and ten whole numbers") from None
     return labels
 
 
-def _row_positions(path: Path) -> list[tuple[int, int]]:
-    """Return (offset, length) of every picture's line in FER2013's table."""
-    return list(_lines(path))[1:]
+def _parse_label(number: int, row: dict[str, str], where: str) -> Label:
+    try:
+        votes = tuple(int(row[column]) for column in COLUMNS)
+        return Label(number, SPLIT_OF[row["Usage"]], votes)
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{where} holds no usage and ten whole numbers") from None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int]]:
+def _readers(path: Path) -> list[ReadPicture]:
+    """Return a reader for every picture of FER2013's table, which is too large to be kept in memory."""
+    lines: list[ReadPicture] = []
     offset = 0
     with path.open("rb") as file:
         for line in file:
             if line.strip():
-                yield offset, len(line)
+                lines.append(partial(_read_picture, path, offset, len(line)))
             offset += len(line)
+    # The first line is the header.
+    return lines[1:]
 
 
-def _reader(path: Path, position: tuple[int, int]) -> Callable[[], bytes]:
-    """Return a function that reads one picture of the table as PNG, or raises UnusableImage."""
+def _read_picture(path: Path, offset: int, length: int) -> bytes:
+    """Read one picture of FER2013's table as PNG.
 
-    def read() -> bytes:
-        with path.open("rb") as file:
-            file.seek(position[0])
-            line = file.read(position[1]).decode("ascii", "replace")
-        try:
-            (row,) = csv.reader([line.strip()])
-            values = np.array(row[1].split(), dtype=np.uint8).reshape(SIDE, SIDE)
-        except (IndexError, ValueError, OverflowError, csv.Error):
-            raise UnusableImage(f"its row of {PIXELS} is not {SIDE}x{SIDE} numbers from 0 to 255") from None
-        content = io.BytesIO()
-        Image.fromarray(values).save(content, "PNG")
-        return content.getvalue()
-
-    return read
+    Raises:
+        UnusableImage: The row holds no picture.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        line = file.read(length).decode("ascii", "replace")
+    try:
+        (row,) = csv.reader([line.strip()])
+        values = np.array(row[1].split(), dtype=np.uint8).reshape(SIDE, SIDE)
+    except (IndexError, ValueError, OverflowError, csv.Error):
+        raise UnusableImage(f"its row of {PIXELS} is not {SIDE}x{SIDE} numbers from 0 to 255") from None
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "PNG")
+    return content.getvalue()
 
 
 FERPLUS = DataSet(
     name="ferplus",
     title="FER+",
     scan=scan,
-    default_paths=lambda root: (root / "ferplus", root / "fer2013"),
+    folders=("ferplus", "fer2013"),
     instructions="put FER2013's fer2013.csv (Kaggle) and github.com/microsoft/FERPlus's fer2013new.csv into one folder",
     terms="FER2013: research only, no redistribution of pictures; FER+ labels: MIT",
     showable=False,

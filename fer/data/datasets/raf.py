@@ -19,7 +19,7 @@ TEST_COUNTS = dict(zip(EXPRESSIONS, (329, 74, 160, 1185, 478, 162, 680), strict=
 
 
 def scan(source: Path) -> Scan:
-    """Read RAF's label file.
+    """Scan RAF's label file.
 
     Args:
         source: The folder `basic`, one that holds it, or a tree that the 2021 project prepared.
@@ -27,39 +27,52 @@ def scan(source: Path) -> Scan:
     Raises:
         DataError: The folder has no label file, or a line of it cannot be read.
     """
-    base = next((folder for folder in (source, source / "basic") if (folder / LABELS).is_file()), None)
-    if base is None:
-        return _scan_tree(source)
-    labels = _read_labels(base / LABELS)
-    names = [(name, expression) for name, expression in labels.items() if name.startswith("train")]
-    validation = validation_names(names)
-    found = Scan()
-    for name, expression in labels.items():
-        aligned = IMAGES / f"{Path(name).stem}_aligned.jpg"
-        split = "validation" if name in validation else name.split("_")[0]
-        found.candidates.append(Candidate(base / aligned, expression, split, aligned.name, aligned.as_posix()))
-    return found
-
-
-def _scan_tree(source: Path) -> Scan:
-    """Read a tree of 2021, whose folders tell split and expression."""
-    tree = files_of_2021_tree(source, "raf_basic")
-    if not tree:
-        if any((folder / IMAGES).is_dir() for folder in (source, source / "basic")):
+    bases = (source, source / "basic")
+    base = next((folder for folder in bases if (folder / LABELS).is_file()), None)
+    if base:
+        candidates = _from_labels(base)
+    else:
+        candidates = _from_2021_tree(source)
+        if not candidates and any((folder / IMAGES).is_dir() for folder in bases):
             raise DataError(f"{source} looks like RAF's 'basic' without 'EmoLabel': it has no {LABELS}")
-        raise WrongFolder(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
-    labelled = [(path.name.replace("_aligned", ""), name_of(code)) for path, part, code in tree if part == "train"]
-    validation = validation_names(labelled)
-    found = Scan()
-    for path, part, code in tree:
-        split = "validation" if path.name.replace("_aligned", "") in validation else part
+        if not candidates:
+            raise WrongFolder(f"{source} is not RAF-DB's folder 'basic': it has no {LABELS}")
+    return Scan(candidates)
+
+
+def _from_labels(base: Path) -> list[Candidate]:
+    labels = _read_labels(base / LABELS)
+    training = [(name, expression) for name, expression in labels.items() if name.startswith("train")]
+    validation = validation_names(training)
+    candidates = []
+    for name, expression in labels.items():
+        image = IMAGES / f"{Path(name).stem}_aligned.jpg"
+        split = "validation" if name in validation else name.split("_")[0]
+        candidates.append(Candidate(base / image, expression, split, image.name, image.as_posix()))
+    return candidates
+
+
+def _from_2021_tree(source: Path) -> list[Candidate]:
+    """Scan a tree of 2021, whose folders tell split and expression."""
+    # Validation is chosen by the labels' names, so that the split is that of the original.
+    label_name = {}
+    training = []
+    files = files_of_2021_tree(source, "raf_basic")
+    for path, part, code in files:
+        label_name[path] = path.name.replace("_aligned", "")
+        if part == "train":
+            training.append((label_name[path], name_of(code)))
+    validation = validation_names(training)
+    candidates = []
+    for path, part, code in files:
+        split = "validation" if label_name[path] in validation else part
         source_name = path.relative_to(source).as_posix()
-        found.candidates.append(Candidate(path, name_of(code), split, path.name, source_name))
-    return found
+        candidates.append(Candidate(path, name_of(code), split, path.name, source_name))
+    return candidates
 
 
 def _read_labels(path: Path) -> dict[str, str]:
-    """Return name -> expression; a name that stands twice must stand with the same code."""
+    """Return the expressions by name; a name that stands twice must stand with the same code."""
     labels: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -69,15 +82,16 @@ def _read_labels(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         where = f"{path} line {number}"
-        parts = line.split()
-        if len(parts) != 2 or not parts[0].startswith(("train_", "test_")):
+        words = line.split()
+        if len(words) != 2 or not words[0].startswith(("train_", "test_")):
             raise DataError(f"{where}: {quoted(line.strip())} is not of the form 'train_00001.jpg 5'")
+        name, code = words
         try:
-            expression = name_of(int(parts[1]))
+            expression = name_of(int(code))
         except ValueError:
-            raise DataError(f"{where}: {quoted(parts[1])} is no expression code from 1 to 7") from None
-        if labels.setdefault(parts[0], expression) != expression:
-            raise DataError(f"{where}: {parts[0]} has two labels, {labels[parts[0]]} and {expression}")
+            raise DataError(f"{where}: {quoted(code)} is no expression code from 1 to 7") from None
+        if labels.setdefault(name, expression) != expression:
+            raise DataError(f"{where}: {name} has two labels, {labels[name]} and {expression}")
     if not labels:
         raise DataError(f"{path} is empty")
     return labels
@@ -87,11 +101,8 @@ RAF = DataSet(
     name="raf",
     title="RAF-DB basic",
     scan=scan,
-    default_paths=lambda root: (
-        Path("~/.cache/torch/mmf/data/raf_basic/basic").expanduser(),
-        root / "raf_basic" / "basic",
-        root / "raf" / "basic",
-    ),
+    # The first is where MMF, the framework of 2021's downloads, puts it.
+    folders=("~/.cache/torch/mmf/data/raf_basic/basic", "raf_basic/basic", "raf/basic"),
     instructions="request it with an academic address at www.whdeng.cn/RAF/model1.html",
     terms="RAF-DB: non-commercial research only, no redistribution",
     showable=False,

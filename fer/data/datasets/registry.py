@@ -1,4 +1,4 @@
-"""The data sets by name, and the words by which options choose among them."""
+"""Registry of the data sets, and the names by which options choose among them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.prepared import read_summary
 from fer.errors import ConfigError, DataError, quoted_path, unknown_name
 from fer.utils.paths import manifest_path, prepared_datasets, printable
 
@@ -22,23 +23,29 @@ def _drawn(real: DataSet) -> DataSet:
         real,
         name=f"drawn-{real.name}",
         title=f"drawn faces laid out as {real.title}",
-        default_paths=lambda root: (root / DRAWN_FOLDER / real.name,),
+        folders=(f"{DRAWN_FOLDER}/{real.name}",),
         instructions="run prepare with dataset=drawn",
         terms="",
         showable=True,
+        credits=None,
         expected_counts={},
         # The drawn KDEF shows test people only.
         has_train=real is RAF,
         # No detector is made for drawn faces.
         framing=None,
         drawn=True,
-        credits=None,
         download=None,
     )
 
 
 DATASETS: dict[str, DataSet] = {
-    item.name: item for item in (RAF, KDEF, FERPLUS, WIKIMEDIA, _drawn(RAF), _drawn(KDEF), _drawn(WIKIMEDIA))
+    "raf": RAF,
+    "kdef": KDEF,
+    "ferplus": FERPLUS,
+    "wikimedia": WIKIMEDIA,
+    "drawn-raf": _drawn(RAF),
+    "drawn-kdef": _drawn(KDEF),
+    "drawn-wikimedia": _drawn(WIKIMEDIA),
 }
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -57,7 +64,8 @@ def resolve_datasets(names: str) -> list[DataSet]:
     """
     chosen: dict[str, DataSet] = {}
     for word in names.split("+"):
-        for name in ALIASES.get(word.strip(), (word.strip(),)):
+        alias = word.strip()
+        for name in ALIASES.get(alias, (alias,)):
             if name not in DATASETS:
                 raise ConfigError(unknown_name("data set", name, [*DATASETS, *ALIASES]))
             chosen[name] = DATASETS[name]
@@ -69,39 +77,42 @@ def resolve_prepared(names: str, root: Path) -> list[DataSet]:
 
     Raises:
         ConfigError: A name is unknown.
-        DataError: A named set, or for `prepared` any set, is not prepared.
+        DataError: A named set, or for `prepared` any set, is not prepared, or not by this version.
     """
     if names == "prepared":
-        found = [DATASETS[name] for name in prepared_datasets(root) if name in DATASETS]
-        if not found:
+        chosen = [DATASETS[name] for name in prepared_datasets(root) if name in DATASETS]
+        if not chosen:
             raise DataError(f"no data set is prepared under {root}: run prepare, for instance with dataset=drawn")
-        return found
-    chosen = resolve_datasets(names)
+    else:
+        chosen = resolve_datasets(names)
     for dataset in chosen:
         if not manifest_path(root, dataset.name).is_file():
             raise DataError(f"{dataset.title} is not prepared under {root}: run prepare with dataset={dataset.name}")
+        read_summary(root, dataset.name)  # refuses another version's
     return chosen
 
 
 def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
-    """Return the download, a folder or an archive: the option, else the first usual place that exists, else None.
+    """Return the download, a folder or an archive: the option, else the first default path that exists, else None.
 
     Raises:
         DataError: The option names neither.
     """
     if not option:
-        return next((place for place in dataset.default_paths(root) if _is_folder(place)), None)
+        return next((path for path in dataset.default_paths(root) if _is_folder(path)), None)
+    shown = f"source {quoted_path(option)}"
     try:
         source = Path(option).expanduser().resolve()
-        exists, fits = source.exists(), source.is_dir() or is_archive(source)
+        exists = source.exists()
+        usable = source.is_dir() or is_archive(source)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"source {quoted_path(option)} cannot be read: {error}") from None
+        raise DataError(f"{shown} cannot be read: {error}") from None
     if printable(str(source)) != str(source):
-        raise DataError(f"source {quoted_path(option)} cannot be recorded: its path is no UTF-8 text in one line")
+        raise DataError(f"{shown} cannot be recorded: its path is no UTF-8 text in one line")
     if not exists:
-        raise DataError(f"source {quoted_path(option)}: there is no {source}")
-    if not fits:
-        raise DataError(f"source {quoted_path(option)} is neither a folder nor a zip or tar archive")
+        raise DataError(f"{shown}: there is no {source}")
+    if not usable:
+        raise DataError(f"{shown} is neither a folder nor a zip or tar archive")
     return source
 
 
@@ -114,8 +125,8 @@ def _is_folder(path: Path) -> bool:
 
 def missing_download(dataset: DataSet, root: Path) -> DataError:
     """Return the error for a set that is nowhere: where it was looked for, how to get it, what works without it."""
-    places = " and ".join(str(place) for place in dataset.default_paths(root))
+    paths = " and ".join(str(path) for path in dataset.default_paths(root))
     return DataError(
-        f"{dataset.title} was not found in {places}: {dataset.instructions} and pass its folder as source=...; "
+        f"{dataset.title} was not found in {paths}: {dataset.instructions} and pass its folder as source=...; "
         "dataset=drawn works at once"
     )

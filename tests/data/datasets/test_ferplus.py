@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from fer.data.datasets.ferplus import COLUMNS, FERPLUS, TEST_COUNTS, TRAIN_COUNTS, majority, scan
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.errors import DataError
 
 VOTED = {

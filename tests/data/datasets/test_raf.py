@@ -5,7 +5,8 @@ import pytest
 
 from fer.data.datasets.base import Candidate
 from fer.data.datasets.raf import LABELS, RAF, TEST_COUNTS, TRAIN_COUNTS, scan
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 

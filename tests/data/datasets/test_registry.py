@@ -10,7 +10,7 @@ from fer.data.datasets.registry import (
     resolve_datasets,
     resolve_prepared,
 )
-from fer.data.prepare import Prepared
+from fer.data.prepared import Prepared
 from fer.errors import ConfigError, DataError
 from fer.utils.paths import prepared_datasets, resolve_data_root
 

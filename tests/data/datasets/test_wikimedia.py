@@ -20,7 +20,8 @@ from fer.data.datasets.wikimedia import (
     scan,
 )
 from fer.data.images import inspect
-from fer.data.prepare import Prepared, prepare
+from fer.data.prepare import prepare
+from fer.data.prepared import Prepared
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.utils import download

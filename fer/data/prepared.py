@@ -1,0 +1,196 @@
+"""Read data sets prepared earlier: `prepare` writes a manifest of the images and a summary of how it went."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fer.data.datasets.base import Candidate, DataSet, Scan
+from fer.data.framing import NOT_FOUND
+from fer.data.manifest import Manifest, read_manifest
+from fer.errors import DataError
+from fer.expressions import EXPRESSIONS
+from fer.portable.json_files import read_object
+from fer.utils.paths import manifest_path, summary_path
+
+FORMAT_VERSION = 4
+"""Raised whenever the same download would give another tree, so that older trees are prepared anew."""
+DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError)
+"""What reading a summary raises that somebody damaged or edited."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set.
+
+    Attributes:
+        manifest: Its images.
+        source: Path of the download it came from.
+        framing: `auto` when its pictures were framed, else `none`.
+        left_out: (name in the download, reason) of what is not in the set.
+        differences: Sentences on counts that differ from the expected ones; empty when complete or unknown.
+        reused: Whether nothing had to be done.
+    """
+
+    manifest: Manifest
+    source: str
+    framing: str
+    left_out: tuple[tuple[str, str], ...]
+    differences: tuple[str, ...]
+    reused: bool
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `prepare` reports, and stores as JSON beside the manifest."""
+        images = self.manifest.images
+        return {
+            "dataset": self.manifest.dataset,
+            "digest": self.manifest.digest,
+            "expressions": EXPRESSIONS,
+            "source": self.source,
+            "framing": self.framing,
+            "framed": dict(Counter(row.framed for row in images if row.framed)),
+            "counts": self.manifest.counts(),
+            "count_differences": self.differences,
+            "left_out": self.left_out,
+            "left_out_reasons": dict(Counter(reason for _, reason in self.left_out)),
+            "repaired_or_converted": dict(Counter(row.notes for row in images if row.notes)),
+        }
+
+
+def read_summary(root: Path, dataset: str) -> dict[str, Any]:
+    """Read the summary of a prepared set.
+
+    Raises:
+        DataError: It is missing, damaged or of another version.
+    """
+    try:
+        summary = read_object(summary_path(root, dataset))
+        version = int(summary["version"])
+    except DAMAGE:
+        raise _damaged(root, dataset) from None
+    if version != FORMAT_VERSION:
+        raise DataError(f"{dataset!r} under {root} was prepared by another version of fer: run prepare again for it")
+    return summary
+
+
+def _damaged(root: Path, dataset: str) -> DataError:
+    path = summary_path(root, dataset)
+    return DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}")
+
+
+def is_prepared(root: Path, dataset: str) -> bool:
+    """Return whether a set was prepared by this version, without looking at its pictures."""
+    try:
+        read_summary(root, dataset)
+    except DataError:
+        return False
+    return manifest_path(root, dataset).is_file()
+
+
+def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: str = "") -> Prepared | None:
+    """Load a set prepared earlier.
+
+    Args:
+        dataset: Which set.
+        root: The data root.
+        fingerprint: Of the download it must have come from; empty accepts any.
+        framing: `auto` or `none`, as it must have been prepared; empty accepts both.
+
+    Returns:
+        None when it is absent, incomplete, or of another version, framing or download.
+    """
+    try:
+        summary = read_summary(root, dataset.name)
+        manifest = read_manifest(manifest_path(root, dataset.name))
+        prepared = Prepared(
+            manifest=manifest,
+            source=summary["source"],
+            framing=summary["framing"],
+            left_out=tuple((name, reason) for name, reason in summary["left_out"]),
+            differences=tuple(summary["count_differences"]),
+            reused=True,
+        )
+        stored = (summary["digest"], summary["fingerprint"], summary["framing"])
+        # Last, as it takes longest.
+        wanted = (manifest.digest, fingerprint or summary["fingerprint"], framing or summary["framing"])
+        intact = stored == wanted and all((root / row.path).stat().st_size == row.bytes for row in manifest.images)
+    except (*DAMAGE, DataError):
+        return None
+    return prepared if intact else None
+
+
+def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
+    """Return how many pictures of a prepared set were `left_out` and how many `repaired` or converted.
+
+    Of a framed set also in how many a face was `not_found`.
+
+    Raises:
+        DataError: The summary is missing, damaged or of another version.
+    """
+    summary = read_summary(root, dataset)
+    try:
+        counts = {
+            "left_out": len(summary["left_out"]),
+            "repaired": sum(summary["repaired_or_converted"].values()),
+        }
+        framed = summary["framed"].items()
+        if framed:
+            counts["not_found"] = sum(count for how, count in framed if how.startswith(NOT_FOUND))
+    except DAMAGE:
+        raise _damaged(root, dataset) from None
+    return counts
+
+
+def prepared_framing(root: Path, dataset: str) -> str:
+    """Return the framing a set was prepared with, `auto` or `none`.
+
+    Raises:
+        DataError: The summary is missing, damaged or of another version.
+    """
+    summary = read_summary(root, dataset)
+    if "framing" not in summary:
+        raise _damaged(root, dataset)
+    return str(summary["framing"])
+
+
+def fingerprint(dataset: DataSet, source: Path, scan: Scan | None) -> str:
+    """Hash what a prepared tree depends on, without reading pictures.
+
+    Args:
+        dataset: Which set.
+        source: The download.
+        scan: What it holds, where it is a folder: labels, splits, and name, size and time of every file count then.
+            None for an archive, of which its own name, size and time count.
+    """
+    content = hashlib.sha256(f"{FORMAT_VERSION} {dataset.name}".encode())
+    if scan is None:
+        content.update(f" {source.name} {_file_state(source)}".encode())
+        return content.hexdigest()
+    columns = [field.name for field in fields(Candidate) if field.compare]
+    for candidate in scan.candidates:
+        values = [str(getattr(candidate, column)) for column in columns]
+        line = "\x1f".join([*values, _file_state(candidate.path)])
+        # Names may hold bytes that are no UTF-8.
+        content.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return content.hexdigest()
+
+
+def _file_state(path: Path) -> str:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a name may hold what no path can
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def count_differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:
+    """Compare a prepared set's counts with those of the complete set, in one sentence for each that differs."""
+    sentences = []
+    for part, expected in dataset.expected_counts.items():
+        splits = ("test",) if part == "test" else ("train", "validation")
+        counts = Counter(row.expression for row in manifest.of(*splits).images)
+        for expression, complete in expected.items():
+            if counts[expression] != complete:
+                sentences.append(f"{part} {expression}: {counts[expression]} of {complete}")
+    return tuple(sentences)
