@@ -1,9 +1,8 @@
-"""What is remembered of a set's images so that they are known again: pixel hashes and small grey pictures, cached.
+"""Compute and cache signatures of images, by which they are recognised: pixel hashes and small grey pictures.
 
 The cache holds pictures of people: it stays under the data root and is never logged.
 """
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,14 @@ from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.errors import DataError
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
+from fer.utils.cache import cached
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
 
 SMALL, LARGE = 16, 48
 """Sides of the thumbnails in pixels."""
+VERSION = 1
+"""Of a cached file: raised whenever signatures come out otherwise, so that they are computed anew."""
 
 Pixels = NDArray[np.uint8]
 Names = NDArray[np.str_]
@@ -30,15 +32,15 @@ Names = NDArray[np.str_]
 
 @dataclass(frozen=True, eq=False)
 class ImageSignatures:
-    """A set's images, or those of one split, as they are known again.
+    """Signatures of the images of a set or of one of its splits.
 
     The thumbnails show what networks see: the frame cut out, or the whole picture stretched to a square.
 
     Attributes:
         dataset: The set's name.
         digest: That of the manifest they belong to.
-        paths: Places under the data root, `(N,)`.
-        people: Identities where the set tells them, else empty, `(N,)`.
+        paths: Under the data root, `(N,)`.
+        people: Identities where the set names them, else empty, `(N,)`.
         pixels: Hashes of the whole pictures' pixels, `(N,)`.
         small: uint8 `(N, 16, 16)`, grey in [0, 255].
         large: uint8 `(N, 48, 48)`, likewise.
@@ -56,6 +58,9 @@ class ImageSignatures:
         return len(self.paths)
 
 
+_ARRAYS = ("paths", "people", "pixels", "small", "large")
+
+
 def image_signatures(manifest: Manifest, root: Path) -> ImageSignatures:
     """Return the signatures of a manifest's images, reading the pictures on the first call for this content.
 
@@ -66,18 +71,14 @@ def image_signatures(manifest: Manifest, root: Path) -> ImageSignatures:
     Raises:
         DataError: A picture can no longer be read, or the disk is full.
     """
-    path = _place(root, manifest.dataset, manifest.digest)
     with translate_disk_errors(root):
-        if found := _load(path, manifest.dataset, manifest.digest):
-            return found
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with data_lock(root, f"{manifest.dataset}-signatures"):
-            # Another process may have made it while this one waited.
-            if found := _load(path, manifest.dataset, manifest.digest):
-                return found
-            made = _make(manifest, root)
-            _save(made, path)
-    return made
+        return cached(
+            _path(root, manifest.dataset, manifest.digest),
+            read=lambda path: _read(path, manifest.dataset, manifest.digest),
+            make=lambda: _compute(manifest, root),
+            write=_write,
+            lock=data_lock(root, f"{manifest.dataset}-signatures"),
+        )
 
 
 def load_signatures(dataset: str, digest: str, root: Path) -> ImageSignatures | None:
@@ -92,79 +93,80 @@ def load_signatures(dataset: str, digest: str, root: Path) -> ImageSignatures | 
         DataError: A picture or the manifest can no longer be read, or the disk is full.
     """
     with translate_disk_errors(root):
-        if found := _load(_place(root, dataset, digest), dataset, digest):
-            return found
-    place = manifest_path(root, dataset)
-    train = read_manifest(place).of("train") if place.is_file() else None
-    return image_signatures(train, root) if train is not None and train.digest == digest else None
+        signatures = _read(_path(root, dataset, digest), dataset, digest)
+    path = manifest_path(root, dataset)
+    if signatures is not None or not path.is_file():
+        return signatures
+    train = read_manifest(path).of("train")
+    return image_signatures(train, root) if train.digest == digest else None
 
 
-def grey(row: ImageRow, root: Path) -> Image.Image:
+def read_grey(row: ImageRow, root: Path) -> Image.Image:
     """Return a picture as displayed, whole and without colour.
 
     Raises:
         DataError: It can no longer be read.
     """
-    return _read(row, root).convert("L")
+    return _read_picture(row, root).convert("L")
 
 
-def _read(row: ImageRow, root: Path) -> Image.Image:
+def _read_picture(row: ImageRow, root: Path) -> Image.Image:
     try:
         return read_rgb(root / row.path)
     except UnusableImage as fault:
         raise DataError(f"{root / row.path}: {fault}; run prepare again for this set") from None
 
 
-def _place(root: Path, dataset: str, digest: str) -> Path:
+def _path(root: Path, dataset: str, digest: str) -> Path:
     return root / "signatures" / f"{dataset}-{digest}.npz"
 
 
-def _load(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
-    """Return what a file holds; None where it is missing or damaged, so that it is made again."""
+def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
+    """Return what a file holds; None where it is absent, damaged or of another version."""
     try:
         with np.load(path) as arrays:
-            found = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
-    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            version = int(arrays["version"])
+            signatures = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
+    except (FileNotFoundError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
-    count = len(found.paths)
-    shapes = (found.small.shape, found.large.shape)
-    return found if shapes == ((count, SMALL, SMALL), (count, LARGE, LARGE)) else None
+    count = len(signatures)
+    is_whole = signatures.small.shape == (count, SMALL, SMALL) and signatures.large.shape == (count, LARGE, LARGE)
+    return signatures if version == VERSION and is_whole else None
 
 
-_ARRAYS = ("paths", "people", "pixels", "small", "large")
+def _write(path: Path, signatures: ImageSignatures) -> None:
+    arrays = {name: getattr(signatures, name) for name in _ARRAYS}
+    # An open file, since numpy would add a suffix to the name of a partial file.
+    with path.open("wb") as file:
+        np.savez(file, version=VERSION, **arrays)
 
 
-def _save(made: ImageSignatures, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **{name: getattr(made, name) for name in _ARRAYS})
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _compute(manifest: Manifest, root: Path) -> ImageSignatures:
+    rows = manifest.images
+    small = np.empty((len(rows), SMALL, SMALL), np.uint8)
+    large = np.empty((len(rows), LARGE, LARGE), np.uint8)
 
-
-def _make(manifest: Manifest, root: Path) -> ImageSignatures:
-    rows, count = manifest.images, len(manifest.images)
-    small, large = np.empty((count, SMALL, SMALL), np.uint8), np.empty((count, LARGE, LARGE), np.uint8)
-
-    def look(index: int) -> str:
-        picture = _read(rows[index], root)
-        seen = cut(picture, rows[index].square(), LARGE).convert("L")
-        large[index] = np.asarray(seen)
-        small[index] = np.asarray(seen.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
+    def fill(index: int) -> str:
+        """Fill in the thumbnails of an image and return the hash of its pixels."""
+        picture = _read_picture(rows[index], root)
+        thumbnail = cut(picture, rows[index].square(), LARGE).convert("L")
+        large[index] = np.asarray(thumbnail)
+        small[index] = np.asarray(thumbnail.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
         return pixel_hash(picture)
 
-    def look_within_memory(index: int) -> str:
-        return decode_within_budget(root / rows[index].path, lambda: look(index))
+    def fill_within_budget(index: int) -> str:
+        return decode_within_budget(root / rows[index].path, lambda: fill(index))
 
-    with thread_pool() as pool:
-        found = pool.map(look_within_memory, range(count))
-        told = tqdm(found, f"remember {manifest.dataset}", count, unit="image", disable=None)
-        pixels = list(told)
+    with thread_pool() as executor:
+        hashes = executor.map(fill_within_budget, range(len(rows)))
+        progress = tqdm(hashes, f"image signatures of {manifest.dataset}", len(rows), unit="image", disable=None)
+        pixels = list(progress)
     return ImageSignatures(
-        manifest.dataset, manifest.digest, np.array([row.path for row in rows], np.str_),
-        np.array([row.person for row in rows], np.str_), np.array(pixels, np.str_), small, large,
-    )  # fmt: skip
+        dataset=manifest.dataset,
+        digest=manifest.digest,
+        paths=np.array([row.path for row in rows], np.str_),
+        people=np.array([row.person for row in rows], np.str_),
+        pixels=np.array(pixels, np.str_),
+        small=small,
+        large=large,
+    )

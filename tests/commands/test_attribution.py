@@ -22,7 +22,7 @@ from fer.attribution.credits import (
 )
 from fer.commands.attribution import run
 from fer.config.commands import AttributionConfig, PrepareConfig
-from fer.data.datasets.wikimedia import PLACE, listed_files
+from fer.data.datasets.wikimedia import FOLDER, listed_files
 from fer.errors import ConfigError, DataError
 from fer.utils import http
 from tests.attribution.mediawiki import Wiki, info, running
@@ -279,7 +279,7 @@ def test_prepare_obtains_the_set_verifies_it_and_looks_its_credits_up(
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     with served(drawn_repository(tmp_path / "drawn"), monkeypatch) as repository:
         done = prepare.run(PrepareConfig(dataset="wikimedia", data_root=str(root))).prepared["wikimedia"]
-    assert done.source == str(root / PLACE)
+    assert done.source == str(root / FOLDER)
     assert {row.source_name for row in done.manifest.images} == set(repository.files)
     told = capsys.readouterr().out
     assert "2021 set" not in told
@@ -321,6 +321,6 @@ def test_prepare_without_a_network_is_one_sentence_and_no_run(tmp_path: Path, mo
         pass  # what is left is the address of a server that is gone
     with pytest.raises(DataError, match=r"cannot be downloaded .*source=") as caught:
         prepare.run(PrepareConfig(dataset="wikimedia", data_root=str(tmp_path / "data")))
-    assert str(tmp_path / "data" / PLACE) in str(caught.value)
+    assert str(tmp_path / "data" / FOLDER) in str(caught.value)
     assert not (tmp_path / "mlflow.db").exists()
-    assert not (tmp_path / "data" / PLACE).exists()
+    assert not (tmp_path / "data" / FOLDER).exists()

@@ -125,7 +125,7 @@ def test_what_is_found_does_not_depend_on_how_the_work_is_divided(monkeypatch: p
     usual = search_all()
     assert len(usual[0]) >= 6 and len(usual[1]) >= 6
     for windows, contents, close in ((1, 7, 1), (10**6, 10**6, 10**6)):
-        for name, value in (("WINDOWS", windows), ("CONTENTS", contents), ("CLOSE", close)):
+        for name, value in (("WINDOWS_AT_ONCE", windows), ("CONTENTS_AT_ONCE", contents), ("PAIRS_AT_ONCE", close)):
             monkeypatch.setattr(correlation, name, value)
         assert search_all() == usual
 

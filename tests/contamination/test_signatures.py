@@ -56,18 +56,18 @@ def test_pictures_are_read_once_for_one_content(own, monkeypatch: pytest.MonkeyP
         signatures.image_signatures(Manifest("raf", train.images[1:]), root)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "of fewer images"])
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "of fewer images", "of another version"])
 def test_a_damaged_cache_is_made_again(own, damage: str) -> None:
     root, train = own
     first = signatures.image_signatures(train, root)
     (path,) = (root / "signatures").iterdir()
     content = path.read_bytes()
     if damage == "of fewer images":
-        np.savez(
-            path,
-            **{name: getattr(first, name) for name in ("paths", "people", "pixels", "small")},
-            large=first.large[1:],
-        )
+        arrays = {name: getattr(first, name) for name in ("paths", "people", "pixels", "small")}
+        np.savez(path, version=signatures.VERSION, large=first.large[1:], **arrays)
+    elif damage == "of another version":
+        arrays = {name: getattr(first, name) for name in ("paths", "people", "pixels", "small", "large")}
+        np.savez(path, version=signatures.VERSION + 1, **arrays)
     else:
         path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "overwritten": b"x" * 99}[damage])
     assert same(signatures.image_signatures(train, root), first)
@@ -121,7 +121,7 @@ def test_matches_are_kept_and_damaged_or_older_ones_made_again(own, monkeypatch:
     first = matching.cached_matches(train, training, root)
     assert matching.cached_matches(train, training, root) == first == find_matches() and len(searched) == 2
     (path,) = (root / "contamination").iterdir()
-    for damage in ('{"search": 1, "matches": [["a"', '{"search": 0, "matches": []}', "[]"):
+    for damage in ('{"version": 1, "matches": [["a"', '{"version": 0, "matches": []}', "[]"):
         path.write_text(damage)
         assert matching.cached_matches(train, training, root) == first
     assert len(searched) == 5

@@ -1,4 +1,4 @@
-"""The 84 Wikimedia crops the 2021 figures were measured on: what each is known by, and how they are obtained."""
+"""Wikimedia Commons faces: the 84 pictures the 2021 figures were measured on, their list and their download."""
 
 import csv
 from collections.abc import Mapping
@@ -22,20 +22,21 @@ LIST = Path(__file__).with_name("wikimedia_files.csv")
 REPOSITORY = "github.com/trougnouf/TRAIL2021-challenge5"
 COMMIT = "9d3dc23dc35adf53f29ed0b0775ebf437ca4bde3"
 """The last of the 2021 project, whose pictures are those its figures were measured on."""
-FOLDER = "datasets/test/wikimedia_commons_emotions"
-FILES = f"https://raw.githubusercontent.com/trougnouf/TRAIL2021-challenge5/{COMMIT}/{FOLDER}"
-PLACE = "wikimedia_commons_emotions"
-"""Folder under the data root where the set is brought."""
-SHOWN = 12
+REPOSITORY_FOLDER = "datasets/test/wikimedia_commons_emotions"
+FILES = f"https://raw.githubusercontent.com/trougnouf/TRAIL2021-challenge5/{COMMIT}/{REPOSITORY_FOLDER}"
+FOLDER = "wikimedia_commons_emotions"
+"""Under the data root, where the set is downloaded to."""
+DEFAULT_FOLDERS = (FOLDER, f"test/{FOLDER}")
+MAX_NAMES = 12
 """Names in a sentence on differences."""
 
 
 @dataclass(frozen=True)
 class ListedFile:
-    """One picture of the set.
+    """A picture of the set.
 
     Attributes:
-        file: Place in the set, such as `6/Sword_of_Anger.jpg`.
+        file: Path in the set, such as `6/Sword_of_Anger.jpg`.
         sha256: Hash of the file as published in 2021.
         pixels: Hash of its RGB pixels, which a copy with other metadata shares.
         width: Width in pixels.
@@ -43,9 +44,9 @@ class ListedFile:
         title: Likely title on Commons, by the file's name; not confirmed there.
         flickr_id: Number on Flickr, where the name holds one.
         doubt: Why the likely title may be another picture's; empty where it is distinctive.
-        author: As the EXIF, XMP or IPTC of the file say.
+        author: As the EXIF, XMP or IPTC of the file published in 2021 say.
         credit: Likewise.
-        claims: Likewise, joined by "; ".
+        claims: Likewise what they say of rights, in a few fixed words, joined by "; ".
     """
 
     file: str
@@ -63,16 +64,48 @@ class ListedFile:
 
 @cache
 def listed_files(path: Path = LIST) -> tuple[ListedFile, ...]:
-    """Read a list of pictures, in the order of their places."""
+    """Read a list of pictures, in the order of their paths."""
     with path.open(encoding="utf-8", newline="") as table:
-        return tuple(
-            ListedFile(width=int(row.pop("width")), height=int(row.pop("height")), **row)
-            for row in csv.DictReader(table)
-        )
+        rows = list(csv.DictReader(table))
+    files = []
+    for row in rows:
+        width, height = int(row.pop("width")), int(row.pop("height"))
+        files.append(ListedFile(width=width, height=height, **row))
+    return tuple(files)
 
 
-def obtain(root: Path) -> Path:
-    """Bring the pictures from the 2021 project's repository and verify each; what an earlier call brought is kept.
+def differences_from_list(path: Path, pictures: Mapping[str, Path]) -> list[str]:
+    """Compare a set with its list: one sentence per kind of difference, none where all pictures have the listed pixels.
+
+    Args:
+        path: The list, as `DataSet.credits`.
+        pictures: The files by their paths in the set, such as `6/Sword_of_Anger.jpg`.
+    """
+    listed = {item.file: item.pixels for item in listed_files(path)}
+    kinds = {
+        "not the pixels of the 2021 set": [
+            name for name in listed if name in pictures and _pixels(pictures[name]) != listed[name]
+        ],
+        "not in the 2021 set": sorted(pictures.keys() - listed.keys()),
+        "missing of the 2021 set": [name for name in listed if name not in pictures],
+    }
+    sentences = []
+    for kind, names in kinds.items():
+        if names:
+            more = ", ..." if len(names) > MAX_NAMES else ""
+            sentences.append(f"{kind}: {len(names)} ({', '.join(names[:MAX_NAMES])}{more})")
+    return sentences
+
+
+def _pixels(path: Path) -> str:
+    try:
+        return inspect(path).pixels
+    except UnusableImage:
+        return ""
+
+
+def download_set(root: Path) -> Path:
+    """Download the pictures from the 2021 project's repository and verify each, continuing an earlier call.
 
     Args:
         root: The data root.
@@ -83,66 +116,36 @@ def obtain(root: Path) -> Path:
     Raises:
         DataError: There is no network, the repository is gone or gave other files, or the disk is full.
     """
-    place, draft = root / PLACE, root / f".{PLACE}"
-    with translate_disk_errors(root), data_lock(root, PLACE):
-        if place.is_dir():
-            return place
-        for item in tqdm(listed_files(), "obtain the Wikimedia set", unit="image"):
-            _obtain_file(item, draft / item.file, place)
+    folder = root / FOLDER
+    draft = root / f".{FOLDER}"
+    with translate_disk_errors(root), data_lock(root, FOLDER):
+        if folder.is_dir():
+            return folder
+        for item in tqdm(listed_files(), "download the Wikimedia set", unit="image"):
+            _download(item, draft / item.file, folder)
         for lock in draft.rglob(".*.lock"):
             lock.unlink()
-        draft.rename(place)
-    return place
+        draft.rename(folder)
+    return folder
 
 
-def differences_from_list(path: Path, pictures: Mapping[str, Path]) -> list[str]:
-    """Compare a set with its list: one sentence per kind of difference, none where all pictures have the listed pixels.
-
-    Args:
-        path: The list, as `DataSet.credits`.
-        pictures: The files by their places in the set, such as `6/Sword_of_Anger.jpg`.
-    """
-    listed = {item.file: item.pixels for item in listed_files(path)}
-    differing = [name for name in listed if name in pictures and _pixels(pictures[name]) != listed[name]]
-    kinds = {
-        "not the pixels of the 2021 set": differing,
-        "not in the 2021 set": sorted(pictures.keys() - listed.keys()),
-        "missing of the 2021 set": [name for name in listed if name not in pictures],
-    }
-    return [f"{kind}: {_named(names)}" for kind, names in kinds.items() if names]
-
-
-def _named(names: list[str]) -> str:
-    return f"{len(names)} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
-
-
-def _pixels(path: Path) -> str:
-    try:
-        return inspect(path).pixels
-    except UnusableImage:
-        return ""
-
-
-def _obtain_file(item: ListedFile, target: Path, place: Path) -> None:
+def _download(item: ListedFile, path: Path, folder: Path) -> None:
     address = f"{FILES}/{quote(item.file)}"
-    cure = (
-        f"copy {FOLDER} of {REPOSITORY} at commit {COMMIT[:12]} to {place}, or pass a folder that has it "
+    remedy = (
+        f"copy {REPOSITORY_FOLDER} of {REPOSITORY} at commit {COMMIT[:12]} to {folder}, or pass a folder that has it "
         "as source=...; dataset=drawn works at once"
     )
     try:
-        if target.is_file() and file_fault(target, item.sha256):
-            target.unlink()
-        download_file(address, target, item.sha256, show_progress=False)
+        if path.is_file() and file_fault(path, item.sha256):
+            path.unlink()
+        download_file(address, path, item.sha256, show_progress=False)
     except CorruptDownload as fault:
-        raise DataError(f"{fault}: {cure}") from None
+        raise DataError(f"{fault}: {remedy}") from None
     except OSError as error:
         if is_disk_fault(error):
             raise
-        why = f"{address} cannot be downloaded ({error})"
-        raise DataError(f"the Wikimedia set is not at {place} and {why}: {cure}") from None
-
-
-FOLDERS = (PLACE, f"test/{PLACE}")
+        reason = f"{address} cannot be downloaded ({error})"
+        raise DataError(f"the Wikimedia set is not at {folder} and {reason}: {remedy}") from None
 
 
 def scan(source: Path) -> Scan:
@@ -154,26 +157,28 @@ def scan(source: Path) -> Scan:
     Raises:
         WrongFolder: There is no folder named 1 to 7.
     """
-    bases = (source, *(source / name for name in FOLDERS))
-    base = next((folder for folder in bases if any((folder / str(code)).is_dir() for code in range(1, 8))), None)
-    if base is None:
+    codes = range(1, 8)
+    for base in (source, *(source / name for name in DEFAULT_FOLDERS)):
+        if any((base / str(code)).is_dir() for code in codes):
+            break
+    else:
         raise WrongFolder(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
-    found = Scan()
-    for code in range(1, 8):
+    result = Scan()
+    for code in codes:
         for path in sorted((base / str(code)).glob("*")):
             # Editors leave backups ending in "~"; a hidden file is no picture either.
             if path.is_file() and not path.name.endswith("~") and not path.name.startswith("."):
                 source_name = path.relative_to(base).as_posix()
-                found.candidates.append(Candidate(path, name_of(code), "test", path.name, source_name))
-    return found
+                result.candidates.append(Candidate(path, name_of(code), "test", path.name, source_name))
+    return result
 
 
 WIKIMEDIA = DataSet(
     name="wikimedia",
     title="Wikimedia Commons faces",
     scan=scan,
-    folders=FOLDERS,
-    instructions=f"take {FOLDER} of {REPOSITORY}",
+    folders=DEFAULT_FOLDERS,
+    instructions=f"take {REPOSITORY_FOLDER} of {REPOSITORY}",
     terms="Wikimedia Commons: each picture has its own free licence; name its author",
     showable=False,
     native_side=224,
@@ -181,5 +186,5 @@ WIKIMEDIA = DataSet(
     has_train=False,
     framing=Framing(),
     credits=LIST,
-    download=obtain,
+    download=download_set,
 )

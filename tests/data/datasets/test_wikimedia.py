@@ -11,12 +11,12 @@ from fer.data.datasets import wikimedia
 from fer.data.datasets.wikimedia import (
     COMMIT,
     FILES,
+    FOLDER,
     LIST,
-    PLACE,
     WIKIMEDIA,
     differences_from_list,
+    download_set,
     listed_files,
-    obtain,
     scan,
 )
 from fer.data.images import inspect
@@ -63,15 +63,15 @@ def test_the_set_comes_from_a_fixed_commit() -> None:
 
 
 def test_the_set_is_obtained_whole_and_alone(repository: Repository, root: Path) -> None:
-    assert obtain(root) == root / PLACE
-    assert contents(root / PLACE) == repository.files
-    assert kept(root) == {PLACE}
+    assert download_set(root) == root / FOLDER
+    assert contents(root / FOLDER) == repository.files
+    assert kept(root) == {FOLDER}
 
 
 def test_what_is_there_is_not_asked_for_again(repository: Repository, root: Path) -> None:
-    obtain(root)
+    download_set(root)
     repository.asked.clear()
-    assert obtain(root) == root / PLACE
+    assert download_set(root) == root / FOLDER
     assert repository.asked == []
 
 
@@ -80,13 +80,13 @@ def test_a_broken_off_attempt_leaves_no_set_and_is_continued(repository: Reposit
     names = list(repository.files)
     repository.refused = {names[5]: code}
     with pytest.raises(DataError, match=f"{code}"):
-        obtain(root)
-    assert not (root / PLACE).exists()
+        download_set(root)
+    assert not (root / FOLDER).exists()
     repository.refused = {}
     repository.asked.clear()
-    obtain(root)
+    download_set(root)
     assert repository.asked == names[5:]
-    assert contents(root / PLACE) == repository.files
+    assert contents(root / FOLDER) == repository.files
 
 
 def test_another_file_than_the_listed_one_is_refused(repository: Repository, root: Path) -> None:
@@ -94,26 +94,26 @@ def test_another_file_than_the_listed_one_is_refused(repository: Repository, roo
     right = repository.files[names[3]]
     repository.files[names[3]] = repository.files[names[4]]
     with pytest.raises(DataError, match=r"its sha256 is .*source=") as caught:
-        obtain(root)
+        download_set(root)
     assert "\n" not in str(caught.value)
-    assert not (root / PLACE).exists()
+    assert not (root / FOLDER).exists()
     repository.files[names[3]] = right
-    assert contents(obtain(root)) == repository.files
+    assert contents(download_set(root)) == repository.files
 
 
 def test_a_file_damaged_between_two_attempts_is_brought_anew(repository: Repository, root: Path) -> None:
     names = list(repository.files)
     repository.refused = {names[-1]: 404}
     with pytest.raises(DataError):
-        obtain(root)
-    (root / f".{PLACE}" / names[0]).write_bytes(b"damaged")
+        download_set(root)
+    (root / f".{FOLDER}" / names[0]).write_bytes(b"damaged")
     repository.refused = {}
-    assert contents(obtain(root)) == repository.files
+    assert contents(download_set(root)) == repository.files
 
 
 def test_two_at_a_time_obtain_it_once(repository: Repository, root: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(obtain, [root, root])) == [root / PLACE] * 2
+        assert list(pool.map(download_set, [root, root])) == [root / FOLDER] * 2
     assert Counter(repository.asked) == dict.fromkeys(repository.files, 1)
 
 
@@ -125,9 +125,9 @@ def test_without_a_network_address_place_and_cure_are_one_sentence(root: Path, m
         address = f"http://127.0.0.1:{free.getsockname()[1]}/files"
         monkeypatch.setattr(wikimedia, "FILES", address)
         with pytest.raises(DataError, match=r"cannot be downloaded .*source=") as caught:
-            obtain(root)
+            download_set(root)
     message = str(caught.value)
-    assert all(part in message for part in (address, str(root / PLACE), wikimedia.REPOSITORY, COMMIT[:12]))
+    assert all(part in message for part in (address, str(root / FOLDER), wikimedia.REPOSITORY, COMMIT[:12]))
     assert "\n" not in message
 
 
@@ -137,11 +137,11 @@ def test_a_full_disk_is_said_as_such(repository: Repository, root: Path, monkeyp
 
     monkeypatch.setattr(wikimedia, "download_file", full)
     with pytest.raises(DataError, match="no space left"):
-        obtain(root)
+        download_set(root)
 
 
 def test_a_set_is_compared_by_its_pixels(repository: Repository, root: Path) -> None:
-    pictures = {name: obtain(root) / name for name in repository.files}
+    pictures = {name: download_set(root) / name for name in repository.files}
     assert differences_from_list(LIST, pictures) == []
     names = list(pictures)
     pictures[names[0]].write_bytes(pictures[names[1]].read_bytes())
