@@ -15,7 +15,7 @@ import pytest
 
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
-from fer.experiments.reported import reported
+from fer.experiments.reported import read_reported
 from fer.expressions import EXPRESSIONS
 from tests import stores
 from tests.tracking.servers import tracking_server
@@ -99,7 +99,7 @@ def test_the_runs_table_shows_per_class_accuracies(interface: Interface, page: A
     columns = {name: column for column, name in names.items() if name}
     for run in SHOWN:
         row = page.locator("[role=row]").filter(has=page.get_by_text(run, exact=True)).first.get_attribute("row-id")
-        figures = reported()[run].figures["wikimedia"].per_class
+        figures = read_reported()[run].figures["wikimedia"].per_class
         for name in EXPRESSIONS:
             cell = page.locator(f'[row-id="{row}"] [col-id="{columns[f"wikimedia/accuracy/{name}"]}"]').first
             assert float(cell.inner_text()) == pytest.approx(figures[name], abs=ROUNDED), (run, name)
@@ -113,6 +113,6 @@ def test_the_compare_page_shows_them_beside_each_other(interface: Interface, pag
     for name in EXPRESSIONS:
         label = page.get_by_text(f"wikimedia/accuracy/{name}", exact=True).first
         shown = [float(text) for text in label.evaluate(BESIDE)]
-        expected = [reported()[run].figures["wikimedia"].per_class[name] for run in SHOWN]
+        expected = [read_reported()[run].figures["wikimedia"].per_class[name] for run in SHOWN]
         assert shown == pytest.approx(expected, abs=ROUNDED), name
     page.screenshot(path=tmp_path / "compare.png")

@@ -9,8 +9,8 @@ from typing import Any
 from fer.config.commands import ExperimentConfig
 from fer.errors import ConfigError, FerError
 from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
-from fer.experiments.reported import reported
-from fer.experiments.seeds import pretraining_note, spread_metrics, spread_table, spreads
+from fer.experiments.reported import read_reported
+from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_metrics, seed_stats_table
 from fer.pipeline.requirements import check, prepare
 from fer.pipeline.stages import Stage, Stages, configuration
 from fer.tracking.lifecycle import tracked
@@ -149,7 +149,7 @@ def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: 
     code = code_version()
     if code.doubt and config.reuse:
         print(f"nothing is reused: {code.doubt}")
-    told = reported().get(experiment.name)
+    told = read_reported().get(experiment.name)
     with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
         prepare(experiment, root)
         stages = Stages(root, code, config.reuse)
@@ -194,11 +194,11 @@ def _log(run: TrackedRun, done: Sequence[Stage], figures: list[dict[str, float]]
     run.json([asdict(stage) for stage in done], STAGES_FILE)
     reused = [stage.run_id for stage in done if stage.how == "reused"]
     run.tags({REUSED: " ".join(reused) or "none"})
-    found = spreads(figures) if figures else {}
-    if not found:
+    stats = seed_stats(figures) if figures else {}
+    if not stats:
         return ""
-    run.metrics(spread_metrics(found))
-    table = spread_table(found, len(figures), told) + pretraining_note(
+    run.metrics(seed_stats_metrics(stats))
+    table = seed_stats_table(stats, len(figures), told) + pretraining_note(
         sum(stage.command == "pretrain" for stage in done), len(figures)
     )
     run.text(table + "\n", "table.txt")

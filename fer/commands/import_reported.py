@@ -1,7 +1,7 @@
-"""`import-reported`: the figures of 2021 as runs, so that MLflow's own pages show them beside ours."""
+"""`import-reported`: log the figures of 2021 as runs, so that MLflow's own pages show them beside ours."""
 
 from fer.config.commands import ImportReportedConfig
-from fer.experiments.reported import Row, reported
+from fer.experiments.reported import ReportedRow, read_reported
 from fer.tracking.names import PROTOCOL, REPRODUCES
 from fer.tracking.runs import ExternalRun, LoggedExternalRuns, log_external_runs
 
@@ -9,27 +9,29 @@ SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challe
 
 
 def run(config: ImportReportedConfig) -> LoggedExternalRuns:
-    """Record every reported row that is not recorded yet.
+    """Log every reported row that is not logged yet.
 
     Raises:
         ConfigError: The file of the reported figures is not there or not in order.
         FerError: The MLflow store does not answer.
     """
-    done = log_external_runs([_external_run(row) for row in reported().values()])
-    told = f"recorded {len(done.made)} reported runs in experiment {done.experiment!r}" if done.made else "nothing new"
-    print(f"{told}; {len(done.present)} stood there already\n{done.where}")
-    return done
+    logged = log_external_runs([_external_run(row) for row in read_reported().values()])
+    summary = "nothing new"
+    if logged.made:
+        summary = f"recorded {len(logged.made)} reported runs in experiment {logged.experiment!r}"
+    print(f"{summary}; {len(logged.present)} stood there already\n{logged.where}")
+    return logged
 
 
-def _external_run(row: Row) -> ExternalRun:
-    metrics = {
-        f"{dataset}/{key}": value
-        for dataset, figures in row.figures.items()
-        for key, value in figures.scalars().items()
-    }
-    for figures in row.figures.values():
-        times = {"minutes_to_best": figures.minutes, "minutes": figures.of_minutes}
-        metrics |= {key: value for key, value in times.items() if value is not None}
+def _external_run(row: ReportedRow) -> ExternalRun:
+    metrics: dict[str, float] = {}
+    for dataset, figures in row.figures.items():
+        metrics |= {f"{dataset}/{key}": value for key, value in figures.scalars().items()}
+        # Times are the training's, whichever set's figures they stand with.
+        if figures.minutes is not None:
+            metrics["minutes_to_best"] = figures.minutes
+        if figures.of_minutes is not None:
+            metrics["minutes"] = figures.of_minutes
     tags = {
         REPRODUCES: row.name,
         PROTOCOL: str(row.settings["selection"]),

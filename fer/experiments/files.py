@@ -1,4 +1,4 @@
-"""The files of `experiments/`: which there are, and what stages each one asks for."""
+"""The files of `experiments/`: their names, and the stages each one asks for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,16 @@ REPORTED = "reported"
 """The file that holds the 2021 figures and is no experiment."""
 ALL = "all"
 """Stands for every experiment."""
-STAGES: dict[str, type] = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "evaluate": EvaluateConfig}
+STAGES: dict[str, type] = {
+    "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
+    "evaluate": EvaluateConfig,
+}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment's file asks for; a stage it does not ask for is None.
+    """The stages of an experiment's file; one it does not ask for is None.
 
     Attributes:
         name: The file's name without `.yaml`.
@@ -37,12 +41,12 @@ class Experiment:
     @property
     def stages(self) -> dict[str, Any]:
         """Return the configurations of the stages asked for, in their order."""
-        found = {stage: getattr(self, stage) for stage in STAGES}
-        return {stage: config for stage, config in found.items() if config is not None}
+        configs = {stage: getattr(self, stage) for stage in STAGES}
+        return {stage: config for stage, config in configs.items() if config}
 
 
 def experiment_names() -> list[str]:
-    """Return the names of the experiments there are."""
+    """List the names of all experiments."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != REPORTED)
 
 
@@ -58,26 +62,39 @@ def read_experiment(name: str) -> Experiment:
     Raises:
         ConfigError: There is no such experiment, or its file is not in order.
     """
-    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    if not name.endswith(".yaml") and name not in experiment_names():
-        if not FOLDER.is_dir():
-            raise ConfigError(f"there is no folder {FOLDER}: run experiments from a clone of the project")
-        raise ConfigError(unknown_name("experiment", name, [*experiment_names(), ALL]))
+    path = _find_file(name)
     content = read_yaml(str(path))
-    if not any(isinstance(value, dict) for value in content.values()):
+    sectioned = any(isinstance(value, dict) for value in content.values())
+    if not sectioned:
         stage = "pretrain" if "method" in content else "finetune"
         return Experiment(path.stem, **{stage: build(STAGES[stage], {}, file=str(path))})
-    for key in content:
-        if key not in STAGES:
-            raise ConfigError(f"{unknown_name('stage', key, STAGES)} in {path}")
-    found: dict[str, Any] = {stage: build(STAGES[stage], {}, file=str(path), section=stage) for stage in content}
-    experiment = Experiment(path.stem, **found)
-    _check_order(experiment, path)
+    configs: dict[str, Any] = {}
+    for stage in content:
+        if stage not in STAGES:
+            raise ConfigError(f"{unknown_name('stage', stage, STAGES)} in {path}")
+        configs[stage] = build(STAGES[stage], {}, file=str(path), section=stage)
+    experiment = Experiment(path.stem, **configs)
+    _check_stages(experiment, path)
     return experiment
 
 
-def _check_order(experiment: Experiment, path: Path) -> None:
-    """Refuse stages that contradict each other: where a stage begins follows from the one before."""
+def _find_file(name: str) -> Path:
+    if name.endswith(".yaml"):
+        return Path(name)
+    names = experiment_names()
+    if name not in names:
+        if not FOLDER.is_dir():
+            raise ConfigError(f"there is no folder {FOLDER}: run experiments from a clone of the project")
+        raise ConfigError(unknown_name("experiment", name, [*names, ALL]))
+    return FOLDER / f"{name}.yaml"
+
+
+def _check_stages(experiment: Experiment, path: Path) -> None:
+    """Refuse stages that contradict each other: what a stage starts from follows from the one before.
+
+    Raises:
+        ConfigError: They do.
+    """
     pretrain, finetune, evaluate = experiment.pretrain, experiment.finetune, experiment.evaluate
     if evaluate and not finetune:
         raise ConfigError(f"evaluate in {path} tests what finetune made: add finetune, or use the command evaluate")

@@ -11,12 +11,12 @@ from fer.utils.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What was reported of one set of images.
+class ReportedFigures:
+    """Figures reported of one set of images.
 
     Attributes:
-        accuracy: Share of right answers, in [0, 1].
-        images: How many there were.
+        accuracy: Fraction of right predictions, in [0, 1].
+        images: Their number.
         per_class: Accuracy by expression, in [0, 1]; empty where it was not reported.
         minutes: Training time to the epoch reported; None where unknown.
         of_minutes: Time of the whole training; None where unknown.
@@ -38,12 +38,12 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportedRow:
     """One line of the 2021 table.
 
     Attributes:
         name: The experiment's; a file of that name runs it again.
-        note: What the table called it.
+        note: Its title in the table.
         settings: How it was trained, by the names of our options where there are such.
         figures: By data set.
     """
@@ -51,11 +51,11 @@ class Row:
     name: str
     note: str
     settings: dict[str, Any]
-    figures: dict[str, Figures]
+    figures: dict[str, ReportedFigures]
 
 
-def reported() -> dict[str, Row]:
-    """Return the reported rows by name, in the table's order.
+def read_reported() -> dict[str, ReportedRow]:
+    """Read the reported rows, by name, in the table's order.
 
     Raises:
         ConfigError: The file is not there or not in order.
@@ -63,7 +63,7 @@ def reported() -> dict[str, Row]:
     path = FOLDER / f"{REPORTED}.yaml"
     content = read_yaml(str(path))
     try:
-        rows = [_row(entry, content["protocol"], content["images"]) for entry in content["runs"]]
+        rows = [_read_row(entry, content["protocol"], content["images"]) for entry in content["runs"]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path} is damaged ({type(error).__name__}: {shortened(str(error))}): restore it from the repository"
@@ -71,12 +71,12 @@ def reported() -> dict[str, Row]:
     return {row.name: row for row in rows}
 
 
-def _row(entry: dict[str, Any], protocol: dict[str, Any], images: dict[str, int]) -> Row:
-    figures = {dataset: _figures(values, images[dataset]) for dataset, values in entry["figures"].items()}
-    return Row(str(entry["name"]), str(entry["note"]), {**protocol, **entry["settings"]}, figures)
-
-
-def _figures(values: dict[str, Any], images: int) -> Figures:
-    known = {key: float(value) for key, value in values.items() if key != "per_class"}
-    shares = [float(value) for value in values.get("per_class", ())]
-    return Figures(images=int(images), per_class=dict(zip(EXPRESSIONS, shares, strict=True)) if shares else {}, **known)
+def _read_row(entry: dict[str, Any], protocol: dict[str, Any], images: dict[str, int]) -> ReportedRow:
+    figures = {}
+    for dataset, values in entry["figures"].items():
+        scalars = {key: float(value) for key, value in values.items() if key != "per_class"}
+        fractions = [float(value) for value in values.get("per_class", ())]
+        per_class = dict(zip(EXPRESSIONS, fractions, strict=True)) if fractions else {}
+        figures[dataset] = ReportedFigures(images=int(images[dataset]), per_class=per_class, **scalars)
+    settings = {**protocol, **entry["settings"]}
+    return ReportedRow(str(entry["name"]), str(entry["note"]), settings, figures)

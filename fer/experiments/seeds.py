@@ -1,17 +1,19 @@
-"""Figures of one experiment repeated with several seeds: mean and deviation, and the table beside what was reported."""
+"""Figures of one experiment repeated with several seeds: mean and deviation, and the table beside reported figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fer.evaluation.report import UNIFORM_PRIOR, prior_note
 from fer.evaluation.statistics import seeds_summary
-from fer.experiments.reported import Figures
+from fer.experiments.reported import ReportedFigures
 from fer.expressions import EXPRESSIONS
 from fer.utils.tables import text_table
 
 TEST_BEST = "test_best/accuracy"
-COLUMNS = {**{name: f"accuracy/{name}" for name in EXPRESSIONS}, "accuracy": "accuracy"} | {
-    "class mean": "mean_class_accuracy"
+COLUMNS = {
+    **{name: f"accuracy/{name}" for name in EXPRESSIONS},
+    "accuracy": "accuracy",
+    "class mean": "mean_class_accuracy",
 }
 """The table's columns and the figures in them, named as `Report.scalars` does."""
 PARTS = ("contaminated", "uncontaminated")
@@ -19,7 +21,7 @@ PARTS = ("contaminated", "uncontaminated")
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeedStats:
     """One figure over several seeds.
 
     Attributes:
@@ -32,53 +34,74 @@ class Spread:
 
 
 def tested_sets(metrics: Mapping[str, float]) -> list[str]:
-    """Return the sets and their groups such as `kdef/frontal` that a run's metrics tell of.
+    """List the sets and their groups such as `kdef/frontal` that a run has been tested on.
 
-    A set whose answers were corrected to a uniform prior is followed by `<set>/uniform_prior`.
+    A set whose predictions were corrected to a uniform prior is followed by `<set>/uniform_prior`.
     """
-    counted = sorted(key.removesuffix("/images") for key in metrics if key.endswith("/images"))
-    named = [name for name in counted if name.rpartition("/")[2] not in PARTS]
-    rows = [row for name in named for row in (name, f"{name}/{UNIFORM_PRIOR}")]
-    return [row for row in rows if row in named or f"{row}/accuracy" in metrics]
+    counted = [key.removesuffix("/images") for key in metrics if key.endswith("/images")]
+    sets = []
+    for name in sorted(counted):
+        if name.rpartition("/")[2] in PARTS:
+            continue
+        sets.append(name)
+        corrected = f"{name}/{UNIFORM_PRIOR}"
+        if f"{corrected}/accuracy" in metrics:
+            sets.append(corrected)
+    return sets
 
 
-def spreads(seeds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Return every test accuracy that all seeds have, by its metric's name such as `raf/accuracy/fear`.
+def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
+    """Return the statistics of every test accuracy that all seeds have, by its metric's name, `raf/accuracy/fear`.
 
     Args:
         seeds: The metrics of each seed's run.
     """
-    figures = [*COLUMNS.values(), TEST_BEST]
-    keys = [f"{dataset}/{figure}" for dataset in tested_sets(seeds[0]) for figure in figures]
-    found = {key: [metrics[key] for metrics in seeds if key in metrics] for key in keys}
-    return {key: Spread(*seeds_summary(values)) for key, values in found.items() if len(values) == len(seeds)}
+    stats = {}
+    for dataset in tested_sets(seeds[0]):
+        for figure in (*COLUMNS.values(), TEST_BEST):
+            key = f"{dataset}/{figure}"
+            values = [metrics[key] for metrics in seeds if key in metrics]
+            if len(values) == len(seeds):
+                stats[key] = SeedStats(*seeds_summary(values))
+    return stats
 
 
-def spread_metrics(found: Mapping[str, Spread]) -> dict[str, float]:
-    """Return spreads as metrics: `raf/accuracy/mean`, `raf/accuracy/std`."""
-    flat = {f"{key}/mean": spread.mean for key, spread in found.items()}
-    return flat | {f"{key}/std": spread.std for key, spread in found.items() if spread.std is not None}
+def seed_stats_metrics(stats: Mapping[str, SeedStats]) -> dict[str, float]:
+    """Return the statistics as metrics: `raf/accuracy/mean`, `raf/accuracy/std`."""
+    metrics = {}
+    for key, stat in stats.items():
+        metrics[f"{key}/mean"] = stat.mean
+        if stat.std is not None:
+            metrics[f"{key}/std"] = stat.std
+    return metrics
 
 
-def spread_table(found: Mapping[str, Spread], seeds: int, reported: Mapping[str, Figures]) -> str:
-    """Lay out mean and deviation in per cent, a set after the other, with what 2021 reported of it below.
+def seed_stats_table(
+    stats: Mapping[str, SeedStats],
+    seeds: int,
+    reported: Mapping[str, ReportedFigures],
+) -> str:
+    """Lay out mean and deviation in per cent, one set below the other, each above what 2021 reported of it.
 
     Args:
-        found: As `spreads` gives them.
-        seeds: How many there were.
+        stats: From `seed_stats`.
+        seeds: Their number.
         reported: The figures reported, by set; sets without ours are left out.
     """
-    sets = list(dict.fromkeys(key.removesuffix("/accuracy") for key in found if _is_overall(key)))
-    ours = "this run" if seeds == 1 else f"mean of {seeds} seeds"
+    title = "this run" if seeds == 1 else f"mean of {seeds} seeds"
     rows = [["data set", "", *COLUMNS]]
+    sets = [key.removesuffix("/accuracy") for key in stats if _is_overall_accuracy(key)]
     for dataset in sets:
-        rows.append([dataset, ours, *[_cell(found.get(f"{dataset}/{figure}")) for figure in COLUMNS.values()]])
-        if best := found.get(f"{dataset}/{TEST_BEST}"):
-            rows.append([dataset, "best epoch on test", *_only_overall(_cell(best))])
+        ours = [stats.get(f"{dataset}/{figure}") for figure in COLUMNS.values()]
+        rows.append([dataset, title, *map(_cell, ours)])
+        best = stats.get(f"{dataset}/{TEST_BEST}")
+        if best:
+            cells = [_cell(best) if column == "accuracy" else "" for column in COLUMNS]
+            rows.append([dataset, "best epoch on test", *cells])
         if dataset in reported:
-            told = reported[dataset].scalars()
-            cells = [_cell(Spread(told[key], None) if key in told else None) for key in COLUMNS.values()]
-            rows.append([dataset, "reported in 2021", *cells])
+            scalars = reported[dataset].scalars()
+            theirs = [SeedStats(scalars[key], None) if key in scalars else None for key in COLUMNS.values()]
+            rows.append([dataset, "reported in 2021", *map(_cell, theirs)])
     return text_table(rows) + prior_note(sets)
 
 
@@ -96,15 +119,13 @@ def pretraining_note(pretrainings: int, seeds: int) -> str:
     return "\n\neach seed starts from a pre-training of its own"
 
 
-def _is_overall(key: str) -> bool:
+def _is_overall_accuracy(key: str) -> bool:
+    # The best epoch's accuracy ends alike, but is a row of its own below its set's.
     return key.endswith("/accuracy") and not key.endswith(f"/{TEST_BEST}")
 
 
-def _only_overall(cell: str) -> list[str]:
-    return [cell if column == "accuracy" else "" for column in COLUMNS]
-
-
-def _cell(spread: Spread | None) -> str:
-    if spread is None:
+def _cell(stat: SeedStats | None) -> str:
+    if stat is None:
         return "-"
-    return f"{spread.mean * 100:.1f}" + ("" if spread.std is None else f" ± {spread.std * 100:.1f}")
+    mean = f"{100 * stat.mean:.1f}"
+    return mean if stat.std is None else f"{mean} ± {100 * stat.std:.1f}"

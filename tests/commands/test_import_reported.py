@@ -5,7 +5,7 @@ from fer.cli import main
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
 from fer.experiments import reported as reading
-from fer.experiments.reported import reported
+from fer.experiments.reported import read_reported
 from fer.expressions import EXPRESSIONS
 from fer.tracking import store
 from tests import stores
@@ -32,7 +32,7 @@ def found(client):
 def test_every_row_becomes_a_finished_run_with_our_names_and_units(client):
     import_reported.run(ImportReportedConfig())
     runs = {run.info.run_name: run for run in found(client)}
-    assert runs.keys() == reported().keys()
+    assert runs.keys() == read_reported().keys()
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     run = runs["raf-swav-imagenet-balanced"]
     assert run.data.metrics["raf/accuracy"] == 0.855

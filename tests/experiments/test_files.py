@@ -12,7 +12,7 @@ from fer.data.batches import TrainingBatches
 from fer.data.views import ViewBatches
 from fer.errors import ConfigError, ModelError
 from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment
-from fer.experiments.reported import reported
+from fer.experiments.reported import read_reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
@@ -106,14 +106,14 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
 
 def test_every_row_of_2021_has_a_file_and_every_such_file_its_row():
     listed = read_yaml(str(FOLDER / "reported.yaml"))
-    rows = [*reported(), *listed["to_do"]]
+    rows = [*read_reported(), *listed["to_do"]]
     assert len(rows) == len(set(rows)) == 9 + 7
     assert {name for name in experiment_names() if name.startswith("raf-")} == set(rows)
 
 
-@pytest.mark.parametrize("name", reported())
+@pytest.mark.parametrize("name", read_reported())
 def test_a_file_trains_as_the_row_it_reproduces(name):
-    config, row = read_experiment(name).finetune, reported()[name]
+    config, row = read_experiment(name).finetune, read_reported()[name]
     ours = {key: value for key, value in row.settings.items() if hasattr(config, key)}
     assert ours.pop("selection") == "best epoch on test"
     assert config.test_best
@@ -126,7 +126,7 @@ def test_a_file_trains_as_the_row_it_reproduces(name):
 
 
 def test_reported_figures_are_shares_and_agree_with_their_classes():
-    for row in reported().values():
+    for row in read_reported().values():
         for dataset, figures in row.figures.items():
             scalars = figures.scalars()
             assert all(0 <= value <= 1 for key, value in scalars.items() if key != "images")

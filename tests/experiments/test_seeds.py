@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fer.experiments import seeds as spread
-from fer.experiments.reported import Figures
-from fer.experiments.seeds import spread_metrics, spread_table, spreads
+from fer.experiments import seeds as stats
+from fer.experiments.reported import ReportedFigures
+from fer.experiments.seeds import seed_stats, seed_stats_metrics, seed_stats_table
 from fer.expressions import EXPRESSIONS
 
 
@@ -25,24 +25,24 @@ def seed(value):
 
 
 def test_sets_are_followed_by_their_uniform_prior_and_parts_of_sets_are_none():
-    assert spread.tested_sets(seed(0.7)) == ["kdef", "kdef/uniform_prior", "kdef/frontal", "raf", "raf/uniform_prior"]
+    assert stats.tested_sets(seed(0.7)) == ["kdef", "kdef/uniform_prior", "kdef/frontal", "raf", "raf/uniform_prior"]
 
 
 def test_a_set_without_the_prior_has_no_row_of_it():
-    assert spread.tested_sets({"raf/images": 3.0, "raf/accuracy": 0.5}) == ["raf"]
+    assert stats.tested_sets({"raf/images": 3.0, "raf/accuracy": 0.5}) == ["raf"]
 
 
 def test_mean_and_deviation_of_each_row_are_numpys():
-    metrics = spread_metrics(spreads([seed(0.7), seed(0.8), seed(0.75)]))
+    metrics = seed_stats_metrics(seed_stats([seed(0.7), seed(0.8), seed(0.75)]))
     assert metrics["raf/uniform_prior/accuracy/mean"] == pytest.approx(0.55)
     assert metrics["raf/uniform_prior/accuracy/fear/std"] == pytest.approx(np.std([0.7, 0.8, 0.75], ddof=1))
     assert not [key for key in metrics if "contaminated" in key]
-    assert not [key for key in spread_metrics(spreads([seed(0.7)])) if key.endswith("/std")]
+    assert not [key for key in seed_stats_metrics(seed_stats([seed(0.7)])) if key.endswith("/std")]
 
 
 def test_the_table_shows_the_uniform_prior_below_its_set():
-    told = {"raf": Figures(0.3862, 3068, {})}
-    lines = spread_table(spreads([seed(0.7), seed(0.8)]), 2, told).splitlines()[2:]
+    told = {"raf": ReportedFigures(0.3862, 3068, {})}
+    lines = seed_stats_table(seed_stats([seed(0.7), seed(0.8)]), 2, told).splitlines()[2:]
     assert lines[6] == "" and lines[7].startswith("uniform_prior: ")
     assert [line.split()[0] for line in lines[:6]] == [
         "kdef", "kdef/uniform_prior", "kdef/frontal", "raf", "raf", "raf/uniform_prior"
@@ -63,6 +63,6 @@ def test_the_table_shows_the_uniform_prior_below_its_set():
     ],
 )
 def test_the_table_says_how_seeds_share_pre_trainings(pretrainings, seeds, said):
-    note = spread.pretraining_note(pretrainings, seeds)
+    note = stats.pretraining_note(pretrainings, seeds)
     assert note.strip().startswith(said)
     assert bool(note) == bool(said)
