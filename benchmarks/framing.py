@@ -1,7 +1,7 @@
 """Where FER+'s faces stand in their pictures: the measurements behind the constants of `fer.portable.framing`.
 
 Needs a prepared FER+. Each picture is enlarged and given a border of its edge pixels, so that the detector sees the
-whole of faces that fill the picture. All figures are shares of the picture's side.
+whole of faces that fill the picture. All figures are fractions of the picture's side.
 
     python benchmarks/framing.py --data_root ../datasets --images 3000
 """
@@ -22,7 +22,9 @@ from fer.portable.images import read_rgb
 from fer.utils.parallel import thread_pool
 from fer.utils.paths import manifest_path, resolve_data_root
 
-SIDE, BORDER = 192, 48
+SIDE = 192
+BORDER = 48
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def enlarged(picture: Image.Image) -> NDArray[np.uint8]:
@@ -32,13 +34,15 @@ def enlarged(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def measured(faces: list[Face]) -> dict[str, NDArray[np.float64]]:
-    """Return (N,) arrays of shares of the side, by name."""
+    """Return what is measured, by name: arrays `(N,)` in fractions of the side, and the roll in degrees."""
     points = (np.stack([face.landmarks for face in faces]) - BORDER) / SIDE
-    eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)
+    left_eye = points[:, 0]
+    right_eye = points[:, 1]
+    eyes = points[:, :2].mean(1)
+    mouth = points[:, 3:].mean(1)
     frames = [frame_of(face) for face in faces]
-    across = points[:, 1] - points[:, 0]
     return {
-        "distance of the eyes": np.hypot(*across.T),
+        "distance of the eyes": np.hypot(*(right_eye - left_eye).T),
         "eyes to mouth": np.array([eyes_to_mouth(face) for face in faces]) / SIDE,
         "middle of the eyes, x": eyes[:, 0],
         "middle of the eyes, y": eyes[:, 1],
@@ -58,23 +62,31 @@ def main() -> None:
     arguments = parser.parse_args()
     root = resolve_data_root(arguments.data_root)
     rows = read_manifest(manifest_path(root, "ferplus")).of("train").images
-    chosen = np.random.default_rng(0).permutation(len(rows))[: arguments.images]
-    detector, whole = center_face(), SIDE + 2 * BORDER
+    order = np.random.default_rng(0).permutation(len(rows))
+    chosen = [rows[index] for index in order[: arguments.images]]
+    detector = center_face()
+    whole = SIDE + 2 * BORDER
 
-    def look(row: ImageRow) -> Face | None:
+    def detect(row: ImageRow) -> Face | None:
         return main_face(detector.faces(enlarged(read_rgb(root / row.path))), whole, whole)
 
     started = time.process_time()
     with thread_pool() as pool:
-        faces = list(tqdm(pool.map(look, (rows[index] for index in chosen)), "detect", len(chosen), unit="image"))
-    taken = (time.process_time() - started) / len(chosen)
-    found = [face for face in faces if face]
-    print(f"{len(found)} of {len(chosen)} faces found, {1000 * taken:.0f} ms of one core each")
+        detected = list(tqdm(pool.map(detect, chosen), "detect", len(chosen), unit="image"))
+    seconds = (time.process_time() - started) / len(chosen)
+    faces = [face for face in detected if face]
+    print(f"{len(faces)} of {len(chosen)} faces found, {1000 * seconds:.0f} ms of one core each")
+    print_table(measured(faces))
+
+
+def print_table(table: dict[str, NDArray[np.float64]]) -> None:
+    """Print quantiles and standard deviations of what was measured."""
     print(f"{'':24}{'10 %':>8}{'25 %':>8}{'median':>8}{'75 %':>8}{'90 %':>8}{'sd':>8}{'sd of log':>11}")
-    for name, values in measured(found).items():
-        spread = np.quantile(values, (0.1, 0.25, 0.5, 0.75, 0.9))
+    for name, values in table.items():
+        quantiles = "".join(f"{value:8.3f}" for value in np.quantile(values, QUANTILES))
+        # Lengths vary in proportion; positions and angles may be negative and have no logarithm.
         relative = f"{np.log(values).std():11.3f}" if values.min() > 0 else ""
-        print(f"{name:24}" + "".join(f"{value:8.3f}" for value in spread) + f"{values.std():8.3f}{relative}")
+        print(f"{name:24}{quantiles}{values.std():8.3f}{relative}")
 
 
 if __name__ == "__main__":

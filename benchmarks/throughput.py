@@ -11,6 +11,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from itertools import repeat
+from operator import truediv
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from torch import nn
 from fer.data.augment import Augmentation
 from fer.data.batches import Batch, PackedImages, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import packed_side
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
 from fer.models.small_maps import train_small_maps_fast
@@ -30,7 +33,8 @@ AUGMENTATION = Augmentation(flip=0.5, rotate=10, crop_min=0.75, jitter=0.2, eras
 
 def noise_batches(arguments: argparse.Namespace, device: torch.device) -> TrainingBatches:
     """Return batches of noise with the default augmentation, from arrays at the packed size."""
-    count, side = arguments.batch_size * arguments.steps, min(arguments.image_size, arguments.packed)
+    count = arguments.batch_size * arguments.steps
+    side = packed_side(arguments.packed, arguments.image_size)
     rows = tuple(
         ImageRow(f"{n}.png", EXPRESSIONS[n % 7], "train", "", "", "", "", 0, side, side, "", "") for n in range(count)
     )
@@ -49,34 +53,42 @@ def noise_batches(arguments: argparse.Namespace, device: torch.device) -> Traini
 class Trainer:
     """A network with its optimizer in one precision, as in training or with torch's own convolutions."""
 
-    def __init__(self, arguments: argparse.Namespace, device: torch.device, bf16: bool, own: bool = False) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, device: torch.device, bf16: bool, small_maps: bool = True
+    ) -> None:
         spec = ModelSpec(arguments.arch, arguments.image_size, arch_options(arguments.arch, arguments.image_size))
         network = Classifier(spec).to(memory_format=torch.channels_last)
-        if not own:
+        if small_maps:
             train_small_maps_fast(network)
-        self.fabric, self.device = make_fabric(device, bf16), device
+        self.device = device
+        self.fabric = make_fabric(device, bf16)
         objective: nn.Module = Classification(network)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-4)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
 
     def images_per_second(self, batches: Iterator[Batch]) -> float:
-        """Return the median speed over the batches' steps, the first two left out as warm-up."""
-        seconds, images, started = [], 0, time.perf_counter()
+        """Return the median speed over the batches' steps."""
+        seconds = []
+        images = 0
+        started = time.perf_counter()
         for batch in batches:
             loss, _ = self.objective(batch.images, batch.labels)
             self.fabric.backward(loss)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
+                # Kernels are only queued: without this the clock would stop before they have run.
                 torch.cuda.synchronize()
             now = time.perf_counter()
             seconds.append(now - started)
-            started, images = now, len(batch.labels)
+            started = now
+            images = len(batch)
+        # The first two steps warm up.
         return images / statistics.median(seconds[2:])
 
 
-def main() -> None:
-    """Measure and print one table."""
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--image_size", type=int, default=64)
@@ -85,26 +97,41 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="steps of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one table."""
+    arguments = parse_arguments()
     device = pick_device(arguments.device)
     batches = noise_batches(arguments, device)
     fixed = next(iter(batches.epoch(0)))
-    trainers = {"fp32": Trainer(arguments, device, False), "bf16": Trainer(arguments, device, True)}
+    trainers = {
+        "fp32": Trainer(arguments, device, bf16=False),
+        "bf16": Trainer(arguments, device, bf16=True),
+    }
     if device.type == "cpu":
-        trainers["bf16, torch's"] = Trainer(arguments, device, True, own=True)
-    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
+        trainers["bf16, torch's"] = Trainer(arguments, device, bf16=True, small_maps=False)
+    ceilings: dict[str, list[float]] = {name: [] for name in trainers}
+    speeds: dict[str, list[float]] = {name: [] for name in trainers}
     for epoch in range(arguments.rounds):
         for name, trainer in trainers.items():
-            ceiling = trainer.images_per_second(fixed for _ in range(arguments.steps))
-            measured[name].append((ceiling, trainer.images_per_second(batches.epoch(epoch))))
+            ceilings[name].append(trainer.images_per_second(repeat(fixed, arguments.steps)))
+            speeds[name].append(trainer.images_per_second(batches.epoch(epoch)))
     print(f"{arguments.arch} at {arguments.image_size} px, batch {arguments.batch_size}, {device}, images/s (median)")
-    for name, pairs in measured.items():
-        ceiling, real = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratio = statistics.median(r / c for c, r in pairs)
-        print(f"{name:13} ceiling {ceiling:7.0f}  with data path {real:7.0f}  ratio {ratio:.2f}")
-    for other in measured.keys() - {"bf16"}:
-        ratio = statistics.median(b[1] / o[1] for b, o in zip(measured["bf16"], measured[other], strict=True))
-        print(f"bf16 / {other}: {ratio:.2f}")
+    for name in trainers:
+        ceiling = statistics.median(ceilings[name])
+        speed = statistics.median(speeds[name])
+        ratio = median_ratio(speeds[name], ceilings[name])
+        print(f"{name:13} ceiling {ceiling:7.0f}  with data path {speed:7.0f}  ratio {ratio:.2f}")
+    for name in trainers:
+        if name != "bf16":
+            print(f"bf16 / {name}: {median_ratio(speeds['bf16'], speeds[name]):.2f}")
+
+
+def median_ratio(numerators: list[float], denominators: list[float]) -> float:
+    """Return the median of the ratios round by round, which a machine that slows down does not change."""
+    return statistics.median(map(truediv, numerators, denominators))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One framing for every face: whichever set it comes from, eyes and mouth stand where FER+'s do.
+"""Frame every face alike: whichever set it comes from, eyes and mouth stand where FER+'s do.
 
 The main face is detected, turned upright by its eyes and cut to a square. Sets that come framed (RAF-DB's aligned
 pictures, FER+) and drawn faces, which no detector was made for, stay as they are.
@@ -6,6 +6,7 @@ pictures, FER+) and drawn faces, which no detector was made for, stay as they ar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +19,8 @@ from fer.portable.framing import Frame, frame_of, main_face
 from fer.portable.images import read_rgb
 from fer.utils.parallel import decode_within_budget, thread_pool
 
-DETECTED, FIXED = "detected", "fixed box"
+DETECTED = "detected"
+FIXED = "fixed box"
 NOT_FOUND = "not found"
 """Beginning of how a picture is framed in which no face was found."""
 
@@ -36,58 +38,67 @@ class Framing:
 
 
 def frame_all(
-    rows: Sequence[ImageRow], places: Sequence[Path], framing: Framing, detector: Detector, title: str
+    rows: Sequence[ImageRow], paths: Sequence[Path], framing: Framing, detector: Detector, title: str
 ) -> list[ImageRow]:
-    """Return a set's rows with their frames, detecting on all cores.
+    """Add the frames to a set's rows, detecting faces on all cores.
 
     Where no face is found, the frame is the median of the faces found at that camera angle (of all, if at none), and
     the whole picture in a set without any face.
 
     Args:
         rows: Pictures as they come.
-        places: Their files.
+        paths: Their files.
         framing: How the set is framed.
         detector: Finds the faces.
         title: The set's name for the progress bar.
     """
 
-    def look(row: ImageRow, place: Path) -> Face | None:
+    def detect(row: ImageRow, path: Path) -> Face | None:
         if row.angle in framing.fixed:
             return None
-        faces = decode_within_budget(place, lambda: detector.faces(np.asarray(read_rgb(place))))
+        faces = decode_within_budget(path, lambda: detector.faces(np.asarray(read_rgb(path))))
         return main_face(faces, row.width, row.height)
 
     with thread_pool() as pool:
-        found = list(tqdm(pool.map(look, rows, places), f"frame {title}", len(rows), unit="image"))
-    shares: dict[str, list[tuple[float, ...]]] = {}
-    for row, face in zip(rows, found, strict=True):
+        faces = list(tqdm(pool.map(detect, rows, paths), f"frame {title}", len(rows), unit="image"))
+    by_angle: dict[str, list[Frame]] = {}
+    for row, face in zip(rows, faces, strict=True):
         if face:
-            frame, short = frame_of(face), min(row.width, row.height)
-            shares.setdefault(row.angle, []).append((frame.x / row.width, frame.y / row.height, frame.side / short))
-    return [_framed(row, face, shares, framing, detector) for row, face in zip(rows, found, strict=True)]
+            by_angle.setdefault(row.angle, []).append(_relative(frame_of(face), row))
+    framed = []
+    for row, face in zip(rows, faces, strict=True):
+        framed.append(_with_face(row, face, detector) if face else _without_face(row, by_angle, framing))
+    return framed
 
 
-def _framed(
-    row: ImageRow,
-    face: Face | None,
-    shares: Mapping[str, Sequence[tuple[float, ...]]],
-    framing: Framing,
-    detector: Detector,
-) -> ImageRow:
-    """Return a row with its frame, given (x, y, side) of all frames found, as shares of their pictures, by angle."""
-    if face:
-        return replace(
-            row,
-            frame=str(frame_of(face)),
-            framed=DETECTED,
-            landmarks=" ".join(f"{value:.1f}" for value in face.landmarks.flat),
-            detector=f"{detector.name} {detector.version}, score {face.score:.2f}",
-        )
-    known = shares.get(row.angle) or [one for several in shares.values() for one in several]
-    if not known:
+def _relative(frame: Frame, row: ImageRow) -> Frame:
+    """Return a frame in fractions of its picture's width, height and shorter side."""
+    return Frame(frame.x / row.width, frame.y / row.height, frame.side / min(row.width, row.height))
+
+
+def _with_face(row: ImageRow, face: Face, detector: Detector) -> ImageRow:
+    return replace(
+        row,
+        frame=str(frame_of(face)),
+        framed=DETECTED,
+        landmarks=" ".join(f"{value:.1f}" for value in face.landmarks.flat),
+        detector=f"{detector.name} {detector.version}, score {face.score:.2f}",
+    )
+
+
+def _without_face(row: ImageRow, by_angle: Mapping[str, Sequence[Frame]], framing: Framing) -> ImageRow:
+    """Frame a picture by the relative frames of the others, given by camera angle."""
+    frames = by_angle.get(row.angle) or list(chain.from_iterable(by_angle.values()))
+    if not frames:
         return replace(row, framed=f"{NOT_FOUND}, whole picture")
-    x, y, side = (median(column) for column in zip(*known, strict=True))
-    how = f"{NOT_FOUND}, median frame"
+    # The median holds where the detector mistook something else for a face, which a mean would not.
+    x = median(frame.x for frame in frames)
+    y = median(frame.y for frame in frames)
+    side = median(frame.side for frame in frames)
+    framed = f"{NOT_FOUND}, median frame"
     if row.angle in framing.fixed:
-        x, side, how = 0.5, side * framing.fixed[row.angle], FIXED
-    return replace(row, frame=str(Frame(x * row.width, y * row.height, side * min(row.width, row.height))), framed=how)
+        x = 0.5
+        side *= framing.fixed[row.angle]
+        framed = FIXED
+    frame = Frame(x * row.width, y * row.height, side * min(row.width, row.height))
+    return replace(row, frame=str(frame), framed=framed)

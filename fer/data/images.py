@@ -1,4 +1,4 @@
-"""Judging whether a file is a picture, and what a manifest keeps of it."""
+"""Check that a file is a picture, and collect what a manifest keeps of it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image
 
 from fer.portable.images import MAX_BYTES, UnusableImage, read_with_notes
+
+BLACK = 8
+"""A picture that is nowhere brighter shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class ImageFacts:
 
 
 def refuse_large_file(path: Path) -> None:
-    """Raise for a file too large to be a picture, without reading it.
+    """Refuse a file too large to be a picture, without reading it.
 
     Raises:
-        UnusableImage: As said.
+        UnusableImage: It is too large.
     """
-    if (size := path.stat().st_size) > MAX_BYTES:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
         raise UnusableImage(f"huge file of {size} bytes")
 
 
@@ -49,23 +53,24 @@ def inspect(path: Path) -> ImageFacts:
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    upright, notes = read_with_notes(path)
+    picture, notes = read_with_notes(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    black = int(np.asarray(upright.convert("L").resize((32, 32), Image.Resampling.BOX)).max()) < 8
+    # Averages over blocks, so that the noise of a camera or of JPEG does not count.
+    blocks = np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.BOX))
     return ImageFacts(
         sha256=digest,
         bytes=path.stat().st_size,
-        width=upright.width,
-        height=upright.height,
+        width=picture.width,
+        height=picture.height,
         notes=", ".join(notes),
-        black=black,
-        pixels=pixel_hash(upright),
+        black=int(blocks.max()) < BLACK,
+        pixels=pixel_hash(picture),
     )
 
 
 def pixel_hash(picture: Image.Image) -> str:
-    """Return the hash of an RGB picture's size and pixels, the same for every encoding of it."""
+    """Hash an RGB picture's size and pixels, the same for every encoding of it."""
     digest = hashlib.sha256(f"{picture.size}".encode())
     digest.update(picture.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The table of a prepared set's images, its digest, and the checks its splits must pass."""
+"""Manifest of a prepared data set: its table of images, their digest, and rules for its splits."""
 
 import csv
 import hashlib
@@ -11,9 +11,12 @@ from pathlib import Path
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.framing import Frame, read_frame
+from fer.utils.tables import csv_text
 
+FORMAT = "1"
+"""Version of the manifest file, the last cell of every row."""
 SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class ImageRow:
     """One image of a prepared set.
 
     Attributes:
-        path: Place under the data root, such as `train/raf/4/train_00001_aligned.jpg`.
+        path: Path under the data root, such as `train/raf/4/train_00001_aligned.jpg`.
         expression: One of the seven names.
         split: `train`, `validation` (its files lie under `train/`) or `test`.
         person: Identity where the set tells it, such as `F01`; else empty.
@@ -31,7 +34,7 @@ class ImageRow:
         bytes: The file's size.
         width: Width in pixels as displayed.
         height: Height in pixels as displayed.
-        source_name: Place in the download.
+        source_name: Path in the download.
         notes: What was repaired or converted.
         votes: The annotators' votes, where the set has them; its own file says in which order.
         frame: The square to cut out: centre x, centre y, side and clockwise rotation in degrees, in pixels of the
@@ -63,9 +66,14 @@ class ImageRow:
         """Return the frame; None for the whole picture.
 
         Raises:
-            ValueError: The frame is none of such a picture.
+            ValueError: The frame cannot be one of such a picture.
         """
         return read_frame(self.frame, max(self.width, self.height))
+
+
+_COLUMNS = tuple(field.name for field in fields(ImageRow))
+_INTEGERS = [field.name for field in fields(ImageRow) if field.type is int]
+_HEADER = [*_COLUMNS, "format"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,10 @@ class Manifest:
         """Content digest, 36 hexadecimal characters (MLflow's limit): images, frames, labels, splits and identities."""
         content = hashlib.sha256(self.dataset.encode())
         for row in self.images:
-            key: tuple[str, ...] = (row.path, row.expression, row.split, row.person, row.angle, row.session, row.sha256)
+            key = [row.path, row.expression, row.split, row.person, row.angle, row.session, row.sha256]
             if row.frame:
-                key += (row.frame,)
+                key.append(row.frame)
+            # A separator that no value holds keeps neighbouring values from running into each other.
             content.update("\x1f".join(key).encode() + b"\n")
         return content.hexdigest()[:36]
 
@@ -91,33 +100,23 @@ class Manifest:
         return Manifest(self.dataset, tuple(row for row in self.images if row.split in splits))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return images per split and expression, zeros included, for the splits that occur."""
-        found = Counter((row.split, row.expression) for row in self.images)
-        present = [split for split in SPLITS if any(row.split == split for row in self.images)]
-        return {split: {name: found[split, name] for name in EXPRESSIONS} for split in present}
+        """Count the images per split and expression, zeros included, for the splits that occur."""
+        counted = Counter((row.split, row.expression) for row in self.images)
+        present = {row.split for row in self.images}
+        table = {}
+        for split in SPLITS:
+            if split in present:
+                table[split] = {expression: counted[split, expression] for expression in EXPRESSIONS}
+        return table
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV, atomically."""
-        partial = path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows(astuple(row) for row in self.images)
-        partial.replace(path)
+        """Write the table as CSV."""
+        rows = [(*astuple(row), FORMAT) for row in self.images]
+        path.write_text(csv_text([_HEADER, *rows]), encoding="utf-8", newline="")
 
     def records(self) -> list[dict[str, str | int]]:
         """Return the rows as dicts, for a data frame."""
         return [asdict(row) for row in self.images]
-
-
-_COLUMNS = tuple(item.name for item in fields(ImageRow))
-_WHOLE_NUMBERS = {item.name for item in fields(ImageRow) if item.type is int}
-
-
-def folder_of(dataset: str, split: str, expression: str) -> str:
-    """Return the place of an image's folder under the data root, such as `train/raf/4`."""
-    part = "test" if split == "test" else "train"
-    return f"{part}/{dataset}/{code_of(expression)}"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -126,28 +125,39 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         DataError: The file is damaged or of another version.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        try:
-            if tuple(next(reader, ())) != _COLUMNS:
-                raise DataError(f"{path} is no manifest of this version: run prepare again for {path.stem!r}")
-            rows = tuple(_row(line, path.stem) for line in reader)
-        except (ValueError, csv.Error):
-            raise DataError(f"{path} is damaged: run prepare again for {path.stem!r}") from None
+    cure = f"run prepare again for {path.stem!r}"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *table = csv.reader(file)
+        # A row cut short has no format, but is damaged, not of another one.
+        formats = {cells[-1] for cells in table if len(cells) == len(header)}
+        if header != _HEADER or formats - {FORMAT}:
+            raise DataError(f"{path} was prepared by another version of fer: {cure}")
+        rows = tuple(_parse_row(cells, path.stem) for cells in table)
+    except (ValueError, csv.Error):
+        raise DataError(f"{path} is damaged: {cure}") from None
     return Manifest(path.stem, rows)
 
 
-def _row(line: list[str], dataset: str) -> ImageRow:
-    values = dict(zip(_COLUMNS, line, strict=True))
+def _parse_row(cells: list[str], dataset: str) -> ImageRow:
+    values = dict(zip(_HEADER, cells, strict=True))
     if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
         raise ValueError
-    # The tree tells split and expression too: a table edited by hand would contradict it.
+    # The path tells split and expression too: a table edited by hand would contradict it.
     folder, _, name = values["path"].rpartition("/")
     if folder != folder_of(dataset, values["split"], values["expression"]) or name in ("", ".", ".."):
         raise ValueError
-    row = ImageRow(**{key: int(text) if key in _WHOLE_NUMBERS else text for key, text in values.items()})  # type: ignore[arg-type]
+    del values["format"]
+    integers = {name: int(values[name]) for name in _INTEGERS}
+    row = ImageRow(**values | integers)  # type: ignore[arg-type]
     row.square()  # raises where the frame is damaged
     return row
+
+
+def folder_of(dataset: str, split: str, expression: str) -> str:
+    """Return an image's folder under the data root, such as `train/raf/4`."""
+    part = "test" if split == "test" else "train"
+    return f"{part}/{dataset}/{code_of(expression)}"
 
 
 def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:
@@ -159,23 +169,25 @@ def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:
     return {person: where for person, where in splits.items() if len(where) > 1}
 
 
-def validation_names(labelled: Sequence[tuple[str, str]], share: float = VALIDATION_SHARE) -> set[str]:
+def validation_names(labelled: Sequence[tuple[str, str]], fraction: float = VALIDATION_FRACTION) -> set[str]:
     """Choose a stratified validation part of a training set without identities.
-
-    The choice ranks names by their hash, so it is the same on every machine and hardly changes when some images are
-    left out.
 
     Args:
         labelled: (name, expression) of every training image.
-        share: Part of each class to choose, rounded, at least one of a class of two or more.
+        fraction: Part of each class to choose, rounded, at least one of a class of two or more.
 
     Returns:
         The chosen names.
     """
+
+    def rank(name: str) -> bytes:
+        # By hash: the same on every machine, and hardly changed when some images are left out.
+        return hashlib.sha256(f"validation/{name}".encode()).digest()
+
     chosen: set[str] = set()
     for expression in EXPRESSIONS:
         names = [name for name, label in labelled if label == expression]
-        ranked = sorted(names, key=lambda name: hashlib.sha256(f"validation/{name}".encode()).digest())
-        count = max(round(share * len(ranked)), 1) if len(ranked) > 1 else 0
-        chosen.update(ranked[:count])
+        if len(names) > 1:
+            count = max(round(fraction * len(names)), 1)
+            chosen.update(sorted(names, key=rank)[:count])
     return chosen

@@ -1,4 +1,4 @@
-"""A prepared set decoded once into a memory-mapped uint8 array, so that training never touches an image file."""
+"""Prepared sets decoded once into memory-mapped uint8 arrays, so that training never reads an image file."""
 
 import os
 from contextlib import suppress
@@ -13,6 +13,7 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
+from fer.utils.atomic import atomic_path
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, translate_disk_errors
 
@@ -28,7 +29,7 @@ def packed_side(native_side: int, image_size: int) -> int:
 
 
 def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
-    """Return a set's pixels, decoding them on the first call for this content and size.
+    """Load a set's pixels, decoding them on the first call for this content and size.
 
     Pictures are cut to their frames; those without one are stretched to a square, as the 2021 project did.
 
@@ -43,61 +44,62 @@ def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
     Raises:
         DataError: An image of the tree can no longer be read, the packed file is damaged, or the disk is full.
     """
-    folder = root / "packed"
-    path = folder / f"{manifest.dataset}-{manifest.digest}-{side}.npy"
-    shape = (len(manifest.images), side, side, 3)
-    with translate_disk_errors(root):
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            with data_lock(root, f"{manifest.dataset}-packed"):
-                if not path.is_file():
-                    _remove_outdated(folder, manifest)
-                    _decode_all(manifest, root, shape, path)
+    # The name carries what the pixels depend on, so that a file never has to be checked against the set.
+    path = root / "packed" / f"{manifest.dataset}-{manifest.digest}-{side}.npy"
+    if not path.is_file():
+        with translate_disk_errors(root), data_lock(root, f"{manifest.dataset}-packed"):
+            # Another process may have packed the set while this one waited.
+            if not path.is_file():
+                _remove_outdated(path.parent, manifest)
+                with atomic_path(path) as partial:
+                    _decode_all(manifest, root, side, partial)
     with suppress(ValueError, EOFError):
-        # Copy-on-write, because torch warns of arrays that cannot be written to; nothing here writes.
-        array: Pixels = np.load(path, mmap_mode="c")
-        if array.shape == shape and array.dtype == np.uint8:
-            return array
+        # Mapped, not read: processes share the pages, and a set larger than memory works. As uint8 it is a quarter of
+        # what floats would take. Copy-on-write, because torch warns of arrays that cannot be written to.
+        pixels: Pixels = np.load(path, mmap_mode="c")
+        if pixels.shape == (len(manifest.images), side, side, 3) and pixels.dtype == np.uint8:
+            return pixels
     raise DataError(f"{path} is damaged: delete it, and it is made again")
 
 
 def _remove_outdated(folder: Path, manifest: Manifest) -> None:
-    for old in folder.glob(f"{manifest.dataset}-" + "[0-9a-f]" * len(manifest.digest) + "-*.npy"):
+    any_digest = "[0-9a-f]" * len(manifest.digest)
+    for old in folder.glob(f"{manifest.dataset}-{any_digest}-*.npy"):
         if manifest.digest not in old.name:
             old.unlink()
 
 
-def _decode_all(manifest: Manifest, root: Path, shape: tuple[int, int, int, int], path: Path) -> None:
-    partial = path.with_suffix(".partial")
+def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
+    """Write the `.npy` file of a set's pixels."""
+    rows = manifest.images
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(rows), side, side, 3))
+    with path.open("r+b") as file:
+        # Writing to a mapped page without room behind it would kill the process, without a word.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
     def decode(index: int) -> None:
-        row = manifest.images[index]
-        place = root / row.path
+        row = rows[index]
+        source = root / row.path
         try:
-            array[index] = decode_within_budget(place, lambda: np.asarray(cut(read_rgb(place), row.square(), shape[1])))
-        except UnusableImage as fault:
-            raise DataError(f"{place}: {fault}; run prepare again for {manifest.dataset!r}") from None
+            pixels[index] = decode_within_budget(source, lambda: np.asarray(cut(read_rgb(source), row.square(), side)))
+        except UnusableImage as error:
+            raise DataError(f"{source}: {error}; run prepare again for {manifest.dataset!r}") from None
 
-    try:
-        with thread_pool() as pool:
-            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            with partial.open("r+b") as file:
-                # Writing to a mapped page without room behind it would kill the process, without a word.
-                os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
-            done = pool.map(decode, range(len(manifest.images)))
-            for _ in tqdm(done, f"pack {manifest.dataset} at {shape[1]} px", len(manifest.images), unit="image"):
-                pass
-            array.flush()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    title = f"pack {manifest.dataset} at {side} px"
+    with thread_pool() as pool:
+        for _ in tqdm(pool.map(decode, range(len(rows))), title, len(rows), unit="image"):
+            pass
+    pixels.flush()
 
 
-def as_seen(row: ImageRow, root: Path) -> Image.Image:
-    """Return a picture as networks see it, before any resizing: what its frame holds, or the whole picture.
+def read_framed(row: ImageRow, root: Path) -> Image.Image:
+    """Read a picture as networks see it, before any resizing: what its frame holds, or the whole picture.
 
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    picture, frame = read_rgb(root / row.path), row.square()
-    return cut(picture, frame, max(round(frame.side), 1)) if frame else picture
+    picture = read_rgb(root / row.path)
+    frame = row.square()
+    if frame is None:
+        return picture
+    return cut(picture, frame, max(round(frame.side), 1))

@@ -14,7 +14,7 @@ from fer.data.datasets.registry import DRAWN_FOLDER, find_source, missing_downlo
 from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.detector import center_face
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import as_seen
+from fer.data.packing import read_framed
 from fer.data.prepare import framing_name, prepare
 from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
 from fer.errors import ConfigError
@@ -169,7 +169,7 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
 
 def _small(row: ImageRow, root: Path) -> Image.Image:
     """Return a picture for a contact sheet, for which the pictures of a whole sheet are in memory at once."""
-    picture = as_seen(row, root)
+    picture = read_framed(row, root)
     picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
     return picture
 

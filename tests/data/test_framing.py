@@ -13,7 +13,7 @@ from fer.data.datasets.kdef import KDEF, PROFILE_SIDE
 from fer.data.datasets.registry import DATASETS
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import ImageRow, Manifest, read_manifest
-from fer.data.packing import as_seen, pack
+from fer.data.packing import pack, read_framed
 from fer.data.prepare import prepare
 from fer.data.prepared import load_prepared, preparation_counts
 from fer.errors import DataError
@@ -316,7 +316,7 @@ def test_packs_hold_what_the_frames_hold(download: Path, tmp_path: Path) -> None
         frame, picture = row.square(), read_rgb(root / row.path)
         assert np.array_equal(pixels[index], np.asarray(cut(picture, frame, 24)))
         assert not np.array_equal(pixels[index], np.asarray(cut(picture, None, 24)))
-        assert as_seen(row, root).size == (round(frame.side),) * 2
+        assert read_framed(row, root).size == (round(frame.side),) * 2
 
 
 def test_framing_none_packs_the_whole_picture_bit_for_bit(download: Path, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_framing_none_packs_the_whole_picture_bit_for_bit(download: Path, tmp_pa
         with Image.open(download / row.source_name) as picture:
             wanted = np.asarray(picture.resize((24, 24), Image.Resampling.BILINEAR))
         assert np.array_equal(pixels[index], wanted)
-        assert as_seen(row, tmp_path / "data").size == (row.width, row.height)
+        assert read_framed(row, tmp_path / "data").size == (row.width, row.height)
 
 
 def test_a_missing_detector_leaves_the_old_tree(download: Path, tmp_path: Path) -> None:

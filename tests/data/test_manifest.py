@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.manifest import ImageRow, Manifest, folder_of, person_overlap, read_manifest, validation_names
+from fer.data.manifest import FORMAT, ImageRow, Manifest, folder_of, person_overlap, read_manifest, validation_names
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
@@ -65,7 +65,7 @@ def test_the_digest_changes_with_content(change: dict[str, str]) -> None:
     assert Manifest("raf", (replace(row(1), **change), row(2))).digest != before.digest
 
 
-def test_the_digest_changes_with_name_and_members() -> None:
+def test_the_digest_changes_with_name_and_images() -> None:
     digests = {Manifest("raf", (row(1), row(2))).digest, Manifest("kdef", (row(1), row(2))).digest}
     digests |= {Manifest("raf", (row(1),)).digest, Manifest("raf", ()).digest}
     assert len(digests) == 4
@@ -178,6 +178,21 @@ def test_a_damaged_manifest_says_to_prepare_again(tmp_path: Path, damage: Callab
     assert str(path) in str(caught.value)
 
 
+def another_format(text: str) -> str:
+    return text.replace(f",{FORMAT}\n", ",0\n")
+
+
+@pytest.mark.parametrize("change", [another_format, another_column, without_header])
+def test_a_manifest_of_another_version_is_refused_with_one_sentence(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    path = tmp_path / "wikimedia.csv"
+    AWKWARD.write(path)
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+    with pytest.raises(DataError, match=r"another version of fer: run prepare again for 'wikimedia'$"):
+        read_manifest(path)
+
+
 def test_a_manifest_that_is_no_text_says_so_too(tmp_path: Path) -> None:
     (tmp_path / "raf.csv").write_bytes(b"\xff\xfe\x00\x01" * 20)
     with pytest.raises(DataError, match="run prepare again"):
@@ -213,7 +228,7 @@ def test_validation_takes_a_tenth_of_every_class() -> None:
     assert counts == {"surprise": 20, "fear": 10, "disgust": 5, "happiness": 1, "sadness": 1}
 
 
-def test_validation_share_is_an_argument() -> None:
+def test_validation_fraction_is_an_argument() -> None:
     assert len(validation_names(LABELLED[:200], 0.25)) == 50
 
 
