@@ -22,7 +22,7 @@ from fer.pipeline.pretrain import pretrain_encoder
 from fer.tracking.lifecycle import tagging_next
 from fer.tracking.models import resolve_alias
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
-from fer.tracking.provenance import CodeVersion, LoggedValues, fingerprint, finished_run, logged_values, stopped_run
+from fer.tracking.provenance import CodeVersion, fingerprint, finished_run, logged_values, stopped_run
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
 
@@ -86,10 +86,9 @@ class Stages:
             asked: The stage's configuration, or None.
             config: That of `finetune`.
         """
-        known = logged_values(run_id)
-        figures = known.metrics
+        figures, tags = logged_values(run_id)
         sets = resolve_prepared(config.evaluate_on, self.root)
-        if changed := [dataset for dataset in sets if self._untested(dataset, known)]:
+        if changed := [dataset for dataset in sets if self._untested(dataset, tags)]:
             names = "+".join(dataset.name for dataset in changed)
             shared = {key: getattr(config, key) for key in ("data_root", "device", "contamination")}
             figures |= self._evaluate(EvaluateConfig(dataset=names, **shared), run_id)
@@ -100,12 +99,13 @@ class Stages:
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
         settings = _settings(config, {"device_used": pick_device(config.device).type})
         found = self._do("evaluate", config, settings, inputs, {}, _evaluate)
-        return logged_values(found).metrics
+        metrics, _ = logged_values(found)
+        return metrics
 
-    def _untested(self, dataset: DataSet, run: LoggedValues) -> bool:
+    def _untested(self, dataset: DataSet, tags: Mapping[str, str]) -> bool:
         manifest = read_manifest(manifest_path(self.root, dataset.name))
         tested = manifest.of("test")
-        return bool(tested.images) and run.tags.get(dataset_tag(dataset.name, TESTED_DIGEST)) not in (
+        return bool(tested.images) and tags.get(dataset_tag(dataset.name, TESTED_DIGEST)) not in (
             tested.digest, manifest.digest
         )  # fmt: skip
 

@@ -59,11 +59,13 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
     Raises:
         FerError: The store does not take something; whatever it was, the run is ended before.
     """
+    # Processes that train along still have to stop when a signal comes.
     if rank() > 0:
         with interrupting():
             yield NullRun()
         return
     address = store.connect()
+    # A killed `mlflow run` would leave this process training on.
     launched = bool(os.environ.get(LAUNCHED_RUN))
     if launched:
         follow_parent()
@@ -81,6 +83,7 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
             reason = str(stop) or "stopped by signal 2"
             raise
         except MlflowException as error:
+            # Wherever in the body the store failed, a user gets one sentence and no trace.
             reason = _refusal(address, error)
             raise FerError(reason) from error
         except BaseException as error:

@@ -113,6 +113,7 @@ def _signature() -> ModelSignature:
     # Were the column required, MLflow would answer a table without it by an error of its own.
     inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, serving.COLUMN, required=False)]
     numbers = [ColSpec(DataType.double, name, required=False) for name in (*EXPRESSIONS, *BOX, "face_score")]
+    # All but the row's number is null where a picture gives no prediction.
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.long, "input_row"),
         ColSpec(DataType.string, "expression", required=False),
@@ -141,6 +142,7 @@ def _metadata(folder: Path, tags: Mapping[str, str]) -> dict[str, Any]:
 
 def _measure(model_id: str) -> dict[str, str]:
     """Return tags of a model's size and of the time it takes to load, measured on a fresh download."""
+    # A download of its own: what is registered counts, not what lies on this machine.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder))
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

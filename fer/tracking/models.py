@@ -1,6 +1,5 @@
 """Find logged and registered models, and download them."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +119,7 @@ def _locate_in_run(address: str) -> tuple[str, str, str]:
     if artifact and artifact != MODEL:
         return "", run_id, address
     if outputs and outputs.model_outputs:
+        # Not through `runs:/<id>/model`: MLflow then searches all models of the experiment for it, page by page.
         model_id = outputs.model_outputs[-1].model_id
         return model_id, run_id, f"{MODELS}{model_id}"
     if client.list_artifacts(run_id, ENCODER):
@@ -145,18 +145,17 @@ def _locate_in_registry(address: str) -> tuple[str, str, str]:
 
 
 def fetch_file(run_id: str, artifact: str, folder: Path) -> Path:
-    """Download one artifact of a run.
+    """Download one artifact of a run into a folder, where it keeps its artifact path.
 
     Raises:
         ModelError: The run or the artifact does not exist.
     """
     store.connect()
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        try:
-            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=name)
-        except (MlflowException, OSError) as error:
-            raise ModelError(f"run {run_id} has no {artifact}: {shortened(str(error), 160)}") from None
-        return Path(path).rename(folder / Path(artifact).name)
+    try:
+        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"run {run_id} has no {artifact}: {shortened(str(error), 160)}") from None
+    return Path(path)
 
 
 @dataclass(frozen=True)
@@ -190,6 +189,7 @@ def registered_models() -> list[ListedModel]:
 
 def _listed_versions(name: str, version_of: dict[str, str]) -> list[ListedModel]:
     """Return the versions of a model, of which aliases name some."""
+    # Several aliases may stand for one version.
     aliases: dict[str, list[str]] = {}
     for alias in sorted(version_of, key=lambda alias: (alias != CHAMPION, alias)):
         aliases.setdefault(str(version_of[alias]), []).append(alias)

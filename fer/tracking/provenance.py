@@ -63,7 +63,7 @@ class CodeVersion:
 @cache
 def environment_tags() -> dict[str, str]:
     """Return tags of commit, dirty flag, versions and hardware."""
-    import torch
+    import torch  # takes seconds
 
     tags = {f"version.{name}": _version(name) for name in PACKAGES}
     tags |= {
@@ -86,6 +86,7 @@ def code_version() -> CodeVersion:
 
 def _git_tags(folder: Path) -> dict[str, str]:
     """Return the commit, and whether tracked files differ from it (MLflow's own tag ignores that)."""
+    # An installed package lies in no repository, and its machine may have no git.
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
@@ -126,6 +127,7 @@ def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, 
         inputs: Digests of what goes in, by name.
         commit: The code's.
     """
+    # Sorted, so that the order in which options are declared does not matter.
     text = json.dumps([command, dict(settings), dict(inputs), commit], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -155,6 +157,7 @@ def _has_results(run: Run, command: str) -> bool:
     """Return whether nobody has removed what a run is reused for."""
     if not _has_artifact(run.info.run_id, RESULTS[command]):
         return False
+    # Logged models are deleted apart from their runs.
     models = run.outputs.model_outputs if run.outputs else []
     return command != "finetune" or any(_has_model(model.model_id) for model in models)
 
@@ -175,23 +178,10 @@ def _has_model(model_id: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class LoggedValues:
-    """Values that a run has logged.
-
-    Attributes:
-        metrics: Last values by name.
-        tags: By name.
-    """
-
-    metrics: dict[str, float]
-    tags: dict[str, str]
-
-
-def logged_values(run_id: str) -> LoggedValues:
-    """Return the metrics and tags of a run."""
+def logged_values(run_id: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the last values of a run's metrics, and its tags, by name."""
     data = mlflow.MlflowClient().get_run(run_id).data
-    return LoggedValues(dict(data.metrics), dict(data.tags))
+    return dict(data.metrics), dict(data.tags)
 
 
 def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -213,7 +203,7 @@ def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
             run = client.get_run(run_id)
         except MlflowException:
-            break
+            break  # deleted, or of another store
         for item in run.inputs.dataset_inputs if run.inputs else ():
             context = next((tag.value for tag in item.tags if tag.key == "mlflow.data.context"), "")
             if context in splits:

@@ -47,7 +47,11 @@ class Runs:
         """
         runs = self._with_id_or_name(word)
         if not runs:
-            raise self._unknown_run(word)
+            recent = store.search_runs("", limit=SEARCHED)
+            if not recent:
+                raise ConfigError(f"unknown run {quoted(word)}: the store {self.address} holds no run")
+            raise ConfigError(unknown_name("run", word, {run.info.run_name for run in recent}))
+        # MLflow gives the latest first; a comparison shows runs in the order they were made.
         tested = self._expand_all(reversed(runs))
         if not tested:
             states = ", ".join(dict.fromkeys(run.info.status for run in runs))
@@ -68,7 +72,10 @@ class Runs:
         elif experiment := self._client.get_experiment_by_name(word):
             tested = self._only_tested(store.search_runs("", [experiment.experiment_id]))
         else:
-            raise self._unknown_experiment(word)
+            parents = store.search_runs(f"tags.`{names.COMMAND}` = 'experiment'", limit=SEARCHED)
+            known = {run.info.run_name for run in parents}
+            known |= {item.name for item in self._client.search_experiments()}
+            raise ConfigError(unknown_name("experiment", word, known))
         if not tested:
             raise ConfigError(f"experiment {quoted(word)} has no run with test figures")
         return tested
@@ -96,6 +103,7 @@ class Runs:
         predictions: dict[str, Predictions] = {}
         tested_digests: dict[str, str] = {}
         contamination: dict[str, str] = {}
+        # A later test replaces the figures of an earlier one on the same set.
         for test in tested:
             metrics |= test.data.metrics
             predictions |= self._predictions(test)
@@ -138,19 +146,6 @@ class Runs:
         # MLflow's filters know no escapes, but two kinds of quotes.
         quote = '"' if "'" in word else "'"
         return [] if quote in word else store.search_runs(f"attributes.run_name = {quote}{word}{quote}")
-
-    def _unknown_run(self, word: str) -> ConfigError:
-        recent = store.search_runs("", limit=SEARCHED)
-        if not recent:
-            return ConfigError(f"unknown run {quoted(word)}: the store {self.address} holds no run")
-        comparable = {run.info.run_name for run in recent if self._is_tested(run) or _command(run) == "experiment"}
-        return ConfigError(unknown_name("run", word, comparable or {run.info.run_name for run in recent}))
-
-    def _unknown_experiment(self, word: str) -> ConfigError:
-        parents = store.search_runs(f"tags.`{names.COMMAND}` = 'experiment'", limit=SEARCHED)
-        known = {run.info.run_name for run in parents}
-        known |= {item.name for item in self._client.search_experiments()}
-        return ConfigError(unknown_name("experiment", word, known))
 
     def _only_tested(self, runs: Sequence[Run]) -> list[Tested]:
         """Return the runs with test figures, the earliest first."""
