@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from fer.errors import LONGEST_QUOTE, ConfigError, ModelError, quoted, shortened, unknown_name
 from fer.expressions import EXPRESSIONS, check_order
-from fer.portable.classifier import LARGEST_IMAGE
+from fer.portable.classifier import check_ranges
 from fer.portable.json_files import check_kinds
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-FRAMINGS = ("detect", "none")
 MODEL_FORMAT = 1
 """Raised whenever a specification or the names of a model's tensors change."""
 
@@ -92,30 +91,19 @@ class ModelSpec:
             check_order(fields.get("expressions", EXPRESSIONS), source)
             spec = ModelSpec(**fields)
             options = arch_options(spec.arch, spec.image_size)
+            check_ranges(asdict(spec))
         except (ConfigError, TypeError, ValueError) as error:
             reason = shortened(str(error), 2 * LONGEST_QUOTE)
             raise ModelError(f"{source} does not describe a model of this project: {reason}") from None
-        for requirement, holds in _requirements(spec, options).items():
-            if not holds:
-                raise ModelError(f"{source} is damaged: {requirement}")
+        if spec.arch_options != options:
+            raise ModelError(f"{source} is damaged: arch_options must be {options}, not {quoted(spec.arch_options)}")
+        prior = spec.training_prior
+        if len(prior) not in (0, len(EXPRESSIONS)) or not all(0 <= fraction <= 1 for fraction in prior):
+            raise ModelError(
+                f"{source} is damaged: training_prior must hold {len(EXPRESSIONS)} fractions or none, "
+                f"not {quoted(list(prior))}"
+            )
         return spec
-
-
-def _requirements(spec: ModelSpec, options: dict[str, Any]) -> dict[str, bool]:
-    """Return what a specification's values, each of its kind, must be, and whether they are."""
-    classes = len(EXPRESSIONS)
-    size, crop, prior = spec.image_size, spec.crop_size, spec.training_prior
-    fractions = len(prior) in (0, classes) and all(0 <= fraction <= 1 for fraction in prior)
-    pixels = len(spec.mean) == len(spec.std) == 3 and min(spec.std) > 0
-    return {
-        f"arch_options must be {options}, not {quoted(spec.arch_options)}": spec.arch_options == options,
-        f"image_size must lie between 1 and {LARGEST_IMAGE}, not {size}": 0 < size <= LARGEST_IMAGE,
-        f"crop_size must lie between 1 and image_size ({size}), not {crop}": 0 < crop <= size,
-        "mean and std must hold 3 numbers, those of std above 0": pixels,
-        f"training_prior must hold {classes} fractions or none, not {quoted(list(prior))}": fractions,
-        f"temperature must be above 0, not {spec.temperature}": spec.temperature > 0,
-        f"framing must be {' or '.join(FRAMINGS)}, not {quoted(spec.framing)}": spec.framing in FRAMINGS,
-    }
 
 
 class _NormalizedBackbone(nn.Module):

@@ -1,6 +1,6 @@
 """Classify face crops with a logged model: safetensors and a JSON specification, rebuilt by torchvision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from .json_files import check_kinds, read_object
+from .json_files import check_kinds, read_object, shorten
 
 WEIGHTS = "model.safetensors"
 SPEC = "model.json"
@@ -91,6 +91,26 @@ class PortableClassifier:
         return np.concatenate(rows)
 
 
+def check_ranges(spec: Mapping[str, Any]) -> None:
+    """Check a specification whose values are each of their kind.
+
+    Raises:
+        ValueError: A value makes no model; the message names it.
+    """
+    size = spec["image_size"]
+    requirements = {
+        "image_size": (f"lie between 1 and {LARGEST_IMAGE}", 0 < size <= LARGEST_IMAGE),
+        "crop_size": (f"lie between 1 and image_size ({size})", 0 < spec["crop_size"] <= size),
+        "mean": ("hold 3 numbers", len(spec["mean"]) == 3),
+        "std": ("hold 3 numbers above 0", len(spec["std"]) == 3 and min(spec["std"]) > 0),
+        "temperature": ("be above 0", spec["temperature"] > 0),
+        "framing": (f"be {' or '.join(FRAMINGS)}", spec["framing"] in FRAMINGS),
+    }
+    for name, (requirement, is_met) in requirements.items():
+        if not is_met:
+            raise ValueError(f"{name} must {requirement}, not {shorten(repr(spec[name]))}")
+
+
 def _read_spec(path: Path) -> dict[str, Any]:
     """Read a model's specification and check it.
 
@@ -102,14 +122,7 @@ def _read_spec(path: Path) -> dict[str, Any]:
         if missing := KINDS.keys() - spec.keys():
             raise ValueError(f"it has no {min(missing)}")
         check_kinds(spec, KINDS)
-        if spec["framing"] not in FRAMINGS:
-            raise ValueError(f"framing must be {' or '.join(FRAMINGS)}")
-        if not 0 < spec["image_size"] <= LARGEST_IMAGE:
-            raise ValueError(f"image_size must lie between 1 and {LARGEST_IMAGE}")
-        if not 0 < spec["crop_size"] <= spec["image_size"]:
-            raise ValueError("crop_size must lie between 1 and image_size")
-        if not len(spec["mean"]) == len(spec["std"]) == 3 or min(*spec["std"], spec["temperature"]) <= 0:
-            raise ValueError("mean and std must hold 3 numbers, those of std and the temperature be above 0")
+        check_ranges(spec)
     except (OSError, ValueError) as error:
         raise UnusableModel(f"{path} is damaged ({error}): log or download the model again") from None
     return spec

@@ -31,7 +31,7 @@ def parse_json(content: bytes | str) -> Any:
     except UnicodeDecodeError:
         raise ValueError("it is no UTF-8 text") from None
     except ValueError as error:
-        raise ValueError(_shorten(str(error))) from None
+        raise ValueError(shorten(str(error))) from None
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def check_kinds(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """
     for name, kind in kinds.items():
         if name in values and not _is_of_kind(values[name], kind):
-            raise ValueError(f"{name} must be {_describe(kind)}, not {_shorten(repr(values[name]))}")
+            raise ValueError(f"{name} must be {_describe(kind)}, not {shorten(repr(values[name]))}")
 
 
 def _is_of_kind(value: Any, kind: Any) -> bool:
@@ -84,6 +84,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}")
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return a text in one line of at most `MAX_QUOTE` characters."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_QUOTE else f"{line[: MAX_QUOTE - 3]}..."
