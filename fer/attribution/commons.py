@@ -107,25 +107,14 @@ class Commons:
         valid = []
         for title in dict.fromkeys(titles):
             if INVALID_IN_TITLE.search(title):
-                pages[title] = FilePage(title, {}, "the title holds a character that no title on Commons may")
+                fault = "the title holds a character that no title on Commons may"
+                pages[title] = FilePage(title, {}, fault)
             else:
                 valid.append(title)
         with self._translate_errors():
             for start in range(0, len(valid), TITLES_PER_REQUEST):
                 pages |= self._request_pages(valid[start : start + TITLES_PER_REQUEST])
         return pages
-
-    def titles_mentioning(self, number: str) -> list[str]:
-        """Return the titles of the files on whose page, or else in whose title, a number stands."""
-        for search in (f'insource:"{number}"', f'intitle:"{number}"'):
-            request = {"list": "search", "srsearch": search, "srnamespace": "6", "srlimit": "10", "srprop": ""}
-            with self._translate_errors():
-                # One answer is enough: where there are more than ten files, none of them is the one.
-                answer = next(self._query(request))
-                titles = [str(item["title"]) for item in answer.get("search", ())]
-            if titles:
-                return titles
-        return []
 
     def _request_pages(self, titles: list[str]) -> dict[str, FilePage]:
         moves: dict[str, str] = {}
@@ -140,7 +129,14 @@ class Commons:
 
     def _query(self, request: dict[str, str]) -> Iterator[dict[str, Any]]:
         """Yield the `query` part of an answer and of its continuations."""
-        fixed = {"action": "query", "format": "json", "formatversion": "2", "maxlag": "5", **request}
+        fixed = {
+            "action": "query",
+            "format": "json",
+            "formatversion": "2",
+            # Etiquette: refuse while the servers lag by more than five seconds.
+            "maxlag": "5",
+            **request,
+        }
         continuation: dict[str, str] = {}
         for _ in range(MAX_CONTINUATIONS):
             answer = self._ask(fixed | continuation)
@@ -183,7 +179,8 @@ class Commons:
             raise DataError(f"{self.api} refuses the request: {message}")
         # Beside its errors the API names seconds only, never a date.
         header = response.headers.get("Retry-After", "")
-        raise _PassingFault(f"it is busy: {message}", float(header) if header.isdecimal() else 0.0)
+        seconds = float(header) if header.isdecimal() else 0.0
+        raise _PassingFault(f"it is busy: {message}", seconds)
 
     def _check_warnings(self, warnings: dict[str, Any]) -> None:
         """Refuse an answer from which something was left out: it must not count as not being there."""
@@ -201,25 +198,28 @@ class Commons:
         except (requests.RequestException, _PassingFault) as error:
             # What requests says holds the whole address, of thousands of characters; its cause is enough.
             cause = getattr(error.args[0], "reason", None) or error
-            raise DataError(f"{self.api} gave no usable answer ({cause}): try again later, with a network") from None
+            advice = "try again later, with a network"
+            raise DataError(f"{self.api} gave no usable answer ({cause}): {advice}") from None
         except (KeyError, TypeError, AttributeError) as error:
+            # Looking into an answer of another shape fails in one of these ways.
             raise DataError(f"{self.api} answers otherwise than the API of Commons does ({error!r})") from None
 
 
 def _follow(title: str, moves: dict[str, str], pages: dict[str, dict[str, Any]]) -> FilePage:
     """Follow a title through normalisation and redirects to its page."""
     target = title
-    seen = {title}
-    while target in moves and moves[target] not in seen:
-        target = moves[target]
-        seen.add(target)
+    left = dict(moves)
+    while target in left:
+        # Each move is made once, so that a circle ends.
+        target = left.pop(target)
     page = pages.get(target)
     if page is None:
-        fault = "its redirects lead in a circle" if target in moves else "the answer leaves the title out"
-        return FilePage(target, {}, fault)
+        return FilePage(target, {}, "the answer leaves the title out")
     entries = page.get("imageinfo") or [{}]
     if entries[0]:
         return FilePage(target, entries[0])
     if page.get("invalid"):
         return FilePage(target, {}, "the title cannot be one of Commons")
-    return FilePage(target, {}, "Commons has no such page" if page.get("missing") else "the page holds no file")
+    if page.get("missing"):
+        return FilePage(target, {}, "Commons has no such page")
+    return FilePage(target, {}, "the page holds no file")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fer.errors import DataError
 from fer.utils.atomic import write_text_atomically
@@ -12,6 +13,7 @@ from fer.utils.paths import translate_disk_errors
 
 VERSION = 1
 """Of the format of a record."""
+COMMONS = "https://commons.wikimedia.org"
 SHIPPED = Path(__file__).with_name("wikimedia_credits.json")
 EMBEDDED = "embedded metadata"
 API = "Commons API"
@@ -44,7 +46,7 @@ class Credit:
         revised: ISO time of the revision looked at.
         looked_up: ISO date of the look-up; empty: never looked up.
         source: Where author and licence come from: `API`, `EMBEDDED`, `HAND` or nothing.
-        title_source: How the title was found where it is not the file's own name, such as "Flickr number 4746058508".
+        title_source: "entered by hand as" and the title, where a person said under which to look the picture up.
         changes: Made to the original.
         notes: Contradictions between sources and doubts; each look-up writes them anew.
         history: Values of earlier look-ups that a later one replaced, each with the date of the change.
@@ -77,9 +79,11 @@ class Credit:
     @property
     def resolved(self) -> bool:
         """Whether author and licence are proven to be this picture's, by its page's title or by a person."""
+        # A person has compared the picture; its page may be one without a title, on another site.
         if self.source == HAND:
             return self.proven
-        return self.proven and bool(self.title) and not any(note.startswith(DOUBT) for note in self.notes)
+        is_doubted = any(note.startswith(DOUBT) for note in self.notes)
+        return self.proven and bool(self.title) and not is_doubted
 
     @property
     def name(self) -> str:
@@ -90,6 +94,16 @@ class Credit:
     def kept(self) -> bool:
         """Whether an earlier look-up proved this and the last one no longer did."""
         return any(note.startswith(KEPT) for note in self.notes)
+
+
+def page_address(title: str) -> str:
+    """Return the address of a page on Commons, such as that of `File:Sword of Anger.jpg`."""
+    return f"{COMMONS}/wiki/{quote(title.replace(' ', '_'), safe=':')}"
+
+
+def search_address(text: str) -> str:
+    """Return the address of a search on Commons among files."""
+    return f"{COMMONS}/w/index.php?ns6=1&search={quote(text, safe=':')}"
 
 
 def shipped_credits() -> dict[str, Credit]:
@@ -128,7 +142,9 @@ def load_record(root: Path) -> dict[str, Credit]:
         DataError: The data root's record is damaged.
     """
     path = credits_path(root)
-    return _read(path, "delete it and refresh the attribution") if path.is_file() else shipped_credits()
+    if not path.is_file():
+        return shipped_credits()
+    return _read(path, "delete it and refresh the attribution")
 
 
 def load_by_hand(root: Path) -> dict[str, Credit]:
@@ -138,11 +154,14 @@ def load_by_hand(root: Path) -> dict[str, Credit]:
         DataError: The file is damaged.
     """
     path = by_hand_path(root)
-    return _read(path, "mend it, or move it away and enter its credits again") if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    # Unlike a record it cannot be looked up again, so nobody is told to delete it.
+    return _read(path, "mend it, or move it away and enter its credits again")
 
 
 def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
-    """Write a record, one line a picture, without empty fields; an interruption leaves the old one whole.
+    """Write a record, without empty fields; an interruption leaves the old one whole.
 
     Args:
         path: As `credits_path` or `by_hand_path`.
@@ -151,6 +170,7 @@ def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
     Raises:
         DataError: The disk is full or may not be written.
     """
+    # One line a picture, in order, so that two records can be compared line by line.
     lines = []
     for file in sorted(credits):
         known = {key: value for key, value in asdict(credits[file]).items() if value}
@@ -163,6 +183,7 @@ def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
 def _read(path: Path, remedy: str) -> dict[str, Credit]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        # The wording of notes is part of the format: `resolved` and `kept` read it.
         if record["version"] != VERSION:
             raise ValueError(f"format {record['version']}, not {VERSION}")
         credits = [_credit(entry) for entry in record["credits"]]
@@ -172,6 +193,7 @@ def _read(path: Path, remedy: str) -> dict[str, Credit]:
 
 
 def _credit(entry: dict[str, Any]) -> Credit:
+    # JSON has no tuples, which a frozen credit holds so that it can be compared and hashed.
     lists = {name: tuple(entry.get(name, ())) for name in ("notes", "history")}
     credit = Credit(**entry | lists)
     texts = [getattr(credit, item.name) for item in fields(Credit) if item.name not in lists]

@@ -6,14 +6,14 @@ they hold) and is then escaped for its format; only http and https addresses bec
 
 from collections.abc import Sequence
 from dataclasses import astuple, fields, replace
+from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from fer.attribution.credits import HAND, Credit
+from fer.attribution.credits import COMMONS, HAND, Credit, page_address, search_address
 from fer.attribution.plain_text import html_to_text, one_line, web_address
 from fer.utils.html import render
 from fer.utils.tables import csv_text
 
-COMMONS = "https://commons.wikimedia.org"
 LEFT_TO_RIGHT = "\u200e"
 """A mark without width; text after it goes on from left to right."""
 FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001
@@ -29,6 +29,7 @@ def attribution_files(credits: Sequence[Credit]) -> dict[str, str]:
 
 def summary(credits: Sequence[Credit]) -> str:
     """Return how many pictures there are and how many of them are unresolved, as a phrase."""
+    # A field that was nothing but markup is empty once it is plain text.
     unresolved = sum(not sanitize(credit).resolved for credit in credits)
     entered = sum(credit.source == HAND for credit in credits)
     plural = "s" if len(credits) != 1 else ""
@@ -103,9 +104,9 @@ def credit_line(credit: Credit) -> str:
 
 def _likely_page(title: str, file: str) -> str:
     if title:
-        return f"{COMMONS}/wiki/{quote(title.replace(' ', '_'), safe=':')}"
-    name = file.rpartition("/")[2].rpartition(".")[0].replace("_", " ")
-    return f"{COMMONS}/w/index.php?ns6=1&search={quote(name, safe=':')}"
+        return page_address(title)
+    name = PurePosixPath(file).stem
+    return search_address(name.replace("_", " "))
 
 
 def _site(credit: Credit) -> str:

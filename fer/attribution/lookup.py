@@ -5,22 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
 from fer.attribution.claims import claim_notes
 from fer.attribution.commons import METADATA_FIELDS, Commons, FilePage
-from fer.attribution.credits import API, DOUBT, EMBEDDED, HAND, KEPT, Credit
+from fer.attribution.credits import API, DOUBT, EMBEDDED, HAND, KEPT, Credit, page_address, search_address
 from fer.attribution.plain_text import clean_name, file_title, html_to_text, one_line, web_address, without_contacts
 from fer.data.datasets.wikimedia import ListedFile
 
-PAGES = "https://commons.wikimedia.org/wiki/"
-SEARCHES = "https://commons.wikimedia.org/w/index.php?ns6=1&search="
 TAKEN = "2021-09-13"
 """Date of the 2021 project's last commit: a file changed later may show another picture."""
-BY_NUMBER = "found by Flickr number"
-"""Beginning of `Credit.title_source` where the title is only a guess."""
 NOT_FREE = f"{DOUBT}Commons "
 """Beginning of the notes on why Commons itself doubts a licence."""
+SHOWN_FIELDS = ("Attribution", "Artist", "Credit", "Restrictions")
+"""Fields in which people have left telephone numbers and e-mail addresses."""
 COMPARE = "compare the picture on its page"
 
 
@@ -30,7 +27,7 @@ def initial_credit(item: ListedFile) -> Credit:
         file=item.file,
         pixels=item.pixels,
         title=item.title,
-        page=_page_address(item.title) if item.title else f"{SEARCHES}{item.flickr_id}",
+        page=page_address(item.title) if item.title else search_address(item.flickr_id),
         author=item.author,
         credit=item.credit,
         source=EMBEDDED if item.author or item.credit else "",
@@ -45,7 +42,7 @@ def look_up(
     today: str,
     titles_by_hand: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Credit]:
-    """Look every picture up by its title, or else by its Flickr number.
+    """Look every picture up by its title.
 
     Args:
         client: The API.
@@ -77,11 +74,9 @@ def look_up(
             page = _refuse_smaller(item, pages[titles[item.file]])
         if item.file in titles_by_hand:
             before, page = _apply_entered_title(item, before, page, titles[item.file], today)
-        elif before.title_source.startswith(HAND):
-            before = replace(before, title_source="")  # the person has taken the title back
-        # A number is a guess, which must not replace what has been proven.
-        if not page.info and item.flickr_id and not before.proven:
-            before, page = _search_number(client, item, before, page)
+        elif before.title_source:
+            # The person has taken the title back, so a doubt about the likely one counts again.
+            before = replace(before, title_source="")
         credits[item.file] = _join(item, before, page, today)
     return credits
 
@@ -106,80 +101,91 @@ def _apply_entered_title(
     if before.title_source != entered and before.title not in (title, page.title):
         # What was known is another file's, and stays in the history only.
         fresh = initial_credit(replace(item, title=page.title))
-        before = replace(fresh, history=(*before.history, *_replaced_values(before, fresh, today)))
+        replaced = _replaced_values(before, fresh, today)
+        before = replace(fresh, history=(*before.history, *replaced))
     return replace(before, title_source=entered), page
-
-
-def _search_number(client: Commons, item: ListedFile, before: Credit, missed: FilePage) -> tuple[Credit, FilePage]:
-    """Search for a picture by its Flickr number; several hits decide nothing."""
-    source = f"{BY_NUMBER} {item.flickr_id}"
-    titles = client.titles_mentioning(item.flickr_id)
-    if len(titles) > 1:
-        several = f"several files on Commons were {source}: {', '.join(map(one_line, titles))}"
-        return before, replace(missed, fault=f"{missed.fault}; {several}")
-    if not titles:
-        return before, missed
-    page = _refuse_smaller(item, client.file_pages(titles)[titles[0]])
-    return (replace(before, title_source=source) if page.info else before), page
 
 
 def _join(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credit:
     """Return the credit a page gives, or the earlier one where that proves more."""
     new = _credit_from_page(item, before, page, today) if page.info else None
-    names = ("author", "licence")
-    lost = [name for name in names if getattr(before, name) and not (new and getattr(new, name))]
+    lost = []
+    for name in ("author", "licence"):
+        if getattr(before, name) and not (new and getattr(new, name)):
+            lost.append(name)
     if before.source == API and lost:
         gone = f"Commons names no {' and no '.join(lost)} any more" if new else page.fault
-        doubts = _doubts(item, before.title_source, _metadata(page.info))
-        # A file that was not free does not become so by being deleted, or by a page that no longer says it.
-        doubts += [note for note in before.notes if note.startswith(NOT_FREE) and note not in doubts]
-        claims = claim_notes(item, before.author, before.licence)
-        return replace(before, notes=(f"{KEPT}{before.looked_up}: {gone} ({today})", *doubts, *claims))
+        return _keep(item, before, page, f"{gone} ({today})")
     if new:
-        return replace(new, history=(*before.history, *_replaced_values(before, new, today)))
+        replaced = _replaced_values(before, new, today)
+        return replace(new, history=(*before.history, *replaced))
     # A title found earlier stays until it leads somewhere.
     fresh = initial_credit(replace(item, title=before.title))
-    kept = {name: getattr(before, name) for name in ("sha1", "title_source", "history")}
-    return replace(fresh, looked_up=today, notes=(*fresh.notes, page.fault), **kept)
+    return replace(
+        fresh,
+        # Where the title leads nowhere, a person may find the picture by its number on Flickr.
+        page=search_address(item.flickr_id) if item.flickr_id else fresh.page,
+        looked_up=today,
+        sha1=before.sha1,
+        title_source=before.title_source,
+        history=before.history,
+        notes=(*fresh.notes, page.fault),
+    )
+
+
+def _keep(item: ListedFile, before: Credit, page: FilePage, reason: str) -> Credit:
+    """Return the earlier credit with a note on why it is kept."""
+    doubts = _doubts(item, before.title_source, _metadata(page.info))
+    for note in before.notes:
+        # A file that was not free does not become so by being deleted, or by a page that no longer says it.
+        if note.startswith(NOT_FREE) and note not in doubts:
+            doubts.append(note)
+    claims = claim_notes(item, before.author, before.licence)
+    return replace(before, notes=(f"{KEPT}{before.looked_up}: {reason}", *doubts, *claims))
 
 
 def _replaced_values(before: Credit, new: Credit, today: str) -> list[str]:
     """Return what an earlier look-up had said and a new one replaces."""
+    # Without a look-up, author and licence are what the file itself says, which claim notes compare.
     names = ("title", "author", "licence", "sha1") if before.source == API else ("title",)
-    old = {name: getattr(before, name) for name in names}
-    return [f'{today}: {name} was "{text}"' for name, text in old.items() if text and text != getattr(new, name)]
+    lines = []
+    for name in names:
+        text = getattr(before, name)
+        if text and text != getattr(new, name):
+            lines.append(f'{today}: {name} was "{text}"')
+    return lines
 
 
 def _credit_from_page(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credit:
     """Return the credit a page gives; without author or licence on it, it stays unresolved all the same."""
     metadata = _metadata(page.info)
-    shown = {key: without_contacts(text) for key, text in metadata.items()}
-    info = {key: one_line(str(page.info.get(key, ""))) for key in ("user", "sha1", "timestamp", "canonicaltitle")}
+    shown = {key: without_contacts(metadata[key]) for key in SHOWN_FIELDS}
+    info = {key: one_line(value) for key, value in page.info.items() if isinstance(value, str)}
     # The uploader, `user`, is often not the author and never stands in for one.
     author = clean_name(shown["Attribution"]) or clean_name(shown["Artist"])
     licence = clean_name(metadata["LicenseShortName"]) or clean_name(metadata["UsageTerms"])
     licence_url = web_address(metadata["LicenseUrl"])
     if licence == before.licence and not licence_url:
         licence_url = before.licence_url
-    title = info["canonicaltitle"] or one_line(page.title)
+    title = info.get("canonicaltitle") or one_line(page.title)
     notes = _page_notes(item, before.title_source, metadata, author, licence)
-    if info["timestamp"][:10] > TAKEN:
+    if info.get("timestamp", "")[:10] > TAKEN:
         notes.append(f"changed on Commons since {TAKEN}: {COMPARE}")
-    if any(shown[key] != metadata[key] for key in ("Attribution", "Artist", "Credit", "Restrictions")):
+    if any(shown[key] != metadata[key] for key in SHOWN_FIELDS):
         notes.append("a telephone number or e-mail address was left out: see the page")
     return Credit(
         file=item.file,
         pixels=item.pixels,
         title=title,
-        page=web_address(str(page.info.get("descriptionurl", ""))) or _page_address(title),
+        page=web_address(info.get("descriptionurl", "")) or page_address(title),
         author=author,
         licence=licence,
         licence_url=licence_url,
         credit=shown["Credit"],
         restrictions=shown["Restrictions"],
-        uploader=info["user"],
-        sha1=info["sha1"],
-        revised=info["timestamp"],
+        uploader=info.get("user", ""),
+        sha1=info.get("sha1", ""),
+        revised=info.get("timestamp", ""),
         looked_up=today,
         source=API,
         title_source=before.title_source,
@@ -191,9 +197,12 @@ def _page_notes(
     item: ListedFile, title_source: str, metadata: Mapping[str, str], author: str, licence: str
 ) -> list[str]:
     notes = [*_doubts(item, title_source, metadata), *claim_notes(item, author, licence)]
-    if title_source.startswith(HAND):
+    if title_source:
         notes.append(f"title {title_source}")
-    notes += [f"Commons names no {name}" for name, text in (("author", author), ("licence", licence)) if not text]
+    if not author:
+        notes.append("Commons names no author")
+    if not licence:
+        notes.append("Commons names no licence")
     # The pages of montages hold several authors, of whom the API gives the first.
     count = metadata["AuthorCount"]
     if count.isdecimal() and int(count) > len(re.split(r";|,|&|/| and ", author)):
@@ -204,9 +213,7 @@ def _page_notes(
 def _doubts(item: ListedFile, title_source: str, metadata: Mapping[str, str]) -> list[str]:
     """Return notes on why a page may be another picture's, or its licence none."""
     doubts = []
-    if title_source.startswith(BY_NUMBER):
-        doubts.append(f"{DOUBT}title {title_source} only: {COMPARE}")
-    elif item.doubt and not title_source.startswith(HAND):
+    if item.doubt and not title_source:
         doubts.append(f"{DOUBT}{item.doubt}: {COMPARE}")
     if reason := metadata.get("DeletionReason"):
         doubts.append(f'{NOT_FREE}may delete the file: "{reason}"')
@@ -225,7 +232,3 @@ def _metadata(info: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, str | int):
             texts[key] = html_to_text(str(value))
     return texts
-
-
-def _page_address(title: str) -> str:
-    return f"{PAGES}{quote(title.replace(' ', '_'), safe=':')}"

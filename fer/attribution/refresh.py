@@ -43,7 +43,11 @@ def refresh(root: Path, contact: str = "", api: str = "", timeout: float = 30.0)
     """
     client = Commons(_checked_contact(contact), api or API_URL, timeout)
     with lock_credits(root):
-        titles = {file: credit.title for file, credit in load_by_hand(root).items() if not credit.proven}
+        titles = {}
+        for file, credit in load_by_hand(root).items():
+            # A whole credit entered by hand stands; the record below it is filled all the same, should it be removed.
+            if not credit.proven:
+                titles[file] = credit.title
         credits = look_up(client, listed_files(), load_record(root), today(), titles)
         save_credits(credits_path(root), credits)
 
@@ -63,7 +67,9 @@ def credits_summary(credits: Mapping[str, Credit], root: Path) -> str:
     resolved = sum(credit.resolved for credit in credits.values())
     entered = sum(credit.source == HAND for credit in credits.values())
     kept = sum(credit.kept for credit in credits.values())
-    state = f"looked up: {path}" if path.is_file() else "as shipped, never looked up: `fer attribution refresh` does"
+    state = "as shipped, never looked up: `fer attribution refresh` does"
+    if path.is_file():
+        state = f"looked up: {path}"
     lines = [f"credits of {len(credits)} Wikimedia pictures: {resolved} resolved ({state})"]
     if entered:
         lines.append(f"  {entered} {HAND}: {by_hand_path(root)}")
@@ -75,6 +81,7 @@ def credits_summary(credits: Mapping[str, Credit], root: Path) -> str:
         # The notes of an unresolved picture stand below its line; others must name their picture.
         prefix = f"{credit.file}: " if credit.resolved else ""
         lines += [f"    {prefix}{note}" for note in (*credit.notes, *credit.history)]
+    # Before the first look-up the advice would be premature.
     if resolved < len(credits) and path.is_file():
         lines.append(ENTRY_HINT)
     return "\n".join(lines)

@@ -55,7 +55,9 @@ def enter(root: Path, config: AttributionConfig) -> None:
         entries = load_by_hand(root)
         entry = _entry(item, entries.get(item.file), values)
         save_credits(path, entries | {item.file: entry})
-    state = f"{entry.author}, {entry.licence}" if entry.proven else f"{entry.title}, which the next refresh looks up"
+    state = f"{entry.title}, which the next refresh looks up"
+    if entry.proven:
+        state = f"{entry.author}, {entry.licence}"
     print(f"{item.file}: {state} ({HAND}: {path})")
 
 
@@ -70,7 +72,9 @@ def remove(root: Path, file: str) -> None:
     with lock_credits(root):
         entries = load_by_hand(root)
         if item.file not in entries:
-            others = f": {', '.join(sorted(entries))} are" if entries else ", nor is any other picture's"
+            others = ", nor is any other picture's"
+            if entries:
+                others = f": {', '.join(sorted(entries))} are"
             raise ConfigError(f"no credit of {item.file} is {HAND}{others}")
         del entries[item.file]
         save_credits(by_hand_path(root), entries)
@@ -93,10 +97,13 @@ def _checked_values(config: AttributionConfig) -> dict[str, Any]:
         option = getattr(config, name)
         if not option:
             continue
+        # Both kinds are shown and linked later, so they must survive what is done to a stranger's text.
         if name in ("source", "licence_url"):
-            text, requirement = web_address(option), "be a web address, such as https://example.org/page"
+            text = web_address(option)
+            requirement = "be a web address, such as https://example.org/page"
         else:
-            text, requirement = clean_name(html_to_text(option)), "hold letters or digits"
+            text = clean_name(html_to_text(option))
+            requirement = "hold letters or digits"
         if not text:
             raise ConfigError(f"{name} {option!r} must {requirement}")
         # The option `source` names the page; the field of that name says that a person entered the credit.
@@ -110,6 +117,7 @@ def _entry(item: ListedFile, earlier: Credit | None, values: dict[str, Any]) -> 
     entry = replace(before, source=HAND, looked_up=today(), **values)
     needed = {"author": entry.author, "licence": entry.licence, "source": entry.page}
     missing = [name for name, text in needed.items() if not text]
+    # An entry does not hide what the file itself says.
     if not missing:
         notes = claim_notes(item, entry.author, entry.licence, "the entry by hand")
         return replace(entry, notes=tuple(notes))

@@ -130,6 +130,7 @@ def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     except (FileNotFoundError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
     count = len(signatures)
+    # A file of an interrupted or older program may hold arrays of other lengths.
     is_whole = signatures.small.shape == (count, SMALL, SMALL) and signatures.large.shape == (count, LARGE, LARGE)
     return signatures if version == VERSION and is_whole else None
 

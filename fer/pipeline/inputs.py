@@ -53,12 +53,14 @@ def credits_of(manifest: Manifest, root: Path) -> dict[str, Credit]:
     by_pixels = {credit.pixels: credit for credit in known.values()}
     credits: dict[str, Credit] = {}
     for row in manifest.images:
+        # As the record names it: class folder and file.
         file = "/".join(row.path.split("/")[-2:])
         try:
             pixels = inspect(root / row.path).pixels
         except UnusableImage as fault:
             raise DataError(f"{root / row.path}: {fault}; run prepare again for {manifest.dataset!r}") from None
         credit = known.get(file)
+        # Another picture under a known name must not get that one's author.
         if credit is None or credit.pixels != pixels:
             credit = by_pixels.get(pixels) or _unknown_credit(file, pixels, credit)
         credits[row.path] = sanitize(credit)
@@ -80,4 +82,5 @@ def log_credits(run: TrackedRun, dataset: str, credits: Mapping[str, Credit]) ->
         run.text(content, f"attribution/{name}")
     unresolved = sum(not credit.resolved for credit in listed)
     run.tags({dataset_tag(dataset, UNRESOLVED): unresolved})
-    print(f"attribution: {summary(listed)}" + (f"; {REFRESH_HINT}" if unresolved else ""))
+    hint = f"; {REFRESH_HINT}" if unresolved else ""
+    print(f"attribution: {summary(listed)}{hint}")

@@ -41,10 +41,6 @@ class Wiki:
     pages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     """`imageinfo` by title; None: the page has no file."""
     redirects: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, list[str]] = field(default_factory=dict)
-    """Titles on whose page a number stands."""
-    named: dict[str, list[str]] = field(default_factory=dict)
-    """Titles in which a number stands."""
     portion: int = 0
     """Files told of in one answer, the others in continuations; 0: all."""
     troubles: list[Answer | str] = field(default_factory=list)
@@ -61,10 +57,6 @@ class Wiki:
     done: Event = field(default_factory=Event)
 
     def answer(self, request: dict[str, str]) -> dict[str, Any]:
-        if request.get("list") == "search":
-            kind, _, rest = request["srsearch"].partition(":")
-            known = self.sources if kind == "insource" else self.named
-            return {"batchcomplete": True, "query": {"search": [{"title": t} for t in known.get(rest.strip('"'), [])]}}
         titles = request["titles"].split("|")
         if len(titles) > 50:
             return {"error": {"code": "toomanyvalues", "info": "Too many values supplied"}}

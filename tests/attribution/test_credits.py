@@ -75,7 +75,7 @@ def test_damaged_entries_are_not_to_be_deleted(tmp_path: Path) -> None:
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    changed = replace(KNOWN, history=('2026-02-02: author was "Bob"',), title_source="found by sha1 00")
+    changed = replace(KNOWN, history=('2026-02-02: author was "Bob"',), title_source="entered by hand as File:A.jpg")
     credits = {"6/a.jpg": changed, "1/ب.jpg": Credit("1/ب.jpg", "cd", author="مریم")}
     save_credits(credits_path(tmp_path / "new"), credits)
     assert load_credits(tmp_path / "new") == credits

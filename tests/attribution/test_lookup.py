@@ -110,46 +110,11 @@ def test_a_renamed_title_is_followed_and_said(wiki: Wiki) -> None:
     assert credit.history == (f'{DAY}: title was "File:Face.jpg"',)
 
 
-@pytest.mark.parametrize("where", ["sources", "named"])
-@pytest.mark.parametrize("title", ["File:Face.jpg", ""])
-def test_a_flickr_number_finds_what_the_title_does_not(wiki: Wiki, where: str, title: str) -> None:
-    wiki.pages["File:Elsewhere.jpg"] = info("File:Elsewhere.jpg", **FREE)
-    getattr(wiki, where)["4746058508"] = ["File:Elsewhere.jpg"]
-    credit = asked(wiki, listed(title=title, flickr_id="4746058508"))
-    doubt = "in doubt: title found by Flickr number 4746058508 only: compare the picture on its page"
-    assert (credit.title, credit.author, credit.notes) == ("File:Elsewhere.jpg", "Ann", (doubt,))
-    assert not credit.resolved
-    again = asked(wiki, listed(title=title, flickr_id="4746058508"), credit, day="2026-12-01")
-    assert (again.title, again.notes, again.resolved) == ("File:Elsewhere.jpg", (doubt,), False)
-    assert again.history == credit.history
-
-
-def test_a_doubt_goes_along_when_the_file_moves(wiki: Wiki) -> None:
-    wiki.pages["File:Elsewhere.jpg"] = info("File:Elsewhere.jpg", **FREE)
-    wiki.sources["4746058508"] = ["File:Elsewhere.jpg"]
-    credit = asked(wiki, listed(title="", flickr_id="4746058508"))
-    wiki.pages = {"File:Moved.jpg": wiki.pages["File:Elsewhere.jpg"] | {"canonicaltitle": "File:Moved.jpg"}}
-    wiki.redirects = {"File:Elsewhere.jpg": "File:Moved.jpg"}
-    again = asked(wiki, listed(title="", flickr_id="4746058508"), credit)
-    assert (again.title, again.title_source, again.resolved) == ("File:Moved.jpg", credit.title_source, False)
-
-
-def test_a_guess_does_not_replace_what_has_been_proven(wiki: Wiki) -> None:
-    wiki.pages["File:Face.jpg"] = info("File:Face.jpg", **FREE)
-    item = listed(flickr_id="4746058508")
-    before = asked(wiki, item)
-    wiki.pages = {"File:Other.jpg": info("File:Other.jpg", **FREE | {"Artist": "Bob"}) | {"sha1": "f" * 40}}
-    wiki.sources["4746058508"] = ["File:Other.jpg"]
-    credit = asked(wiki, item, before)
-    assert (credit.title, credit.author, credit.resolved, credit.kept) == ("File:Face.jpg", "Ann", True, True)
-
-
-def test_a_guess_that_does_not_fit_leaves_no_trace(wiki: Wiki) -> None:
-    wiki.pages["File:Small.jpg"] = info("File:Small.jpg", **FREE) | {"width": 10}
-    wiki.sources["4746058508"] = ["File:Small.jpg"]
-    credit = asked(wiki, listed(flickr_id="4746058508"))
-    wiki.pages["File:Face.jpg"] = info("File:Face.jpg", **FREE)
-    assert asked(wiki, listed(flickr_id="4746058508"), credit).resolved
+def test_where_a_title_leads_nowhere_a_flickr_number_gives_the_search_to_visit(wiki: Wiki) -> None:
+    search = "https://commons.wikimedia.org/w/index.php?ns6=1&search=4746058508"
+    for title in ("File:Face.jpg", ""):
+        credit = asked(wiki, listed(title=title, flickr_id="4746058508"))
+        assert (credit.title, credit.page, credit.resolved) == (title, search, False)
 
 
 def test_a_title_in_doubt_is_not_resolved_until_a_person_confirms_it(wiki: Wiki) -> None:
@@ -163,15 +128,6 @@ def test_a_title_in_doubt_is_not_resolved_until_a_person_confirms_it(wiki: Wiki)
     assert confirmed.notes == ("title entered by hand as File:Face.jpg",)
     assert asked(wiki, item, confirmed, by_hand="Face.jpg") == confirmed
     assert not asked(wiki, item, confirmed).resolved
-
-
-def test_a_flickr_number_of_several_files_decides_nothing(wiki: Wiki) -> None:
-    wiki.pages = {title: info(title, **FREE) for title in ("File:A.jpg", "File:B.jpg")}
-    wiki.sources["4746058508"] = ["File:A.jpg", "File:B.jpg"]
-    credit = asked(wiki, listed(flickr_id="4746058508"))
-    assert not credit.resolved
-    several = "several files on Commons were found by Flickr number 4746058508: File:A.jpg, File:B.jpg"
-    assert credit.notes == (f"Commons has no such page; {several}",)
 
 
 def test_what_is_not_found_keeps_its_page_to_visit_and_what_its_file_says(wiki: Wiki) -> None:

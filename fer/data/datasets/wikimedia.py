@@ -123,6 +123,7 @@ def download_set(root: Path) -> Path:
             return folder
         for item in tqdm(listed_files(), "download the Wikimedia set", unit="image"):
             _download(item, draft / item.file, folder)
+        # The folder appears in one step, and without what the downloads needed.
         for lock in draft.rglob(".*.lock"):
             lock.unlink()
         draft.rename(folder)
@@ -136,12 +137,14 @@ def _download(item: ListedFile, path: Path, folder: Path) -> None:
         "as source=...; dataset=drawn works at once"
     )
     try:
+        # What an earlier call left may have been damaged since.
         if path.is_file() and file_fault(path, item.sha256):
             path.unlink()
         download_file(address, path, item.sha256, show_progress=False)
     except CorruptDownload as fault:
         raise DataError(f"{fault}: {remedy}") from None
     except OSError as error:
+        # A full disk has a sentence of its own.
         if is_disk_fault(error):
             raise
         reason = f"{address} cannot be downloaded ({error})"
