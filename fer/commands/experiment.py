@@ -1,18 +1,17 @@
 """`experiment`: run what a file of `experiments/` says, stage by stage, once or with several seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from fer.config.commands import ExperimentConfig
 from fer.errors import ConfigError, FerError
 from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
-from fer.experiments.reported import read_reported
+from fer.experiments.reported import ReportedFigures, read_reported
 from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_metrics, seed_stats_table
-from fer.pipeline.requirements import check, prepare
-from fer.pipeline.stages import Stage, Stages, configuration
+from fer.pipeline.requirements import check_requirements, prepare_requirements
+from fer.pipeline.stages import Stage, Stages, configuration_name
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
 from fer.tracking.provenance import code_version
@@ -48,12 +47,12 @@ def run(config: ExperimentConfig) -> ExperimentResult:
     """
     root = resolve_data_root(config.data_root)
     if config.name == ALL:
-        _check_shares(config)
+        _check_multiple(config)
         return _run_all(config, root)
-    experiment = _here(read_experiment(config.name), config)
+    experiment = _with_given_options(read_experiment(config.name), config)
     _check_seeds(experiment, config)
-    check(experiment, root)
-    result, where = _tracked_experiment(experiment, config, root)
+    check_requirements(experiment, root)
+    result, where = _run_one(experiment, config, root)
     print(where)
     return result
 
@@ -64,11 +63,11 @@ def _check_seeds(experiment: Experiment, config: ExperimentConfig) -> None:
     if config.pretrain_seeds > 1 and not experiment.pretrain:
         raise ConfigError(f"pretrain_seeds repeats pretrain, which {experiment.name} has not: leave pretrain_seeds out")
     if experiment.finetune:
-        _check_shares(config)
+        _check_multiple(config)
 
 
-def _check_shares(config: ExperimentConfig) -> None:
-    """Refuse pre-trainings that would not be fine-tuned equally often: each must count as much as the others."""
+def _check_multiple(config: ExperimentConfig) -> None:
+    # Each pre-training must count as much as the others.
     if config.seeds % config.pretrain_seeds:
         enough = config.pretrain_seeds * math.ceil(config.seeds / config.pretrain_seeds)
         raise ConfigError(
@@ -79,14 +78,15 @@ def _check_shares(config: ExperimentConfig) -> None:
 
 def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
     """Run every experiment whose data and starting weights are at hand, and say why the others are not."""
-    ready, skipped = _sorted_out(config, root)
-    _tell_skipped(skipped)
+    ready, skipped = _select_ready(config, root)
+    _print_skipped(skipped)
     stages: list[Stage] = []
     tables: list[str] = []
     failed: dict[str, str] = {}
     with tracked("experiment", config, ALL, {"data_root_used": root}) as run:
         run.json(skipped, "skipped.json")
         for experiment in ready:
+            # Not every experiment has both stages to repeat.
             own = replace(
                 config,
                 name=experiment.name,
@@ -94,42 +94,46 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
                 pretrain_seeds=config.pretrain_seeds if experiment.pretrain else 1,
             )
             try:
-                result, _ = _tracked_experiment(experiment, own, root)
+                result, _ = _run_one(experiment, own, root)
             except FerError as error:
                 failed[experiment.name] = str(error)
                 print(f"{experiment.name} failed: {error}")
                 continue
             stages += result.stages
-            tables += [f"{experiment.name}\n{result.table}"] if result.table else []
+            if result.table:
+                tables.append(f"{experiment.name}\n{result.table}")
         table = "\n\n".join(tables)
         run.text(table + "\n", "table.txt")
         print(f"\n{table}\n")
-        _tell_skipped(skipped)
+        _print_skipped(skipped)
         if failed:
             raise FerError(f"{len(failed)} of {len(ready)} experiments failed: {', '.join(failed)}; see above")
     print(run.where())
     return ExperimentResult(run.id, tuple(stages), table, skipped)
 
 
-def _sorted_out(config: ExperimentConfig, root: Path) -> tuple[list[Experiment], dict[str, str]]:
+def _select_ready(config: ExperimentConfig, root: Path) -> tuple[list[Experiment], dict[str, str]]:
     """Return the experiments that can run here, and why each other one cannot."""
     ready, skipped = [], {}
     for name in experiment_names():
         try:
-            experiment = _here(read_experiment(name), config)
-            check(experiment, root)
-            ready.append(experiment)
+            experiment = _with_given_options(read_experiment(name), config)
+            check_requirements(experiment, root)
         except FerError as error:
             skipped[name] = str(error)
+        else:
+            ready.append(experiment)
     return ready, skipped
 
 
-def _tell_skipped(skipped: dict[str, str]) -> None:
+def _print_skipped(skipped: Mapping[str, str]) -> None:
+    # Most experiments lack the same set, which need not be said for each.
     for reason in dict.fromkeys(skipped.values()):
-        print(f"skipped {', '.join(name for name, why in skipped.items() if why == reason)}: {reason}")
+        names = [name for name, other in skipped.items() if other == reason]
+        print(f"skipped {', '.join(names)}: {reason}")
 
 
-def _here(experiment: Experiment, config: ExperimentConfig) -> Experiment:
+def _with_given_options(experiment: Experiment, config: ExperimentConfig) -> Experiment:
     """Return the experiment with the folders and the device that were given for all its stages."""
     given = {}
     for item in fields(config):
@@ -144,62 +148,67 @@ def _here(experiment: Experiment, config: ExperimentConfig) -> Experiment:
     return replace(experiment, **stages)
 
 
-def _tracked_experiment(experiment: Experiment, config: ExperimentConfig, root: Path) -> tuple[ExperimentResult, str]:
-    """Return what one experiment gave, and where to look at it."""
+def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> tuple[ExperimentResult, str]:
+    """Run one experiment; return its result and where to look at it."""
     code = code_version()
     if code.doubt and config.reuse:
         print(f"nothing is reused: {code.doubt}")
-    told = read_reported().get(experiment.name)
+    row = read_reported().get(experiment.name)
+    tags = {EXPERIMENT: experiment.name}
+    # A file elsewhere may bear a row's name and say something else.
+    if row and not config.name.endswith(".yaml"):
+        tags[REPRODUCES] = row.name
     with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
-        prepare(experiment, root)
+        prepare_requirements(experiment, root)
         stages = Stages(root, code, config.reuse)
-        tags = {EXPERIMENT: experiment.name}
-        # A file elsewhere may bear a row's name and say something else.
-        tags |= {REPRODUCES: told.name} if told and not config.name.endswith(".yaml") else {}
-        figures = _all_stages(experiment, stages, config, tags)
-        table = _log(run, stages.done, figures, told.figures if told else {})
-    trained = [stage.run_id for stage in stages.done if stage.command == "finetune"]
+        figures = _run_stages(experiment, stages, config, tags)
+        _log_stages(run, stages.done)
+        table = _log_figures(run, stages.done, figures, row.figures if row else {})
     if table:
         print(f"\n{experiment.name}: accuracy in per cent\n\n{table}\n")
-    return ExperimentResult(run.id, tuple(stages.done), table, {}), run.where(trained)
+    finetuned = [stage.run_id for stage in stages.done if stage.command == "finetune"]
+    return ExperimentResult(run.id, tuple(stages.done), table, {}), run.where(finetuned)
 
 
-def _all_stages(
-    experiment: Experiment, stages: Stages, config: ExperimentConfig, tags: dict[str, str]
-) -> list[dict[str, float]]:  # fmt: skip
-    """Do the stages and return the test figures of every seed of the fine-tuning.
-
-    The i-th fine-tuning starts from the pre-training numbered i modulo `pretrain_seeds`.
-    """
+def _run_stages(
+    experiment: Experiment, stages: Stages, config: ExperimentConfig, tags: Mapping[str, str]
+) -> list[dict[str, float]]:
+    """Run the stages and return the test figures of every seed of the fine-tuning."""
     pretrain, finetune = experiment.pretrain, experiment.finetune
     encoders = []
     if pretrain:
-        seeds = range(pretrain.seed, pretrain.seed + config.pretrain_seeds)
-        encoders = [stages.pretrain(replace(pretrain, seed=seed)) for seed in seeds]
+        for number in range(config.pretrain_seeds):
+            encoders.append(stages.pretrain(replace(pretrain, seed=pretrain.seed + number)))
     if not finetune:
         return []
     # `compare` takes runs of one configuration that differ in their seed for repetitions.
-    tags = tags | {CONFIGURATION: configuration(experiment, finetune)}
+    tags = {**tags, CONFIGURATION: configuration_name(experiment, finetune)}
     figures = []
     for number in range(config.seeds):
         seeded = replace(finetune, seed=finetune.seed + number)
         if encoders:
+            # In turn, so that a seed added later starts from the same pre-training whatever their number.
             seeded = replace(seeded, init=f"runs:/{encoders[number % len(encoders)]}")
-        figures.append(stages.figures(stages.finetune(seeded, tags), experiment.evaluate, seeded))
+        run_id = stages.finetune(seeded, tags)
+        figures.append(stages.test_figures(run_id, experiment.evaluate, seeded))
     return figures
 
 
-def _log(run: TrackedRun, done: Sequence[Stage], figures: list[dict[str, float]], told: Any) -> str:
-    """Log what was done and what came out, and return the table."""
+def _log_stages(run: TrackedRun, done: Sequence[Stage]) -> None:
     run.json([asdict(stage) for stage in done], STAGES_FILE)
     reused = [stage.run_id for stage in done if stage.how == "reused"]
     run.tags({REUSED: " ".join(reused) or "none"})
+
+
+def _log_figures(
+    run: TrackedRun, done: Sequence[Stage], figures: Sequence[dict[str, float]], reported: Mapping[str, ReportedFigures]
+) -> str:
+    """Log means and deviations over the seeds, and return the table; empty where nothing was tested."""
     stats = seed_stats(figures) if figures else {}
     if not stats:
         return ""
     run.metrics(seed_stats_metrics(stats))
-    table = seed_stats_table(stats, len(figures), told) + pretraining_note(
-        sum(stage.command == "pretrain" for stage in done), len(figures)
-    )
+    pretrainings = sum(stage.command == "pretrain" for stage in done)
+    table = seed_stats_table(stats, len(figures), reported) + pretraining_note(pretrainings, len(figures))
     run.text(table + "\n", "table.txt")
     return table

@@ -1,17 +1,14 @@
-"""Whether a model has seen the images it is tested on: what trainings remember, and what tests report of it."""
+"""Tell whether a model has seen the images it is tested on, and what its figures are without them."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.contamination.matching import Match, cached_matches
-from fer.contamination.signatures import ImageSignatures, image_signatures, load_signatures
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import read_manifest
 from fer.errors import DataError
@@ -19,18 +16,24 @@ from fer.evaluation.metrics import confusion_matrix, mean_class_accuracy
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
-from fer.pipeline.evaluation import Evaluation
 from fer.tracking.names import CONTAMINATION, PRETRAINING_IMAGES, TRAINING_IMAGES, dataset_tag, evaluation_path
-from fer.tracking.provenance import images_of_run
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
+from fer.utils.tables import csv_text
+
+# The search for copies is imported where it is made: with `contamination=skip` a training needs none of it.
+if TYPE_CHECKING:
+    from fer.contamination.matching import Match
+    from fer.contamination.signatures import ImageSignatures
+    from fer.evaluation.datasets import Evaluation
 
 FILE = "contamination.csv"
 """Name of the list of matches among a set's artifacts."""
+COLUMNS = ("test", "training_set", "training", "labels", "kind", "correlation")
 
 
 @dataclass(frozen=True)
-class Past:
+class SeenImages:
     """The images a model has seen.
 
     Attributes:
@@ -42,148 +45,169 @@ class Past:
     training: tuple[str, ...]
     pretraining: tuple[str, ...]
 
-    def and_then(self, images: tuple[str, ...], labels: bool) -> "Past":
-        """Return the past after a training on more images, with or without their labels."""
+    def after(self, splits: tuple[str, ...], labels: bool) -> "SeenImages":
+        """Return what a model has seen after a training on more splits, with or without their labels."""
         if labels:
-            return Past(tuple(dict.fromkeys(self.training + images)), self.pretraining)
-        return Past(self.training, tuple(dict.fromkeys(self.pretraining + images)))
+            return SeenImages(tuple(dict.fromkeys(self.training + splits)), self.pretraining)
+        return SeenImages(self.training, tuple(dict.fromkeys(self.pretraining + splits)))
 
     def tags(self) -> dict[str, str]:
-        """Return what a run's tags say of it."""
-        named = {TRAINING_IMAGES: self.training, PRETRAINING_IMAGES: self.pretraining}
-        return {key: ",".join(images) for key, images in named.items() if images}
+        """Return the tags of a run whose model has seen them."""
+        splits = {TRAINING_IMAGES: self.training, PRETRAINING_IMAGES: self.pretraining}
+        return {key: ",".join(names) for key, names in splits.items() if names}
 
 
-def remember(sets: Sequence[DataSet], root: Path, option: str = "check") -> tuple[str, ...]:
-    """Make sure that the images of prepared sets' training splits can be known again; return `<set>/<digest>` of each.
+def store_signatures(sets: Sequence[DataSet], root: Path, look: bool = True) -> tuple[str, ...]:
+    """Store signatures of the training images, by which they are known again; return `<set>/<digest>` of each split.
 
     Args:
         sets: Prepared sets.
         root: The data root.
-        option: `check`, or `skip`: return the names alone; a later test can still look at the pictures.
+        look: Whether to look at the pictures at all; a later test can still do so.
 
     Raises:
         DataError: A picture can no longer be read, or the disk is full.
     """
-    parts = [read_manifest(manifest_path(root, dataset.name)).of("train") for dataset in sets]
-    if option != "skip":
-        for part in parts:
-            image_signatures(part, root)
-    return tuple(f"{part.dataset}/{part.digest}" for part in parts)
+    splits = [read_manifest(manifest_path(root, dataset.name)).of("train") for dataset in sets]
+    if look:
+        from fer.contamination.signatures import image_signatures
+
+        for split in splits:
+            image_signatures(split, root)
+    return tuple(f"{split.dataset}/{split.digest}" for split in splits)
 
 
-def past_of(model: ModelSpec | InitialWeights, run_id: str = "") -> Past:
+def seen_images(model: ModelSpec | InitialWeights, run_id: str = "") -> SeenImages:
     """Return what a model has seen, by itself or, where it does not say, by the run it came from.
 
     Args:
-        model: Its specification, or the start that was made of it.
+        model: Its specification, or the weights that were made of it.
         run_id: The run, or empty.
     """
-    past = Past(model.training_images, model.pretraining_images)
-    return Past(*images_of_run(run_id)) if past == Past((), ()) and run_id else past
+    seen = SeenImages(model.training_images, model.pretraining_images)
+    if seen != SeenImages((), ()) or not run_id:
+        return seen
+    # Reading runs brings all of `compare` along.
+    from fer.tracking.provenance import images_of_run
+
+    return SeenImages(*images_of_run(run_id))
 
 
 def log_contamination(
-    run: TrackedRun, found: Mapping[str, Evaluation], past: Past, root: Path, option: str = "check"
+    run: TrackedRun, evaluations: Mapping[str, "Evaluation"], seen: SeenImages, root: Path, option: str = "check"
 ) -> None:
     """Report which tested images the model has seen, and its accuracy without them.
 
     Args:
         run: The run.
-        found: Evaluations by the sets' names.
-        past: What the model has seen.
+        evaluations: By the sets' names.
+        seen: What the model has seen.
         root: The data root.
         option: `check` or `skip`.
     """
     if option == "skip":
-        run.tags({dataset_tag(name, CONTAMINATION): "not looked for: contamination=skip" for name in found})
+        run.tags({dataset_tag(name, CONTAMINATION): "not looked for: contamination=skip" for name in evaluations})
         return
     try:
-        training, pretraining = _known(past, root)
+        training, pretraining = _load_all_signatures(seen, root)
     except (LookupError, DataError) as unknown:
-        run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}" for name in found})
+        run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}" for name in evaluations})
         return
-    for name, evaluation in found.items():
-        manifest = evaluation.manifest
+    for name, evaluation in evaluations.items():
         try:
-            seen = [match for prints in training for match in cached_matches(manifest, prints, root)]
-            unlabelled = [match for prints in pretraining for match in cached_matches(manifest, prints, root)]
+            labelled = _matches(evaluation, training, root)
+            unlabelled = _matches(evaluation, pretraining, root)
         except DataError as unknown:
             # The pictures are gone or the disk is full: no reason to lose a training and its figures.
             run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}"})
             print(f"warning: {name}: whether the model has seen its images is unknown: {unknown}")
             continue
-        figures = contamination_figures(evaluation, seen, unlabelled)
+        figures = contamination_figures(evaluation, labelled, unlabelled)
         run.metrics({f"{name}/{key}": value for key, value in figures.items()})
-        sentence = _in_words(evaluation, figures, [*seen, *unlabelled])
-        run.tags({dataset_tag(name, CONTAMINATION): sentence})
-        if seen or unlabelled:
-            run.text(matches_csv(seen, unlabelled), evaluation_path(name, FILE))
-            print(f"warning: {name}: {sentence}")
+        message = _message(evaluation, figures, [*labelled, *unlabelled])
+        run.tags({dataset_tag(name, CONTAMINATION): message})
+        if labelled or unlabelled:
+            run.text(matches_csv(labelled, unlabelled), evaluation_path(name, FILE))
+            print(f"warning: {name}: {message}")
 
 
-def _known(past: Past, root: Path) -> tuple[list[ImageSignatures], list[ImageSignatures]]:
-    """Return the images seen with labels and without; raise a LookupError that says why they cannot be known."""
-    if not past.training:
+def _load_all_signatures(seen: SeenImages, root: Path) -> tuple[list["ImageSignatures"], list["ImageSignatures"]]:
+    """Return the signatures of the images seen with labels and without; raise a LookupError that says why not."""
+    from fer.contamination.signatures import load_signatures
+
+    if not seen.training:
         raise LookupError("the model does not say which images it was trained on")
-    found = {}
-    for name in past.training + past.pretraining:
+    loaded = {}
+    for name in seen.training + seen.pretraining:
         dataset, _, digest = name.partition("/")
-        prints = load_signatures(dataset, digest, root)
-        if prints is None:
+        signatures = load_signatures(dataset, digest, root)
+        if signatures is None:
             raise LookupError(f"the data root holds no training images of {dataset} with digest {digest}")
-        found[name] = prints
-    return [found[name] for name in past.training], [found[name] for name in past.pretraining]
+        loaded[name] = signatures
+    return [loaded[name] for name in seen.training], [loaded[name] for name in seen.pretraining]
+
+
+def _matches(evaluation: "Evaluation", splits: Sequence["ImageSignatures"], root: Path) -> list["Match"]:
+    from fer.contamination.matching import cached_matches
+
+    matches: list[Match] = []
+    for signatures in splits:
+        matches += cached_matches(evaluation.manifest, signatures, root)
+    return matches
 
 
 def contamination_figures(
-    evaluation: Evaluation, seen: Sequence[Match], unlabelled: Sequence[Match]
+    evaluation: "Evaluation", labelled: Sequence["Match"], unlabelled: Sequence["Match"]
 ) -> dict[str, float]:
-    """Return how many images of a set were seen, and the accuracies without them; absent where no image is left.
+    """Count the seen images of a set and compute the accuracies without them; absent where no image is left.
 
     Args:
-        evaluation: The model's answers on the set.
-        seen: Test images that training saw with labels.
+        evaluation: The model's predictions on the set.
+        labelled: Test images that training saw with labels.
         unlabelled: Test images that pre-training saw without labels.
     """
-    paths = [row.path for row in evaluation.manifest.images]
-    labelled, plain = {match.test for match in seen}, {match.test for match in unlabelled}
-    figures = {"contaminated/images": float(len(labelled))}
-    if plain:
-        figures["contaminated/pretraining_images"] = float(len(plain))
-    kept: NDArray[np.bool_] = np.array([path not in labelled | plain for path in paths])
-    if kept.any():
-        truth = np.array([EXPRESSIONS.index(row.expression) for row in evaluation.manifest.images])[kept]
-        counts = confusion_matrix(truth, evaluation.probabilities.argmax(axis=1)[kept], len(EXPRESSIONS))
-        figures["uncontaminated/images"] = float(len(truth))
-        figures["uncontaminated/accuracy"] = float(counts.diagonal().sum() / len(truth))
-        figures["uncontaminated/mean_class_accuracy"] = float(mean_class_accuracy(counts))
+    seen_labelled = {match.test for match in labelled}
+    seen_unlabelled = {match.test for match in unlabelled}
+    figures = {"contaminated/images": float(len(seen_labelled))}
+    if seen_unlabelled:
+        figures["contaminated/pretraining_images"] = float(len(seen_unlabelled))
+    rows = evaluation.manifest.images
+    clean: NDArray[np.bool_] = np.array([row.path not in seen_labelled | seen_unlabelled for row in rows])
+    if clean.any():
+        labels = np.array([EXPRESSIONS.index(row.expression) for row in rows])[clean]
+        predictions = evaluation.probabilities.argmax(axis=1)[clean]
+        confusion = confusion_matrix(labels, predictions, len(EXPRESSIONS))
+        figures["uncontaminated/images"] = float(len(labels))
+        figures["uncontaminated/accuracy"] = float(confusion.diagonal().sum() / len(labels))
+        figures["uncontaminated/mean_class_accuracy"] = float(mean_class_accuracy(confusion))
     return figures
 
 
-def _in_words(evaluation: Evaluation, figures: Mapping[str, float], matches: Sequence[Match]) -> str:
-    count, total = len({match.test for match in matches}), len(evaluation.manifest.images)
+def _message(evaluation: "Evaluation", figures: Mapping[str, float], matches: Sequence["Match"]) -> str:
+    count = len({match.test for match in matches})
+    total = len(evaluation.manifest.images)
     if not count:
         return f"none of {total} images was seen in training"
-    by_kind = Counter(kind for _, kind in {(match.test, match.kind) for match in matches})
+    # An image that matches several training images in the same way counts once.
+    pairs = {(match.test, match.kind) for match in matches}
+    by_kind = Counter(kind for _, kind in pairs)
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(by_kind.items()))
+    unlabelled = int(figures.get("contaminated/pretraining_images", 0))
+    by_encoder = f", {unlabelled} of them by the encoder without labels" if unlabelled else ""
     clean = figures.get("uncontaminated/accuracy")
     rest = "no other image is left" if clean is None else f"{100 * clean:.1f} % without them"
-    plain = int(figures.get("contaminated/pretraining_images", 0))
-    by_encoder = f", {plain} of them by the encoder without labels" if plain else ""
     return (
-        f"{count} of {total} images seen in training{by_encoder} ({kinds}): accuracy "
-        f"{100 * evaluation.report.accuracy:.1f} %, {rest}; {evaluation_path(evaluation.dataset.name, FILE)} lists them"
+        f"{count} of {total} images seen in training{by_encoder} ({kinds}): "
+        f"accuracy {100 * evaluation.report.accuracy:.1f} %, {rest}; "
+        f"{evaluation_path(evaluation.dataset.name, FILE)} lists them"
     )
 
 
-def matches_csv(seen: Sequence[Match], unlabelled: Sequence[Match]) -> str:
+def matches_csv(labelled: Sequence["Match"], unlabelled: Sequence["Match"]) -> str:
     """Return a row per match: test image, training set and image, whether labels were seen, kind and correlation."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["test", "training_set", "training", "labels", "kind", "correlation"])
-    for matches, labels in ((seen, "seen"), (unlabelled, "not seen")):
+    rows = [COLUMNS]
+    for matches, labels in ((labelled, "seen"), (unlabelled, "not seen")):
         for match in matches:
             correlation = "" if match.correlation is None else f"{match.correlation:.4f}"
-            writer.writerow([match.test, match.dataset, match.training, labels, match.kind, correlation])
-    return text.getvalue()
+            rows.append((match.test, match.dataset, match.training, labels, match.kind, correlation))
+    return csv_text(rows)

@@ -1,4 +1,4 @@
-"""What `finetune` does once training is over: load the epoch that was chosen, log it, test it, register it."""
+"""Finalize a fine-tuning: load the epoch that was chosen, calibrate, log, test and register it."""
 
 import hashlib
 import shlex
@@ -6,33 +6,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from fer.attribution.credits import Credit
+from fer.config.training import FinetuneConfig
 from fer.data.batches import PackedImages
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
 from fer.errors import FerError
 from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softmax_with_temperature
-from fer.evaluation.figures import learning_curves, reliability_figure
+from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports
 from fer.evaluation.inference import outputs
 from fer.evaluation.report import UNIFORM_PRIOR, Report, report, reports_table
-from fer.model_card.card import Origin, card_files
-from fer.model_card.tables import SetFigures
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.models.initial_weights import ADDRESSES
-from fer.pipeline.contamination import log_contamination, past_of
-from fer.pipeline.evaluation import Evaluation, evaluate_sets, log_evaluations, table_reports
-from fer.pipeline.finetune_plan import Plan
+from fer.pipeline.contamination import log_contamination, seen_images
+from fer.pipeline.context import RunContext
+from fer.pipeline.evaluate import log_evaluations
 from fer.pipeline.inputs import credits_of
-from fer.tracking.logged_model import log_card, log_model
 from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
 from fer.tracking.provenance import CodeVersion, code_version
 from fer.tracking.registry import RUN, Registration, register_run
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
+
+# Imported where they are used, so that training starts without them: figures, the logged model and its card.
+if TYPE_CHECKING:
+    from fer.attribution.credits import Credit
+    from fer.model_card.tables import SetFigures
 
 EVALUATION_BATCH = 128
 
@@ -67,50 +70,69 @@ class FinetuneResult:
         return text
 
 
-def conclude(
-    plan: Plan,
-    run: TrackedRun,
-    folder: Path,
+def finalize(
+    context: RunContext[FinetuneConfig],
     progress: Progress,
     manifests: Sequence[Manifest],
-    held_out: tuple[PackedImages, Tensor],
+    validation: tuple[PackedImages, Tensor],
+    init: str,
+    registered_name: str,
 ) -> FinetuneResult:
     """Calibrate, log, test and register the network of the best epoch.
 
     Args:
-        plan: What the run was to do.
-        run: The open run.
-        folder: Holds `best.ckpt`.
+        context: Of the open run, whose folder holds `best.ckpt`.
         progress: How training went.
         manifests: Of the training sets.
-        held_out: The images, and the indices of the validation images among them, int64 `(N,)`.
+        validation: Images, and the indices of the validation images among them, int64 `(N,)`.
+        init: Where training started, `auto` resolved.
+        registered_name: The registered model, or empty for none.
     """
-    config, root, device = plan.config, plan.root, plan.device
-    _log_choice(run, progress)
-    classifier = load_classifier(folder / BEST).to(device)
-    calibrate(run, classifier, *held_out, EVALUATION_BATCH)
-    save_classifier(classifier, folder / "classifier")
+    from fer.tracking.logged_model import log_model
+
+    config, run = context.config, context.run
+    log_progress(run, progress)
+    classifier = load_classifier(context.folder / BEST).to(context.device)
+    calibrate(run, classifier, *validation, EVALUATION_BATCH)
+    save_classifier(classifier, context.folder / "classifier")
     tags = _version_tags(classifier.spec, manifests, config.selection)
-    model_id = log_model(run.id, folder / "classifier", {**tags, SCORE: f"{progress.best_score:.6f}"})
-    sets = resolve_prepared(config.evaluate_on, root)
-    found = evaluate_sets(classifier, sets, root, device, EVALUATION_BATCH)
-    log_evaluations(run, found, root, model_id)
-    log_contamination(run, found, past_of(classifier.spec), root, config.contamination)
-    add_card(plan, run, classifier, progress, found, model_id)
-    reports = table_reports(found)
+    tags[SCORE] = f"{progress.best_score:.6f}"
+    model_id = log_model(run.id, context.folder / "classifier", tags)
+    sets = resolve_prepared(config.evaluate_on, context.root)
+    evaluations = evaluate_sets(classifier, sets, context.root, context.device, EVALUATION_BATCH)
+    log_evaluations(run, evaluations, context.root, model_id)
+    log_contamination(run, evaluations, seen_images(classifier.spec), context.root, config.contamination)
+    log_model_card(context, classifier, progress, evaluations, model_id, init, registered_name)
+    reports = flat_reports(evaluations)
     run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
-    registration = register_at_end(run, plan.registered_name, config.promote) if plan.registered_name else None
+    registration = register_at_end(run, registered_name, config.promote) if registered_name else None
     return FinetuneResult(run.id, progress.best_epoch, reports, model_id, registration, run.where())
 
 
-def _log_choice(run: TrackedRun, progress: Progress) -> None:
+def log_progress(run: TrackedRun, progress: Progress) -> None:
+    """Log which epoch was chosen, its validation figures, and the learning curves."""
+    from fer.evaluation.figures import learning_curves
+
     run.metrics({"best_epoch": progress.best_epoch, **_test_best(progress)})
     chosen = progress.history[progress.best_epoch - 1]
     run.metrics({f"best/{key}": value for key, value in chosen.items() if key.startswith("validation/")})
     run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
 
 
+def _test_best(progress: Progress) -> dict[str, float]:
+    """Return the best test accuracy over epochs, as in 2021: an optimistic figure, for comparison only."""
+    best: dict[str, float] = {}
+    for key in progress.history[0]:
+        if key.endswith("/test_each_epoch/accuracy"):
+            accuracies = [figures[key] for figures in progress.history]
+            name = key.split("/")[0]
+            best[f"{name}/test_best/accuracy"] = max(accuracies)
+            best[f"{name}/test_best/epoch"] = accuracies.index(max(accuracies)) + 1
+    return best
+
+
 def _version_tags(spec: ModelSpec, manifests: Sequence[Manifest], selection: str) -> dict[str, str]:
+    # Versions compete for the alias only where they were scored on the same images, chosen in the same way.
     validation = "".join(manifest.of("validation").digest for manifest in manifests)
     return {
         VALIDATION_DIGEST: hashlib.sha256(validation.encode()).hexdigest()[:36],
@@ -120,72 +142,8 @@ def _version_tags(spec: ModelSpec, manifests: Sequence[Manifest], selection: str
     }
 
 
-def _test_best(progress: Progress) -> dict[str, float]:
-    """Return the best test accuracy over epochs, as in 2021: an optimistic figure, for comparison only."""
-    keys = {key for figures in progress.history for key in figures if key.endswith("/test_each_epoch/accuracy")}
-    best: dict[str, float] = {}
-    for key in keys:
-        values = [figures[key] for figures in progress.history]
-        name = key.split("/")[0]
-        best |= {f"{name}/test_best/accuracy": max(values), f"{name}/test_best/epoch": values.index(max(values)) + 1}
-    return best
-
-
-def add_card(
-    plan: Plan,
-    run: TrackedRun,
-    classifier: Classifier,
-    progress: Progress,
-    found: Mapping[str, Evaluation],
-    model_id: str,
-) -> None:
-    """Write a trained model's card and put it into the logged model.
-
-    Args:
-        plan: What the run was to do.
-        run: The run.
-        classifier: The network that was logged.
-        progress: How training went.
-        found: Its evaluations by the sets' names.
-        model_id: The logged model.
-
-    Raises:
-        DataError: A Wikimedia picture can no longer be read, or the record of credits is damaged.
-    """
-    selection, epoch = plan.config.selection, progress.best_epoch
-    score = progress.history[epoch - 1][f"validation/{selection}"]
-    origin = Origin(
-        name=plan.registered_name,
-        model_id=model_id,
-        spec=classifier.spec,
-        weights=sum(parameter.numel() for parameter in classifier.parameters()),
-        init=plan.init if plan.init.startswith(ADDRESSES) else Path(plan.init).name,
-        chosen=f"epoch {epoch} of {len(progress.history)}, the best by validation {selection} ({score:.4f})",
-        run_id=run.id,
-        code=code_in_words(code_version()),
-        day=datetime.now(UTC).date().isoformat(),
-    )
-    credits: list[Credit] = []
-    for evaluation in found.values():
-        if evaluation.dataset.credits:
-            credits += credits_of(evaluation.manifest, plan.root).values()
-    log_card(model_id, card_files(origin, {name: tested(one) for name, one in found.items()}, credits))
-
-
-def tested(evaluation: Evaluation) -> SetFigures:
-    """Return what a card says of an evaluation."""
-    result = SetFigures(evaluation.part, evaluation.report, evaluation.groups)
-    prior = evaluation.uniform_prior
-    return replace(result, variants={UNIFORM_PRIOR: prior, **result.variants}) if prior else result
-
-
-def code_in_words(code: CodeVersion) -> str:
-    """Return which code made a model, as a card says it."""
-    return f"commit `{code.commit}`" + (", with changes that are not committed" if code.dirty else "")
-
-
 def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, indices: Tensor, batch_size: int) -> None:
-    """Put temperature and prior that suit the validation images into a classifier's specification.
+    """Fit temperature and prior to the validation images and store them in a classifier's specification.
 
     Args:
         run: Gets the temperature, and how far the probabilities can be believed before and after.
@@ -194,22 +152,88 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
         indices: The validation images among them, int64 `(N,)`.
         batch_size: Images per step.
     """
+    from fer.evaluation.figures import reliability_figure
+
     scores = outputs(classifier, images, indices, classifier.spec.image_size, batch_size).numpy()
     labels = images.labels[indices].numpy()
     temperature = fit_temperature(scores, labels)
-    shares = softmax_with_temperature(scores, temperature)
+    probabilities = softmax_with_temperature(scores, temperature)
     prior = classifier.spec.training_prior
     if prior:
-        prior = tuple(implied_prior(shares, labels, prior).tolist())
+        # What the calibrated network itself gives each class, which is not quite what the loss was weighted with.
+        prior = tuple(implied_prior(probabilities, labels, prior).tolist())
     classifier.spec = replace(classifier.spec, temperature=temperature, training_prior=prior)
-    before, after = calibration(labels, softmax_with_temperature(scores)), calibration(labels, shares)
-    run.metrics({
-        "calibration/temperature": temperature,
-        **{f"validation/{key}": value for key, value in vars(after).items()},
-        **{f"validation/uncalibrated/{key}": value for key, value in vars(before).items()},
-    })  # fmt: skip
+    before = calibration(labels, softmax_with_temperature(scores))
+    after = calibration(labels, probabilities)
+    run.metrics({"calibration/temperature": temperature})
+    run.metrics({f"validation/{key}": value for key, value in vars(after).items()})
+    run.metrics({f"validation/uncalibrated/{key}": value for key, value in vars(before).items()})
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
-    run.figure(reliability_figure(report(labels, shares), title, before.ece), "calibration/reliability.png")
+    figure = reliability_figure(report(labels, probabilities), title, before.ece)
+    run.figure(figure, "calibration/reliability.png")
+
+
+def log_model_card(
+    context: RunContext[FinetuneConfig],
+    classifier: Classifier,
+    progress: Progress,
+    evaluations: Mapping[str, Evaluation],
+    model_id: str,
+    init: str,
+    registered_name: str,
+) -> None:
+    """Write a trained model's card and put it into the logged model.
+
+    Args:
+        context: Of the run.
+        classifier: The network that was logged.
+        progress: How training went.
+        evaluations: By the sets' names.
+        model_id: The logged model.
+        init: Where training started.
+        registered_name: The registered model, or empty for none.
+
+    Raises:
+        DataError: A Wikimedia picture can no longer be read, or the record of credits is damaged.
+    """
+    from fer.model_card.card import Origin, card_files
+    from fer.tracking.logged_model import log_card
+
+    selection, epoch = context.config.selection, progress.best_epoch
+    score = progress.history[epoch - 1][f"validation/{selection}"]
+    origin = Origin(
+        name=registered_name,
+        model_id=model_id,
+        spec=classifier.spec,
+        weights=sum(parameter.numel() for parameter in classifier.parameters()),
+        # A card is read by strangers, whom the folders of this machine do not concern.
+        init=init if init.startswith(ADDRESSES) else Path(init).name,
+        chosen=f"epoch {epoch} of {len(progress.history)}, the best by validation {selection} ({score:.4f})",
+        run_id=context.run.id,
+        code=code_description(code_version()),
+        day=datetime.now(UTC).date().isoformat(),
+    )
+    credits: list[Credit] = []
+    for evaluation in evaluations.values():
+        if evaluation.dataset.credits:
+            credits += credits_of(evaluation.manifest, context.root).values()
+    figures = {name: card_figures(evaluation) for name, evaluation in evaluations.items()}
+    log_card(model_id, card_files(origin, figures, credits))
+
+
+def card_figures(evaluation: Evaluation) -> "SetFigures":
+    """Return an evaluation's figures as a card shows them."""
+    from fer.model_card.tables import SetFigures
+
+    figures = SetFigures(evaluation.part, evaluation.report, evaluation.groups)
+    if evaluation.uniform_prior is None:
+        return figures
+    return replace(figures, variants={UNIFORM_PRIOR: evaluation.uniform_prior, **figures.variants})
+
+
+def code_description(code: CodeVersion) -> str:
+    """Return which code made a model, as a card says it."""
+    return f"commit `{code.commit}`" + (", with changes that are not committed" if code.dirty else "")
 
 
 def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration | None:
@@ -225,8 +249,8 @@ def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration |
     except FerError as error:
         command = f"fer register --model {RUN}{run.id} --registered_name {shlex.quote(name)}"
         command += " --promote true" if promote else ""
-        sentence = f"{error}; the model is kept with its run, and this registers it later: {command}"
+        message = f"{error}; the model is kept with its run, and this registers it later: {command}"
     # Printed first: a server that has gone altogether cannot take the tag.
-    print(sentence)
-    run.tags({UNREGISTERED: sentence})
+    print(message)
+    run.tags({UNREGISTERED: message})
     return None

@@ -1,19 +1,21 @@
 """Fine-tune a classifier in one tracked run: train, choose the best epoch on validation, test, log, register."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fer.config.training import FinetuneConfig
-from fer.data.batches import TrainingBatches
-from fer.data.manifest import Manifest, read_manifest
+from fer.data.augment import Augmentation
+from fer.data.batches import PackedImages, TrainingBatches
+from fer.data.datasets.base import DataSet
+from fer.data.datasets.registry import resolve_datasets
+from fer.data.manifest import Manifest
 from fer.data.sampling import select_label_fraction, undersample
-from fer.errors import DataError
+from fer.errors import ConfigError, DataError
 from fer.evaluation.inference import probabilities
 from fer.evaluation.report import Report, report
 from fer.expressions import EXPRESSIONS
@@ -25,21 +27,21 @@ from fer.objectives.classification import (
     scale_weights,
     training_prior,
 )
-from fer.pipeline.evaluation import open_images
-from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, conclude
-from fer.pipeline.finetune_plan import Plan, make_plan
+from fer.pipeline.context import (
+    RunContext,
+    check_training,
+    ensure_prepared,
+    resolved_options,
+    training_run,
+    training_sets,
+)
+from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, finalize
 from fer.pipeline.initialize import initialize_model
-from fer.pipeline.inputs import log_dataset
-from fer.pipeline.resume import bring_best, continued, find_checkpoint
-from fer.pipeline.training_sets import prepare_once
-from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, TRAINING, dataset_tag
-from fer.tracking.runs import TrackedRun
+from fer.pipeline.resume import fetch_best, resumed
+from fer.tracking.names import REGISTERED_NAME_USED, TRAINING
 from fer.training.checkpoints import BEST, LAST
-from fer.training.devices import use_bf16
 from fer.training.loop import train
 from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
-from fer.utils.paths import manifest_path
 
 Validate = Callable[[nn.Module, int], dict[str, float]]
 
@@ -57,136 +59,214 @@ def finetune_classifier(config: FinetuneConfig, run_name: str = "") -> FinetuneR
         ModelError: Starting weights or checkpoint cannot be used.
         Interrupted: A signal came; the checkpoint is saved.
     """
-    with tempfile.TemporaryDirectory() as downloads:
-        checkpoint = find_checkpoint(config, Path(downloads))
-        resumed = continued(config, checkpoint, "finetune") if checkpoint else config
-        return _tracked_training(resumed, run_name, checkpoint)
+    with resumed("finetune", config) as (config, checkpoint):
+        check_finetune(config)
+        name = run_name or f"{config.arch} {starting_weights(config)} {config.dataset}"
+        with training_run("finetune", config, name, finetune_options(config), (LAST, BEST)) as context:
+            sets = training_sets(config.dataset)
+            ensure_prepared(sets, context.root)
+            if checkpoint and rank() == 0:
+                fetch_best(config, checkpoint, context.folder)
+            result = train_and_finalize(context, sets, checkpoint)
+    return replace(result, run_name=name)
 
 
-def _tracked_training(config: FinetuneConfig, run_name: str, checkpoint: Path | None) -> FinetuneResult:
-    plan = make_plan(config)
-    run_name = run_name or f"{config.arch} {plan.init} {config.dataset}"
-    with tracked("finetune", config, run_name, plan.derived()) as run:
-        prepare_once(plan.sets, plan.root)
-        folder = Path(config.output).resolve() / run.id
-        if checkpoint and rank() == 0:
-            bring_best(config, checkpoint, folder)
-        try:
-            result = replace(_Finetuning(plan, run, folder).run(checkpoint), run_name=run_name)
-        finally:
-            # Whatever the ending, the tracking server keeps what the run can be continued from.
-            for kept in (folder / LAST, folder / BEST):
-                if kept.is_file():
-                    run.file(kept, CHECKPOINTS)
-    shutil.rmtree(folder)
-    return result
+def check_finetune(config: FinetuneConfig) -> None:
+    """Refuse, before a run begins, what cannot be trained.
 
-
-class _Finetuning:
-    """One training from open data to registered model, inside its run."""
-
-    def __init__(self, plan: Plan, run: TrackedRun, folder: Path) -> None:
-        self.plan, self.config, self.tracked_run, self.folder = plan, plan.config, run, folder
-        manifests = [read_manifest(manifest_path(plan.root, dataset.name)) for dataset in plan.sets]
-        self.manifests: list[Manifest] = manifests
-        opened = list(zip(plan.sets, manifests, strict=True))
-        self.images = open_images(opened, plan.root, self.config.image_size, plan.device)
-        self.indices = self._training_indices()
-        self.validation = self.images.indices("validation")
-        if not len(self.validation):
-            raise DataError("the training sets hold too few images for a validation split")
-
-    def _training_indices(self) -> Tensor:
-        indices = self.images.indices("train")
-        check_every_class(_class_counts(self.images.labels[indices]))
-        if self.config.label_fraction < 1:
-            names = [row.path for row in self.images.rows]
-            indices = select_label_fraction(
-                names, self.images.labels, indices, self.config.label_fraction, self.config.seed
-            )  # fmt: skip
-        if self.config.sampling == "undersample":
-            indices = undersample(self.images.labels, indices, self.config.seed)
-        return indices
-
-    def run(self, checkpoint: Path | None) -> FinetuneResult:
-        """Train, choose, test, log and register."""
-        classifier = initialize_model(Classifier, self.config, self.plan.init, self.plan.sets, self.tracked_run)
-        counts, weights = _class_counts(self.images.labels[self.indices]), self._class_weights()
-        prior = training_prior(counts, weights)
-        classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
-        bf16 = use_bf16(self.config.precision, self.plan.device, classifier, self.config.image_size)
-        self._log_inputs(bf16)
-        config = self.config
-        batches = TrainingBatches(
-            images=self.images,
-            indices=self.indices,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            augmentation=self.plan.augmentation(),
-            rank=rank(),
-            world_size=world_size(),
+    Raises:
+        ConfigError: Options are wrong or contradict each other.
+        DataError: A set's download is absent.
+    """
+    check_training(config, training_sets(config.dataset), starting_weights(config))
+    if config.evaluate_on != "prepared":
+        resolve_datasets(config.evaluate_on)
+    weights = config.class_weights
+    if weights and (len(weights) != len(EXPRESSIONS) or config.loss == "balanced"):
+        raise ConfigError(
+            f"class_weights takes {len(EXPRESSIONS)} numbers and replaces loss=balanced: give one of them"
         )
-        objective = Classification(classifier, weights, config.label_smoothing)
-        extra_state = {"spec": classifier.spec.to_dict(), "config": asdict(config)}
-        settings = self.plan.settings(bf16)
-        progress = train(
-            objective, batches, self._validation(), settings, self.tracked_run, self.folder, extra_state, checkpoint
-        )
-        exit_nonzero_ranks()
-        held_out = (self.images, self.validation)
-        return conclude(self.plan, self.tracked_run, self.folder, progress, self.manifests, held_out)
+    if weights and not any(weights):
+        raise ConfigError("class_weights are all 0, so nothing would be learnt: give a weight above 0")
 
-    def _class_weights(self) -> Tensor | None:
-        counts = _class_counts(self.images.labels[self.indices])
-        if self.config.class_weights:
-            return scale_weights(self.config.class_weights, counts)
-        if self.config.loss == "balanced":
-            return balanced_weights(counts)
-        return None
 
-    def _log_inputs(self, bf16: bool) -> None:
-        run = self.tracked_run
-        for manifest in self.manifests:
-            log_dataset(run, manifest.of("train"), self.plan.root, TRAINING)
-            log_dataset(run, manifest.of("validation"), self.plan.root, "validation")
-        counts = _class_counts(self.images.labels[self.indices])
-        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.indices)})
-        run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
-        run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
-        if self.config.resume:
-            run.tags({RESUMED_FROM: self.config.resume})
+def finetune_options(config: FinetuneConfig) -> dict[str, Any]:
+    """Return what the options mean on this machine, as parameters of the run."""
+    return resolved_options(config) | {
+        "init_used": starting_weights(config),
+        REGISTERED_NAME_USED: registered_name(config) or "none",
+    }
 
-    def _validation(self) -> Validate:
-        """Return what measures the network after an epoch: on validation, and for `test_best` on test beside it."""
-        config, images = self.config, self.images
 
-        def scored(network: nn.Module, indices: Tensor) -> Report:
-            scores = probabilities(network, images, indices, config.image_size, EVALUATION_BATCH)
-            return report(images.labels[indices].numpy(), scores)
+def starting_weights(config: FinetuneConfig) -> str:
+    """Return the option `init`, `auto` resolved."""
+    if config.init != "auto":
+        return config.init
+    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
+    return "scratch" if _only_drawn(config) else "supervised-imagenet"
 
-        def validate(network: nn.Module, epoch: int) -> dict[str, float]:
-            result = scored(network, self.validation)
-            figures = {
-                "validation/loss": result.nll,
-                "validation/accuracy": result.accuracy,
-                "validation/mean_class_accuracy": result.mean_class_accuracy,
-            }
-            if config.test_best:
-                for manifest, indices in self._test_sets():
-                    figures[f"{manifest.dataset}/test_each_epoch/accuracy"] = scored(network, indices).accuracy
-            return figures
 
-        return validate
+def registered_name(config: FinetuneConfig) -> str:
+    """Return the registered model that a training is meant for, `auto` resolved; empty for none."""
+    if config.registered_name == "auto":
+        return "fer-demo" if _only_drawn(config) else "fer"
+    return "" if config.registered_name == "none" else config.registered_name
 
-    def _test_sets(self) -> Sequence[tuple[Manifest, Tensor]]:
-        place, found = 0, []
-        for manifest in self.manifests:
-            inside = [place + n for n, row in enumerate(manifest.images) if row.split == "test"]
-            place += len(manifest.images)
-            if inside:
-                found.append((manifest, torch.tensor(inside)))
-        return found
+
+def _only_drawn(config: FinetuneConfig) -> bool:
+    return all(dataset.drawn for dataset in training_sets(config.dataset))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a fine-tuning.
+
+    Attributes:
+        manifests: Of the training sets.
+        images: All their images.
+        train: Indices of the images to train on, int64 `(N,)`.
+        validation: Indices of the validation images, int64 `(M,)`.
+    """
+
+    manifests: list[Manifest]
+    images: PackedImages
+    train: Tensor
+    validation: Tensor
+
+    def class_counts(self) -> list[int]:
+        """Return how many images of each expression are trained on."""
+        return _class_counts(self.images.labels[self.train])
+
+
+def open_training_data(context: RunContext[FinetuneConfig], sets: Sequence[DataSet]) -> TrainingData:
+    """Open the images of the training sets and choose those to train on.
+
+    Raises:
+        DataError: An expression has no training image, or there are no validation images.
+    """
+    config = context.config
+    images, manifests = context.open_images(sets)
+    train_indices = images.indices("train")
+    check_every_class(_class_counts(images.labels[train_indices]))
+    if config.label_fraction < 1:
+        # By path, so that the same images are chosen whatever sets stand beside theirs.
+        paths = [row.path for row in images.rows]
+        train_indices = select_label_fraction(paths, images.labels, train_indices, config.label_fraction, config.seed)
+    if config.sampling == "undersample":
+        train_indices = undersample(images.labels, train_indices, config.seed)
+    validation_indices = images.indices("validation")
+    if not len(validation_indices):
+        raise DataError("the training sets hold too few images for a validation split")
+    return TrainingData(manifests, images, train_indices, validation_indices)
+
+
+def train_and_finalize(
+    context: RunContext[FinetuneConfig], sets: Sequence[DataSet], checkpoint: Path | None
+) -> FinetuneResult:
+    """Train, choose, test, log and register.
+
+    Args:
+        context: Of the open run.
+        sets: The training sets, prepared.
+        checkpoint: What to continue from, or None.
+    """
+    config = context.config
+    data = open_training_data(context, sets)
+    counts = data.class_counts()
+    weights = class_weights(config, counts)
+    classifier = initialize_model(Classifier, context, starting_weights(config), sets)
+    classifier.spec = replace(
+        classifier.spec,
+        training_counts=tuple(counts),
+        training_prior=training_prior(counts, weights),
+    )
+    context = context.for_network(classifier, config.image_size)
+    context.log_inputs(data.manifests, {"train": TRAINING, "validation": "validation"}, len(data.train))
+    context.run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
+    batches = TrainingBatches(
+        images=data.images,
+        indices=data.train,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        augmentation=augmentation(config),
+        rank=rank(),
+        world_size=world_size(),
+    )
+    progress = train(
+        Classification(classifier, weights, config.label_smoothing),
+        batches,
+        make_validation(config, data),
+        context.settings(),
+        context.run,
+        context.folder,
+        {"spec": classifier.spec.to_dict(), "config": asdict(config)},
+        checkpoint,
+    )
+    # Their part is done: one process logs and tests.
+    exit_nonzero_ranks()
+    return finalize(
+        context,
+        progress,
+        data.manifests,
+        (data.images, data.validation),
+        starting_weights(config),
+        registered_name(config),
+    )
+
+
+def class_weights(config: FinetuneConfig, counts: Sequence[int]) -> Tensor | None:
+    """Return the weights of the expressions in the loss, float `(7,)`, or None where all count the same."""
+    if config.class_weights:
+        return scale_weights(config.class_weights, counts)
+    if config.loss == "balanced":
+        return balanced_weights(counts)
+    return None
+
+
+def augmentation(config: FinetuneConfig) -> Augmentation:
+    """Return how far training images are changed."""
+    if not config.augment:
+        return Augmentation()
+    return Augmentation(
+        flip=config.flip,
+        rotate=config.rotate,
+        crop_min=config.crop,
+        jitter=config.jitter,
+        erase=config.erase,
+    )
+
+
+def make_validation(config: FinetuneConfig, data: TrainingData) -> Validate:
+    """Return the function that measures the network after an epoch: on validation, for `test_best` on test too."""
+
+    def test(network: nn.Module, indices: Tensor) -> Report:
+        predictions = probabilities(network, data.images, indices, config.image_size, EVALUATION_BATCH)
+        return report(data.images.labels[indices].numpy(), predictions)
+
+    def validate(network: nn.Module, epoch: int) -> dict[str, float]:
+        result = test(network, data.validation)
+        figures = {
+            "validation/loss": result.nll,
+            "validation/accuracy": result.accuracy,
+            "validation/mean_class_accuracy": result.mean_class_accuracy,
+        }
+        if config.test_best:
+            for name, indices in _test_indices(data.manifests):
+                figures[f"{name}/test_each_epoch/accuracy"] = test(network, indices).accuracy
+        return figures
+
+    return validate
+
+
+def _test_indices(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Tensor]]:
+    """Yield each set that has test images, and their indices among the images of all sets."""
+    first = 0
+    for manifest in manifests:
+        indices = [first + n for n, row in enumerate(manifest.images) if row.split == "test"]
+        first += len(manifest.images)
+        if indices:
+            yield manifest.dataset, torch.tensor(indices)
 
 
 def _class_counts(labels: Tensor) -> list[int]:

@@ -1,13 +1,14 @@
-"""How a training begins: the network with its starting weights, and what of them the run remembers."""
+"""Initialize the network of a training: starting weights, and a specification that says what came with them."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from fer.config.training import FinetuneConfig, PretrainConfig
+from fer.config.training import FinetuneConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
 from fer.data.prepared import prepared_framing
@@ -19,61 +20,65 @@ from fer.models.initial_weights import (
     resolve_init,
     weights_from_folder,
 )
-from fer.pipeline.contamination import past_of, remember
+from fer.pipeline.contamination import seen_images, store_signatures
+from fer.pipeline.context import RunContext
 from fer.tracking.models import fetch_model
 from fer.tracking.names import STARTED_FROM, TERMS
-from fer.tracking.runs import TrackedRun
 from fer.utils.distributed import rank
-from fer.utils.paths import resolve_data_root
 
 N = TypeVar("N", Classifier, Encoder)
 
 
-def initialize_model(
-    kind: type[N], config: FinetuneConfig | PretrainConfig, init: str, sets: list[DataSet], run: TrackedRun
-) -> N:
-    """Return a network with its starting weights, and their pixel normalisation, terms and past in its specification.
+def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: Sequence[DataSet]) -> N:
+    """Build a network and load its starting weights.
+
+    Its specification holds their pixel normalisation and terms, and the images they have seen.
 
     Args:
         kind: `Classifier` or `Encoder`.
-        config: Gives architecture, size and seed.
+        context: Its run gets what was loaded as tags.
         init: Where to start, `auto` resolved.
-        sets: What it will be trained on.
-        run: Gets what was loaded as tags.
+        sets: The training sets.
 
     Raises:
         ModelError: The starting weights cannot be had or do not fit.
     """
+    config = context.config
     with tempfile.TemporaryDirectory() as downloads:
-        start: InitialWeights = fetch_initial_weights(init, config.arch, Path(downloads))
-    terms = [*(dataset.terms for dataset in sets), start.terms]
-    root = resolve_data_root(config.data_root)
-    option = config.contamination if isinstance(config, FinetuneConfig) else "check"
-    past = past_of(start, start.run_id).and_then(remember(sets, root, option), labels=kind is Classifier)
+        weights: InitialWeights = fetch_initial_weights(init, config.arch, Path(downloads))
+    # Pre-training has no test of its own, so nothing would be gained by leaving the signatures out.
+    look = not isinstance(config, FinetuneConfig) or config.contamination == "check"
+    splits = store_signatures(sets, context.root, look)
+    seen = seen_images(weights, weights.run_id).after(splits, labels=kind is Classifier)
+    terms = [*(dataset.terms for dataset in sets), weights.terms]
+    # What an encoder was pre-trained on counts as seen.
+    trained_on = [*weights.trained_on, *(dataset.name for dataset in sets)]
     spec = ModelSpec(
-        config.arch, config.image_size, arch_options(config.arch, config.image_size), start.mean, start.std,
-        # What an encoder was pre-trained on counts as seen.
-        trained_on=tuple(dict.fromkeys([*start.trained_on, *(dataset.name for dataset in sets)])),
+        arch=config.arch,
+        image_size=config.image_size,
+        arch_options=arch_options(config.arch, config.image_size),
+        mean=weights.mean,
+        std=weights.std,
+        trained_on=tuple(dict.fromkeys(trained_on)),
         terms=tuple(dict.fromkeys(filter(None, terms))),
-        framing=expected_framing(sets, root),
+        framing=expected_framing(sets, context.root),
         crop_size=max(packed_side(dataset.native_side, config.image_size) for dataset in sets),
-        training_images=past.training, pretraining_images=past.pretraining,
-    )  # fmt: skip
+        training_images=seen.training,
+        pretraining_images=seen.pretraining,
+    )
     torch.manual_seed(config.seed)
     network = kind(spec)
-    loaded = load_initial_weights(network, start)
+    loaded = load_initial_weights(network, weights)
     if rank() == 0:
         print(loaded)
-    run.tags({"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **past.tags()})
-    if start.run_id:
-        run.tags({STARTED_FROM: start.run_id})
+    context.run.tags({"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **seen.tags()})
+    if weights.run_id:
+        context.run.tags({STARTED_FROM: weights.run_id})
     return network
 
 
-def expected_framing(sets: list[DataSet], root: Path) -> str:
+def expected_framing(sets: Sequence[DataSet], root: Path) -> str:
     """Return what a model trained on some prepared sets expects of a picture, as `ModelSpec.framing`.
-
-    Framed faces, as soon as one of the sets has them; sets of photographs that `prepare` does not frame come framed.
 
     Args:
         sets: The training sets.
@@ -82,11 +87,15 @@ def expected_framing(sets: list[DataSet], root: Path) -> str:
     Raises:
         DataError: What `prepare` wrote about a set is gone or damaged.
     """
-    framed = [
-        not dataset.drawn and (dataset.framing is None or prepared_framing(root, dataset.name) == "auto")
-        for dataset in sets
-    ]
-    return "detect" if any(framed) else "none"
+    # One set of framed faces is enough: a face cut out of a picture is then no stranger to the network.
+    return "detect" if any(_is_framed(dataset, root) for dataset in sets) else "none"
+
+
+def _is_framed(dataset: DataSet, root: Path) -> bool:
+    if dataset.drawn:
+        return False
+    # Sets of photographs that `prepare` does not frame come framed.
+    return dataset.framing is None or prepared_framing(root, dataset.name) == "auto"
 
 
 def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
@@ -105,5 +114,6 @@ def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
     if not init.startswith(ADDRESSES):
         return resolve_init(init, arch)
     fetched = fetch_model(init, folder)
-    start = weights_from_folder(fetched.path) if fetched.path.is_dir() else resolve_init(str(fetched.path), arch)
-    return replace(start, origin=init, run_id=fetched.run_id)
+    path = fetched.path
+    weights = weights_from_folder(path) if path.is_dir() else resolve_init(str(path), arch)
+    return replace(weights, origin=init, run_id=fetched.run_id)

@@ -1,5 +1,6 @@
 """Prepare downloads into the common tree, each set checked, listed and logged in one tracked run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 
-SHOWN = 12
-"""Pictures of each expression on a contact sheet."""
-LARGEST_SHOWN = 256
-"""Longest side in pixels of the pictures a contact sheet is made of."""
+PICTURES_PER_EXPRESSION = 12
+"""On a contact sheet."""
+LONGEST_SIDE = 256
+"""Of the pictures a contact sheet is made of, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class PrepareResult:
 
 
 def prepare_sets(config: PrepareConfig) -> PrepareResult:
-    """Prepare the sets a configuration names, in one tracked run.
+    """Prepare the sets a configuration names, in one tracked run; print what was found as soon as a set is done.
 
     Raises:
         ConfigError: A name is unknown, or a source is given for several sets.
@@ -54,152 +55,147 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
     """
     root = resolve_data_root(config.data_root)
     sets = resolve_datasets(config.dataset)
-    sources = _sources(sets, config, root)
+    sources = _find_sources(sets, config, root)
     prepared: dict[str, Prepared] = {}
     with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
             layouts.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
-            done = prepared[dataset.name] = _prepared(dataset, sources[dataset.name], root, config.framing)
-            _log(run, dataset, done, root)
-            refusal = _log_sheet(run, dataset, done.manifest, root, config.allow_unattributed)
-            print(_told(dataset, done, refusal))
+            result = prepare_set(dataset, sources[dataset.name], root, config.framing)
+            prepared[dataset.name] = result
+            _log_prepared(run, dataset, result, root)
+            no_sheet = _log_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
+            print(_summary(dataset, result, no_sheet))
             if dataset.credits:
-                pictures = {row.source_name: root / row.path for row in done.manifest.images}
+                pictures = {row.source_name: root / row.path for row in result.manifest.images}
                 for difference in differences_from_list(dataset.credits, pictures):
                     print(f"  {difference}")
     return PrepareResult(run.id, prepared)
 
 
-def _prepared(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:
-    """Prepare a set from its download or, where that is gone, take it as it was prepared."""
+def prepare_named(names: Sequence[str], root: Path) -> None:
+    """Prepare sets from their usual places, as `prepare` does by default."""
+    prepare_sets(PrepareConfig(dataset="+".join(names), data_root=str(root)))
+
+
+def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:
+    """Prepare a set from its download or, where that is gone, take it as it was prepared.
+
+    Args:
+        dataset: The set.
+        source: The download, or None where it is gone.
+        root: The data root.
+        framing: `auto` or `none`.
+
+    Raises:
+        DataError: The download is gone and the set is not prepared with this framing, or it is not what it should be.
+    """
     detector = center_face if framing == "auto" and dataset.framing else None
     if source:
         return prepare(dataset, source, root, detector)
-    if done := load_prepared(dataset, root, framing=framing_name(detector)):
-        return done
-    raise missing_download(dataset, root)
+    earlier = load_prepared(dataset, root, framing=framing_name(detector))
+    if earlier is None:
+        raise missing_download(dataset, root)
+    return earlier
 
 
-def ensure_prepared(sets: list[DataSet], root: Path) -> None:
-    """Prepare, in a run of their own, those sets that are not prepared yet.
-
-    Raises:
-        DataError: A set's download is in none of its usual places.
-    """
-    missing = unprepared(sets, root)
-    if missing:
-        prepare_sets(PrepareConfig(dataset="+".join(dataset.name for dataset in missing), data_root=str(root)))
-
-
-def unprepared(sets: list[DataSet], root: Path) -> list[DataSet]:
-    """Return the sets not prepared by this version, having made sure that each can be prepared.
-
-    Raises:
-        DataError: A set's download is in none of its usual places.
-    """
-    missing = [dataset for dataset in sets if not is_prepared(root, dataset.name)]
-    for dataset in missing:
-        if not dataset.drawn and not dataset.download and find_source(dataset, "", root) is None:
-            raise missing_download(dataset, root)
-    return missing
-
-
-def _sources(sets: list[DataSet], config: PrepareConfig, root: Path) -> dict[str, Path | None]:
-    """Return where each set comes from, having brought it there where that is possible.
-
-    Returns:
-        The places by name; None for a set that is prepared already and whose download is gone.
-    """
+def _find_sources(sets: Sequence[DataSet], config: PrepareConfig, root: Path) -> dict[str, Path | None]:
+    """Return where each set comes from, downloaded where that is possible; None for a prepared set without download."""
     if config.source and len(sets) > 1:
         raise ConfigError("source belongs to one data set: prepare the sets one by one")
     sources: dict[str, Path | None] = {}
     for dataset in sets:
         if dataset.drawn and not config.source:
+            # Not there yet: it is drawn within the run.
             sources[dataset.name] = dataset.default_paths(root)[0]
             continue
-        sources[dataset.name] = find_source(dataset, config.source, root)
-        if sources[dataset.name] is None and not is_prepared(root, dataset.name):
+        source = find_source(dataset, config.source, root)
+        if source is None and not is_prepared(root, dataset.name):
             if not dataset.download:
                 raise missing_download(dataset, root)
-            sources[dataset.name] = dataset.download(root)
+            source = dataset.download(root)
             if dataset.credits:
                 print(credits_message(root))
+        sources[dataset.name] = source
     return sources
 
 
-def _log(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
-    name, manifest = dataset.name, prepared.manifest
+def _log_prepared(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
+    name = dataset.name
+    manifest = prepared.manifest
     log_dataset(run, manifest, root, "prepared")
     run.file(manifest_path(root, name), f"manifests/{name}")
     run.file(summary_path(root, name), f"manifests/{name}")
-    figures = {
-        f"{name}/images/{split}/{expression}": float(count)
-        for split, counts in manifest.counts().items()
-        for expression, count in counts.items()
-    }
-    run.metrics({**figures, f"{name}/images": len(manifest.images)})
-    run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
+    figures = {f"{name}/images": float(len(manifest.images))}
+    for split, counts in manifest.counts().items():
+        for expression, count in counts.items():
+            figures[f"{name}/images/{split}/{expression}"] = float(count)
+    for key, counted in preparation_counts(root, name).items():
+        figures[f"{name}/{key}"] = counted
+    run.metrics(figures)
     run.tags({dataset_tag(name, DIGEST): manifest.digest, dataset_tag(name, TERMS): dataset.terms or "free"})
 
 
 def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path, allow_unattributed: bool) -> str:
     """Log a contact sheet of a set, with credits where its licences ask for them, or return why there is none."""
-    shown, place = _spread(manifest), f"contact_sheets/{dataset.name}.png"
+    rows = _evenly_sampled(manifest)
+    pictures = {expression: [_thumbnail(row, root) for row in of_class] for expression, of_class in rows.items()}
+    path = f"contact_sheets/{dataset.name}.png"
     if dataset.showable:
-        pictures = {expression: [_small(row, root) for row in rows] for expression, rows in shown.items()}
-        run.figure(contact_sheet(pictures, dataset.title), place)
+        run.figure(contact_sheet(pictures, dataset.title), path)
         return ""
     if not dataset.credits:
         return "its pictures may not be shown"
-    paths = [row.path for rows in shown.values() for row in rows]
     credits = credits_of(manifest, root)
-    unresolved = sum(not credits[path].resolved for path in paths)
+    credited: dict[str, list[CreditedPicture]] = {}
+    unresolved = 0
+    for expression, of_class in rows.items():
+        shown = zip(of_class, pictures[expression], strict=True)
+        credited[expression] = [CreditedPicture(picture, credits[row.path]) for row, picture in shown]
+        unresolved += sum(not credits[row.path].resolved for row in of_class)
     if unresolved and not allow_unattributed:
-        return (
-            f"{unresolved} of its {len(paths)} pictures are unresolved: {REFRESH_HINT}, or give allow_unattributed=true"
-        )
-    credited = {
-        expression: [CreditedPicture(_small(row, root), credits[row.path]) for row in rows]
-        for expression, rows in shown.items()
-    }
-    run.figure(credited_sheet(credited, dataset.title), place)
+        total = sum(map(len, rows.values()))
+        return f"{unresolved} of its {total} pictures are unresolved: {REFRESH_HINT}, or give allow_unattributed=true"
+    run.figure(credited_sheet(credited, dataset.title), path)
     return ""
 
 
-def _small(row: ImageRow, root: Path) -> Image.Image:
-    """Return a picture for a contact sheet, for which the pictures of a whole sheet are in memory at once."""
+def _thumbnail(row: ImageRow, root: Path) -> Image.Image:
+    # The pictures of a whole sheet are in memory at once.
     picture = read_framed(row, root)
-    picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return picture
 
 
-def _spread(manifest: Manifest) -> dict[str, list[ImageRow]]:
-    """Return images spread evenly over each expression's part of the manifest."""
-    spread = {}
+def _evenly_sampled(manifest: Manifest) -> dict[str, list[ImageRow]]:
+    """Return images of each expression, at even distances in the manifest."""
+    sampled = {}
     for expression in EXPRESSIONS:
         rows = [row for row in manifest.images if row.expression == expression]
-        spread[expression] = rows[:: max(len(rows) // SHOWN, 1)][:SHOWN]
-    return spread
+        step = max(len(rows) // PICTURES_PER_EXPRESSION, 1)
+        sampled[expression] = rows[::step][:PICTURES_PER_EXPRESSION]
+    return sampled
 
 
-def _told(dataset: DataSet, prepared: Prepared, refusal: str) -> str:
+def _summary(dataset: DataSet, prepared: Prepared, no_sheet: str) -> str:
     """Return what a person should know of a prepared set, and why there is no contact sheet, if so."""
+    manifest = prepared.manifest
+    summary = prepared.summary()
     state = "already prepared" if prepared.reused else f"prepared from {prepared.source}"
-    lines = [f"{dataset.title}: {len(prepared.manifest.images)} images, {state}, digest {prepared.manifest.digest}"]
+    lines = [f"{dataset.title}: {len(manifest.images)} images, {state}, digest {manifest.digest}"]
     header = "".join(f"{name:>11}" for name in EXPRESSIONS)
     lines.append(f"  {'':12}{header}")
-    for split, counts in prepared.manifest.counts().items():
+    for split, counts in manifest.counts().items():
         lines.append(f"  {split:12}" + "".join(f"{count:>11}" for count in counts.values()))
-    for reason, count in prepared.summary()["left_out_reasons"].items():
+    for reason, count in summary["left_out_reasons"].items():
         first = next(name for name, why in prepared.left_out if why == reason)
         lines.append(f"  left out: {count} x {reason} (such as {first})")
-    for note, count in prepared.summary()["repaired_or_converted"].items():
+    for note, count in summary["repaired_or_converted"].items():
         lines.append(f"  repaired or converted: {count} x {note}")
-    for how, count in prepared.summary()["framed"].items():
+    for how, count in summary["framed"].items():
         lines.append(f"  framed: {count} x {how}")
     if prepared.differences:
         lines.append("  not the complete set: " + ", ".join(prepared.differences))
-    if refusal:
-        lines.append(f"  no contact sheet: {refusal}")
+    if no_sheet:
+        lines.append(f"  no contact sheet: {no_sheet}")
     return "\n".join(lines)

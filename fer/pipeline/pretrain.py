@@ -1,21 +1,20 @@
 """Pre-train an encoder on faces without their labels; probes that do use labels watch it learn."""
 
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
+from fer.data.augment import Augmentation
 from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
-from fer.data.manifest import Manifest, read_manifest
 from fer.data.sampling import select_label_fraction
-from fer.data.views import ViewBatches
+from fer.data.views import ViewBatches, ViewSpec, multi_crop, two_views
 from fer.errors import DataError
 from fer.evaluation.figures import feature_map_figure, learning_curves
 from fer.evaluation.inference import outputs
@@ -23,20 +22,22 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
 from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
-from fer.pipeline.evaluation import open_images
+from fer.objectives.registry import METHODS
+from fer.pipeline.context import (
+    RunContext,
+    check_training,
+    ensure_prepared,
+    resolved_options,
+    training_run,
+    training_sets,
+)
 from fer.pipeline.initialize import initialize_model
-from fer.pipeline.inputs import log_dataset
-from fer.pipeline.pretrain_plan import Plan, make_plan
-from fer.pipeline.resume import continued, find_checkpoint
-from fer.pipeline.training_sets import prepare_once
-from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CHECKPOINTS, DIGEST, ENCODER, PRETRAINING, RESUMED_FROM, dataset_tag
-from fer.tracking.runs import TrackedRun
+from fer.pipeline.resume import resumed
+from fer.tracking.names import ENCODER, PRETRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
-from fer.training.devices import use_bf16
 from fer.training.loop import train
+from fer.training.optimization import Settings
 from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
-from fer.utils.paths import manifest_path
 
 PROBE_BATCH = 256
 
@@ -57,8 +58,8 @@ class PretrainResult:
 
     def summary(self) -> str:
         """Return the probes' figures, and how to fine-tune the encoder."""
-        figures = ", ".join(f"{name.removeprefix('validation/')} {value:.3f}" for name, value in self.figures.items())
-        return f"\nencoder after the last epoch: {figures}\nfine-tune it with init=runs:/{self.run_id}"
+        figures = [f"{name.removeprefix('validation/')} {value:.3f}" for name, value in self.figures.items()]
+        return f"\nencoder after the last epoch: {', '.join(figures)}\nfine-tune it with init=runs:/{self.run_id}"
 
 
 def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
@@ -70,134 +71,184 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
         ModelError: Starting weights or checkpoint cannot be used.
         Interrupted: A signal came; the checkpoint is saved.
     """
-    with tempfile.TemporaryDirectory() as downloads:
-        checkpoint = find_checkpoint(config, Path(downloads))
-        resumed = continued(config, checkpoint, "pretrain") if checkpoint else config
-        return _tracked_pretraining(resumed, checkpoint)
+    with resumed("pretrain", config) as (config, checkpoint):
+        check_pretrain(config)
+        name = f"{config.method} {config.arch} {config.dataset}"
+        # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
+        with training_run("pretrain", config, name, pretrain_options(config), (LAST,)) as context:
+            ensure_prepared(training_sets(config.dataset) + probe_sets(config), context.root)
+            figures = train_and_log(context, checkpoint)
+    return PretrainResult(context.run.id, figures, context.run.where())
 
 
-def _tracked_pretraining(config: PretrainConfig, checkpoint: Path | None) -> PretrainResult:
-    plan = make_plan(config)
-    with tracked("pretrain", config, f"{config.method} {config.arch} {config.dataset}", plan.derived()) as run:
-        prepare_once(plan.sets + plan.probe_sets, plan.root)
-        folder = Path(config.output).resolve() / run.id
-        try:
-            figures = _Pretraining(plan, run, folder).run(checkpoint)
-        finally:
-            # Whatever the ending, the tracking server keeps what the run can be continued from.
-            if rank() == 0 and (folder / LAST).is_file():
-                run.file(folder / LAST, CHECKPOINTS)
-    shutil.rmtree(folder)
-    return PretrainResult(run.id, figures, run.where())
+def check_pretrain(config: PretrainConfig) -> None:
+    """Refuse, before a run begins, what cannot be trained.
+
+    Raises:
+        ConfigError: Options are wrong or contradict each other.
+        DataError: A set's download is absent.
+    """
+    check_training(config, training_sets(config.dataset) + probe_sets(config), config.init)
+    METHODS[config.method].lr_for(config)
 
 
-class _Pretraining:
-    """One pre-training from open data to logged encoder, inside its run."""
+def probe_sets(config: PretrainConfig) -> list[DataSet]:
+    """Return the sets whose labels the probes use."""
+    return training_sets(config.probe_dataset or config.dataset)
 
-    def __init__(self, plan: Plan, run: TrackedRun, folder: Path) -> None:
-        self.plan, self.config, self.tracked_run, self.folder = plan, plan.config, run, folder
-        self.images, self.manifests = _opened(plan, plan.sets)
-        self.indices = self.images.indices("train")
-        if len(self.indices) < self.config.batch_size:
-            raise DataError(
-                f"{len(self.indices)} training images do not fill a batch of {self.config.batch_size}: "
-                "give a smaller batch_size"
-            )
-        self.probe = _Probe(plan, self.images if plan.probe_sets == plan.sets else _opened(plan, plan.probe_sets)[0])
 
-    def run(self, checkpoint: Path | None) -> dict[str, float]:
-        """Train, watch, log the encoder, and return the last epoch's probes."""
-        config = self.config
-        encoder = initialize_model(Encoder, config, config.init, self.plan.sets, self.tracked_run)
-        specs = self.plan.views()
-        bf16 = use_bf16(config.precision, self.plan.device, encoder, min(spec.size for spec in specs))
-        batches = ViewBatches(
-            images=self.images,
-            indices=self.indices,
-            specs=specs,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=rank(),
-            world_size=world_size(),
+def pretrain_options(config: PretrainConfig) -> dict[str, Any]:
+    """Return what the options mean on this machine, as parameters of the run."""
+    method = METHODS[config.method]
+    return resolved_options(config) | {
+        "lr_used": method.lr_for(config),
+        "optimizer_used": method.optimizer_for(config),
+        "proj_dim_used": config.proj_dim or method.proj_dim,
+    }
+
+
+def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
+    """Return the views of each image that the method compares."""
+    augmentation = Augmentation(
+        flip=0.5,
+        crop_min=config.crop,
+        jitter=config.jitter,
+        jitter_probability=0.8,
+        relight=config.relight,
+        grey=config.grey,
+        blur=config.blur,
+        solarise=config.solarise,
+    )
+    if METHODS[config.method].multi_crop:
+        return multi_crop(config.image_size, config.num_small_crops, augmentation)
+    return two_views(config.image_size, augmentation)
+
+
+def make_settings(context: RunContext[PretrainConfig]) -> Settings:
+    """Return how to optimise."""
+    config = context.config
+    method = METHODS[config.method]
+    own: dict[str, Any] = {"lr": method.lr_for(config), "optimizer": method.optimizer_for(config)}
+    if method.constant and config.predictor_lr:
+        own |= {"constant": method.constant, "constant_factor": config.predictor_lr}
+    return context.settings(ema=0.0, patience=0, selection="knn_accuracy", choose=False, **own)
+
+
+def train_and_log(context: RunContext[PretrainConfig], checkpoint: Path | None) -> dict[str, float]:
+    """Train, watch, log the encoder, and return the last epoch's probes.
+
+    Args:
+        context: Of the open run; the sets are prepared.
+        checkpoint: What to continue from, or None.
+
+    Raises:
+        DataError: The training images do not fill a batch, or the probes have no images.
+    """
+    config = context.config
+    sets = training_sets(config.dataset)
+    images, manifests = context.open_images(sets)
+    train_indices = images.indices("train")
+    if len(train_indices) < config.batch_size:
+        raise DataError(
+            f"{len(train_indices)} training images do not fill a batch of {config.batch_size}: "
+            "give a smaller batch_size"
         )
-        objective = self.plan.method.build(encoder, config, len(batches))
-        self._log_inputs(bf16)
-        extra_state = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
-        probes = self.probe.validation()
-        if rank() == 0:
-            # What random or starting weights are good for: the line all later epochs are measured against.
-            self.tracked_run.metrics(probes(encoder.to(self.plan.device).eval(), 0), 0)
-        progress = train(
-            objective, batches, probes, self.plan.settings(bf16), self.tracked_run, self.folder,
-            extra_state, checkpoint,
-        )  # fmt: skip
-        exit_nonzero_ranks()
-        return self._conclude(progress, encoder.spec)
+    same_images = probe_sets(config) == sets
+    probe = Probe(config, images if same_images else context.open_images(probe_sets(config))[0])
+    encoder = initialize_model(Encoder, context, config.init, sets)
+    views = make_views(config)
+    context = context.for_network(encoder, min(view.size for view in views))
+    context.log_inputs(manifests, {"train": PRETRAINING}, len(train_indices))
+    batches = ViewBatches(
+        images=images,
+        indices=train_indices,
+        specs=views,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rank=rank(),
+        world_size=world_size(),
+    )
+    # Built before the encoder moves to the device: the heads draw their weights from the CPU's generator.
+    objective = METHODS[config.method].build(encoder, config, len(batches))
+    if rank() == 0:
+        # What random or starting weights are good for: the line all later epochs are measured against.
+        context.run.metrics(probe.validate(encoder.to(context.device).eval(), 0), 0)
+    progress = train(
+        objective,
+        batches,
+        probe.validate,
+        make_settings(context),
+        context.run,
+        context.folder,
+        {"spec": encoder.spec.to_dict(), "config": asdict(config)},
+        checkpoint,
+    )
+    # Their part is done: one process logs.
+    exit_nonzero_ranks()
+    return log_encoder(context, progress, encoder.spec, probe)
 
-    def _log_inputs(self, bf16: bool) -> None:
-        run = self.tracked_run
-        for manifest in self.manifests:
-            log_dataset(run, manifest.of("train"), self.plan.root, PRETRAINING)
-        run.params({"precision_used": "bf16" if bf16 else "fp32", "training_images": len(self.indices)})
-        run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest for manifest in self.manifests})
-        if self.config.resume:
-            run.tags({RESUMED_FROM: self.config.resume})
 
-    def _conclude(self, progress: Progress, spec: ModelSpec) -> dict[str, float]:
-        encoder = Encoder(spec)
-        encoder.load_state_dict(read_file(self.folder / BEST)["model"])
-        save_encoder(encoder, self.folder / "encoder", self.config.method)
-        for path in sorted((self.folder / "encoder").iterdir()):
-            self.tracked_run.file(path, ENCODER)
-        title = f"{self.config.method}: features after {progress.epoch} epochs"
-        points, labels = self.probe.mapped(encoder.to(self.plan.device).eval())
-        self.tracked_run.figure(feature_map_figure(points, labels, title), "feature_map.png")
-        self.tracked_run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
-        return {key: value for key, value in progress.history[-1].items() if key.startswith("validation/")}
+class Probe:
+    """Measure what an encoder's features are good for, with labels the encoder never sees.
 
+    Args:
+        config: Gives image size, seed and the number of training images.
+        images: The images of the probes' sets.
 
-class _Probe:
-    """What the features are good for, measured with labels the encoder never sees."""
+    Raises:
+        DataError: There are no training or no validation images.
+    """
 
-    def __init__(self, plan: Plan, images: PackedImages) -> None:
-        self.plan, self.images = plan, images
-        self.train = _at_most(images, images.indices("train"), plan.config.probe_images, plan.config.seed)
-        self.test = images.indices("validation")
-        if not len(self.test) or not len(self.train):
+    def __init__(self, config: PretrainConfig, images: PackedImages) -> None:
+        self.config = config
+        self.images = images
+        self.train = _at_most(images, images.indices("train"), config.probe_images, config.seed)
+        self.validation = images.indices("validation")
+        if not len(self.validation) or not len(self.train):
             raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
 
-    def validation(self) -> Callable[[nn.Module, int], dict[str, float]]:
-        """Return what measures the encoder after an epoch: neighbours, a linear classifier, and the collapse gauge."""
+    def validate(self, network: nn.Module, epoch: int) -> dict[str, float]:
+        """Measure an encoder: nearest neighbours, a linear classifier, and how far features have collapsed."""
+        features = self._features(network, self.train)
+        tested = self._features(network, self.validation)
+        labels = self.images.labels[self.train]
+        tested_labels = self.images.labels[self.validation]
+        return {
+            "validation/knn_accuracy": knn_accuracy(features, labels, tested, tested_labels),
+            "validation/linear_accuracy": linear_accuracy(features, labels, tested, tested_labels),
+            "validation/feature_std": float(feature_std(tested)),
+        }
 
-        def validate(network: nn.Module, epoch: int) -> dict[str, float]:
-            known, asked = self._features(network, self.train), self._features(network, self.test)
-            of_known, of_asked = self.images.labels[self.train], self.images.labels[self.test]
-            return {
-                "validation/knn_accuracy": knn_accuracy(known, of_known, asked, of_asked),
-                "validation/linear_accuracy": linear_accuracy(known, of_known, asked, of_asked),
-                "validation/feature_std": float(feature_std(asked)),
-            }
-
-        return validate
-
-    def mapped(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:
-        """Return the validation features in two dimensions and their expressions."""
-        features = self._features(network, self.test)
-        names = [EXPRESSIONS[label] for label in self.images.labels[self.test].tolist()]
-        return feature_map(features, self.plan.config.seed), names
+    def feature_map(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:
+        """Return the validation features in two dimensions, `(N, 2)`, and their expressions."""
+        features = self._features(network, self.validation)
+        expressions = [EXPRESSIONS[label] for label in self.images.labels[self.validation].tolist()]
+        return feature_map(features, self.config.seed), expressions
 
     def _features(self, network: nn.Module, indices: Tensor) -> Tensor:
-        return outputs(network, self.images, indices, self.plan.config.image_size, PROBE_BATCH)
-
-
-def _opened(plan: Plan, sets: list[DataSet]) -> tuple[PackedImages, list[Manifest]]:
-    manifests = [read_manifest(manifest_path(plan.root, dataset.name)) for dataset in sets]
-    images = open_images(list(zip(sets, manifests, strict=True)), plan.root, plan.config.image_size, plan.device)
-    return images, manifests
+        return outputs(network, self.images, indices, self.config.image_size, PROBE_BATCH)
 
 
 def _at_most(images: PackedImages, indices: Tensor, count: int, seed: int) -> Tensor:
-    """Return the given indices, or a stratified part of about `count` of them."""
+    """Return the indices, or a stratified part of about `count` of them."""
     if len(indices) <= count:
         return indices
-    return select_label_fraction([row.path for row in images.rows], images.labels, indices, count / len(indices), seed)
+    paths: Sequence[str] = [row.path for row in images.rows]
+    return select_label_fraction(paths, images.labels, indices, count / len(indices), seed)
+
+
+def log_encoder(
+    context: RunContext[PretrainConfig], progress: Progress, spec: ModelSpec, probe: Probe
+) -> dict[str, float]:
+    """Log the encoder of the last epoch, a map of its features and the learning curves; return its probes' figures."""
+    encoder = Encoder(spec)
+    encoder.load_state_dict(read_file(context.folder / BEST)["model"])
+    folder = context.folder / "encoder"
+    save_encoder(encoder, folder, context.config.method)
+    for path in sorted(folder.iterdir()):
+        context.run.file(path, ENCODER)
+    title = f"{context.config.method}: features after {progress.epoch} epochs"
+    points, expressions = probe.feature_map(encoder.to(context.device).eval())
+    context.run.figure(feature_map_figure(points, expressions, title), "feature_map.png")
+    context.run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
+    return {key: value for key, value in progress.history[-1].items() if key.startswith("validation/")}

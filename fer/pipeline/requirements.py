@@ -1,24 +1,22 @@
-"""What an experiment needs before it can run: prepared sets and starting weights."""
+"""Check and prepare what an experiment needs before it can run: data sets and starting weights."""
 
 from pathlib import Path
 
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.kdef import KDEF
-from fer.data.datasets.registry import resolve_datasets
-from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import DataError, ModelError
 from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES, resolve_init
-from fer.pipeline import finetune_plan, pretrain_plan
-from fer.pipeline.prepare import ensure_prepared, unprepared
-from fer.pipeline.training_sets import training_sets
+from fer.pipeline.context import ensure_prepared, training_sets, unprepared
+from fer.pipeline.finetune import check_finetune, starting_weights
+from fer.pipeline.pretrain import check_pretrain, probe_sets
 
-TESTS_OF_2021 = (KDEF, WIKIMEDIA)
+OPTIONAL_TESTS = ("kdef", "wikimedia")
 """Test sets of real faces that are prepared, where they are at hand, before an experiment tests on all there are."""
 PREPARED = "prepared"
 
 
-def check(experiment: Experiment, root: Path) -> None:
+def check_requirements(experiment: Experiment, root: Path) -> None:
     """Refuse an experiment whose data or starting weights are not at hand; weights are downloaded if possible.
 
     Raises:
@@ -26,56 +24,60 @@ def check(experiment: Experiment, root: Path) -> None:
         DataError: A set's download is absent; the sentence says how to get it.
         ModelError: Starting weights cannot be had; the sentence names the file and its place.
     """
-    unprepared(_needed(experiment), root)
+    unprepared(_required_sets(experiment), root)
     pretrain, finetune = experiment.pretrain, experiment.finetune
     if pretrain:
         _check_weights(pretrain.init, pretrain.arch)
-        pretrain_plan.make_plan(pretrain)
+        check_pretrain(pretrain)
     if finetune:
-        _check_weights(finetune.init, finetune.arch)
-        plan = finetune_plan.make_plan(finetune)
-        if not pretrain and finetune.init == "auto":
-            _check_weights(plan.init, finetune.arch)
+        # After a pre-training `auto` stands for its encoder, which is not there yet.
+        if not pretrain or finetune.init != "auto":
+            _check_weights(starting_weights(finetune), finetune.arch)
+        check_finetune(finetune)
 
 
-def prepare(experiment: Experiment, root: Path) -> None:
+def prepare_requirements(experiment: Experiment, root: Path) -> None:
     """Prepare, in a run of their own, the sets an experiment needs and the test sets it could use.
 
     Raises:
         DataError: A set it needs is absent or not what it should be.
     """
-    ensure_prepared(_needed(experiment), root)
+    ensure_prepared(_required_sets(experiment), root)
     finetune = experiment.finetune
     if finetune is None or finetune.evaluate_on != PREPARED:
         return
     if all(dataset.drawn for dataset in training_sets(finetune.dataset)):
         return
-    for dataset in TESTS_OF_2021:
+    for name in OPTIONAL_TESTS:
+        dataset = DATASETS[name]
         try:
             ensure_prepared([dataset], root)
         except DataError as error:
             print(f"not tested on {dataset.title}: {error}")
 
 
-def _needed(experiment: Experiment) -> list[DataSet]:
+def _required_sets(experiment: Experiment) -> list[DataSet]:
     """Return the sets without which the experiment cannot run."""
-    needed: list[DataSet] = []
-    if pretrain := experiment.pretrain:
-        needed += training_sets(pretrain.dataset)
-        if pretrain.probe_dataset:
-            needed += training_sets(pretrain.probe_dataset)
-    if finetune := experiment.finetune:
-        needed += training_sets(finetune.dataset)
-    tested = [finetune.evaluate_on if finetune else "", experiment.evaluate.dataset if experiment.evaluate else ""]
+    required: list[DataSet] = []
+    tested = []
+    if experiment.pretrain:
+        required += training_sets(experiment.pretrain.dataset) + probe_sets(experiment.pretrain)
+    if experiment.finetune:
+        required += training_sets(experiment.finetune.dataset)
+        tested.append(experiment.finetune.evaluate_on)
+    if experiment.evaluate:
+        tested.append(experiment.evaluate.dataset)
     for names in tested:
-        needed += resolve_datasets(names) if names not in ("", PREPARED) else []
-    return list({dataset.name: dataset for dataset in needed}.values())
+        if names != PREPARED:
+            required += resolve_datasets(names)
+    return list({dataset.name: dataset for dataset in required}.values())
 
 
 def _check_weights(init: str, arch: str) -> None:
-    if init == "auto" or init.startswith(ADDRESSES):
+    if init.startswith(ADDRESSES):
         return
     path = Path(init).expanduser()
+    # `resolve_init` would take it for a mistyped name.
     if init not in NAMES and path.suffix and not path.exists():
         raise ModelError(f"the starting weights {path.name} are missing: put the file at {path}, or give another init")
     resolve_init(init, arch)

@@ -179,7 +179,7 @@ def test_whatever_differs_is_trained_again(change, no_training, place, run, monk
     elif change == "unwanted":
         given["reuse"] = False
     elif change == "device":
-        monkeypatch.setattr("fer.pipeline.finetune_plan.pick_device", lambda name: torch.device("cuda"))
+        monkeypatch.setattr("fer.pipeline.context.pick_device", lambda name: torch.device("cuda"))
     else:
         commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
         version = commit.get(change, CodeVersion("unknown", False))
@@ -248,13 +248,13 @@ def test_a_later_test_is_done_as_the_training_was_told_to(done, place, monkeypat
         raise Trains("tested")
 
     monkeypatch.setattr(stages, "evaluate_model", test)
-    monkeypatch.setattr(stages.Stages, "_untested", lambda self, dataset, run: True)
+    monkeypatch.setattr(stages.Stages, "_is_untested", lambda self, dataset, run: True)
     config = FinetuneConfig(
         dataset="raf", data_root=str(place / "data"), evaluate_on="raf", device="cpu", precision="fp32",
         contamination="skip",
     )  # fmt: skip
     with pytest.raises(Trains, match="tested"):
-        stages.Stages(place / "data", COMMIT, True).figures(done.stages[0].run_id, None, config)
+        stages.Stages(place / "data", COMMIT, True).test_figures(done.stages[0].run_id, None, config)
     assert (told[0].dataset, told[0].device, told[0].contamination) == ("raf", "cpu", "skip")
 
 
@@ -275,7 +275,7 @@ def test_a_configuration_is_told_by_what_is_trained_not_by_seed_or_place(done, p
         shared = {"dataset": "raf", "data_root": str(place / "data"), "device": "cpu"}
         finetune = FinetuneConfig(**{**shared, "init": "scratch", **given})
         before = PretrainConfig(**shared, **pretrain) if pretrain else None
-        return stages.configuration(Experiment("mine", pretrain=before, finetune=finetune), finetune)
+        return stages.configuration_name(Experiment("mine", pretrain=before, finetune=finetune), finetune)
 
     same = {named(), named(seed=7), named(output=str(tmp_path)), named(registered_name="none"), named(promote=True)}
     encoders = [named({"epochs": 1}, init="auto"), named({"epochs": 2}, init="auto"), named({"seed": 1}, init="auto")]

@@ -348,8 +348,8 @@ def test_the_option_chooses_and_a_set_of_the_other_framing_needs_its_download(
 
     root = tmp_path / "data"
     monkeypatch.setattr(command, "center_face", StandIn)
-    assert command._prepared(WIKIMEDIA, download, root, "none").framing == "none"
-    assert command._prepared(WIKIMEDIA, download, root, "auto").framing == "auto"
-    assert command._prepared(WIKIMEDIA, None, root, "auto").reused
+    assert command.prepare_set(WIKIMEDIA, download, root, "none").framing == "none"
+    assert command.prepare_set(WIKIMEDIA, download, root, "auto").framing == "auto"
+    assert command.prepare_set(WIKIMEDIA, None, root, "auto").reused
     with pytest.raises(DataError, match="was not found in"):
-        command._prepared(WIKIMEDIA, None, root, "none")
+        command.prepare_set(WIKIMEDIA, None, root, "none")

@@ -16,8 +16,9 @@ from fer.experiments.reported import read_reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
-from fer.pipeline import finetune, finetune_plan, initialize, pretrain, pretrain_plan
-from fer.pipeline.requirements import check
+from fer.pipeline import context, finetune, initialize, pretrain
+from fer.pipeline.context import RunContext, training_sets
+from fer.pipeline.requirements import check_requirements
 from fer.tracking.runs import NullRun
 from fer.utils.paths import resolve_data_root
 
@@ -47,16 +48,16 @@ def flat_stage(content: dict[str, Any]) -> str:
 
 @every
 def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path, monkeypatch, weights_at_hand):
-    for module in (finetune_plan, pretrain_plan):
-        monkeypatch.setattr(module, "unprepared", lambda sets, root: [])  # the real sets are not at hand
+    monkeypatch.setattr(context, "unprepared", lambda sets, root: [])  # the real sets are not at hand
     path = FOLDER / f"{name}.yaml"
     assert len(path.read_text().splitlines()) <= 25
-    experiment, plans = read_experiment(name), {"finetune": finetune_plan, "pretrain": pretrain_plan}
+    experiment = read_experiment(name)
+    checks = {"finetune": finetune.check_finetune, "pretrain": pretrain.check_pretrain}
     assert experiment.stages
     for stage, options in written(path).items():
         config = replace(experiment.stages[stage], data_root=str(tmp_path))
-        if stage in plans:
-            assert plans[stage].make_plan(config).sets
+        if stage in checks:
+            checks[stage](config)
         defaults = {item.name: item.default for item in fields(STAGES[stage])}
         # Method and data set are always named; all else only where it differs.
         same = [
@@ -89,15 +90,19 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
         return InitialWeights(init, None) if init == "scratch" else stand_in
 
     monkeypatch.setattr(initialize, "fetch_initial_weights", fetched)
-    monkeypatch.setattr(finetune, "conclude", lambda plan, run, folder, progress, *rest: ended.append(progress))
-    monkeypatch.setattr(pretrain._Pretraining, "_conclude", lambda self, progress, *rest: ended.append(progress))
+    monkeypatch.setattr(finetune, "finalize", lambda context, progress, *rest: ended.append(progress))
+    monkeypatch.setattr(pretrain, "log_encoder", lambda context, progress, *rest: ended.append(progress))
     torch.manual_seed(0)
     if experiment.pretrain:
-        plan = pretrain_plan.make_plan(replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16))
-        pretrain._Pretraining(plan, NullRun(), tmp_path).run(None)
+        config = replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16, output=str(tmp_path))
+        pretrain.check_pretrain(config)
+        pretrain.train_and_log(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), None)
     if experiment.finetune:
-        told = finetune_plan.make_plan(small(experiment.finetune, root))
-        finetune._Finetuning(replace(told, init=experiment.finetune.init), NullRun(), tmp_path).run(None)
+        config = replace(small(experiment.finetune, root), output=str(tmp_path))
+        finetune.check_finetune(config)
+        config = replace(config, init=experiment.finetune.init)
+        sets = training_sets(config.dataset)
+        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), sets, None)
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1
@@ -145,7 +150,7 @@ def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, t
     place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
     with pytest.raises(ModelError, match=rf"simsiam_imagenet\.pth are missing: put the file at {place}"):
         finetune = replace(experiment.finetune, data_root=str(root))
-        check(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
+        check_requirements(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
     assert experiment.finetune.init not in NAMES
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import mlflow
 import numpy as np
 import pytest
+import torch
 
 from fer.commands import evaluate, finetune
 from fer.config.commands import EvaluateConfig
@@ -18,12 +19,20 @@ from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.prepare import prepare
 from fer.errors import DataError
+from fer.evaluation.datasets import Evaluation
 from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import load_classifier, save_classifier, save_encoder
-from fer.pipeline.contamination import FILE, Past, contamination_figures, log_contamination, matches_csv, past_of
-from fer.pipeline.evaluation import Evaluation
+from fer.pipeline.contamination import (
+    FILE,
+    SeenImages,
+    contamination_figures,
+    log_contamination,
+    matches_csv,
+    seen_images,
+)
+from fer.pipeline.context import RunContext
 from fer.pipeline.initialize import initialize_model
 from fer.portable.images import read_rgb
 from fer.tracking import store
@@ -120,7 +129,7 @@ def test_pictures_that_are_gone_cost_a_warning_and_not_the_training(place, train
     def gone(*arguments):
         raise DataError("wikimedia/6/copy.jpg can no longer be read")
 
-    monkeypatch.setattr("fer.pipeline.contamination.cached_matches", gone)
+    monkeypatch.setattr("fer.contamination.matching.cached_matches", gone)
     found = evaluate.run(EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu"))
     data = logged(found.run_id)
     assert data.tags["wikimedia.contamination"] == "unknown: wikimedia/6/copy.jpg can no longer be read"
@@ -132,8 +141,8 @@ def test_with_skip_a_training_looks_at_no_picture_but_says_which_it_saw(place, m
     def never(*arguments):
         raise AssertionError("pictures were looked at")
 
-    for name in ("image_signatures", "cached_matches"):
-        monkeypatch.setattr(f"fer.pipeline.contamination.{name}", never)
+    for name in ("signatures.image_signatures", "matching.cached_matches"):
+        monkeypatch.setattr(f"fer.contamination.{name}", never)
     config = replace(TINY, data_root=str(place[0]), contamination="skip", registered_name="none")
     data = logged(finetune.run(config).run_id)
     assert data.tags["fer.training_images"] == f"raf/{place[1].digest}"
@@ -170,7 +179,7 @@ def test_a_model_that_does_not_say_what_it_saw_is_known_by_its_runs_inputs(place
         run.dataset(Manifest("ferplus", train.images), place[0], "evaluation, test set")
     expected = ((f"raf/{train.digest}",), (f"kdef/{Manifest('kdef', train.images).digest}",))
     assert images_of_run(run.id) == expected
-    assert past_of(ModelSpec("resnet18", 32), run.id) == Past(*expected)
+    assert seen_images(ModelSpec("resnet18", 32), run.id) == SeenImages(*expected)
     assert images_of_run("0" * 32) == ((), ())
 
 
@@ -178,15 +187,16 @@ def test_what_an_encoder_saw_without_labels_travels_into_the_classifier_and_its_
     root, train = place
     config = PretrainConfig(arch="resnet18", image_size=32, data_root=str(root))
     run = Recorded()
-    encoder = initialize_model(Encoder, config, "scratch", [RAF], run)
+    context = RunContext(run, root, torch.device("cpu"), "fp32", config)
+    encoder = initialize_model(Encoder, context, "scratch", [RAF])
     assert run.tagged["fer.pretraining_images"] == f"raf/{train.digest}" and "fer.training_images" not in run.tagged
     save_encoder(encoder, tmp_path / "encoder", "simclr")
     again = replace(TINY, arch="resnet18", data_root=str(root))
-    classifier = initialize_model(Classifier, again, str(tmp_path / "encoder"), [RAF], run)
+    classifier = initialize_model(Classifier, replace(context, config=again), str(tmp_path / "encoder"), [RAF])
     assert run.tagged["fer.training_images"] == run.tagged["fer.pretraining_images"] == f"raf/{train.digest}"
     save_classifier(classifier, tmp_path / "classifier")
     spec = load_classifier(tmp_path / "classifier").spec
-    assert past_of(spec) == Past((f"raf/{train.digest}",), (f"raf/{train.digest}",))
+    assert seen_images(spec) == SeenImages((f"raf/{train.digest}",), (f"raf/{train.digest}",))
 
 
 def evaluation(seed: int = 0, count: int = 40) -> Evaluation:
@@ -230,8 +240,8 @@ def test_figures_without_any_image_left_are_absent_and_of_a_clean_set_the_plain_
 @pytest.mark.parametrize(
     ("past", "reason"),
     [
-        (Past((), ()), "unknown: the model does not say which images it was trained on"),
-        (Past(("raf/0123",), ()), "unknown: the data root holds no training images of raf with digest 0123"),
+        (SeenImages((), ()), "unknown: the model does not say which images it was trained on"),
+        (SeenImages(("raf/0123",), ()), "unknown: the data root holds no training images of raf with digest 0123"),
     ],
 )
 def test_where_training_images_are_not_known_the_set_says_so_and_claims_nothing(tmp_path, past, reason) -> None:
@@ -250,11 +260,11 @@ def test_the_list_of_matches_holds_words_and_no_number_where_persons_were_compar
 def test_images_seen_by_the_encoder_only_are_reported_apart(place, monkeypatch) -> None:
     matches = {"a": near(1), "b": near(2, 3)}
     monkeypatch.setattr(
-        "fer.pipeline.contamination.load_signatures", lambda dataset, *_: SimpleNamespace(dataset=dataset)
+        "fer.contamination.signatures.load_signatures", lambda dataset, *_: SimpleNamespace(dataset=dataset)
     )
-    monkeypatch.setattr("fer.pipeline.contamination.cached_matches", lambda _, prints, __: matches[prints.dataset])
+    monkeypatch.setattr("fer.contamination.matching.cached_matches", lambda _, prints, __: matches[prints.dataset])
     run = Recorded()
-    log_contamination(run, {"raf": evaluation()}, Past(("a/1",), ("b/2",)), place[0])
+    log_contamination(run, {"raf": evaluation()}, SeenImages(("a/1",), ("b/2",)), place[0])
     assert run.figures["raf/contaminated/images"] == 1 and run.figures["raf/contaminated/pretraining_images"] == 2
     assert run.figures["raf/uncontaminated/images"] == 37
     assert "3 of 40 images seen in training, 2 of them by the encoder without labels" in run.tagged["raf.contamination"]

@@ -17,7 +17,7 @@ from fer.expressions import EXPRESSIONS
 from fer.model_card.card import headline
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
-from fer.pipeline.finalize import calibrate, code_in_words
+from fer.pipeline.finalize import calibrate, code_description
 from fer.tracking.provenance import CodeVersion
 from tests import stores
 
@@ -149,5 +149,5 @@ def test_the_pictures_it_was_tested_on_are_credited(trained):
 
 
 def test_a_card_admits_uncommitted_changes():
-    assert "not committed" in code_in_words(CodeVersion("abc", True))
-    assert code_in_words(CodeVersion("abc", False)) == "commit `abc`"
+    assert "not committed" in code_description(CodeVersion("abc", True))
+    assert code_description(CodeVersion("abc", False)) == "commit `abc`"

@@ -9,9 +9,9 @@ import torchvision
 from torch import nn
 
 from fer.config.training import PretrainConfig
-from fer.data.datasets.base import DataSet
-from fer.objectives.registry import METHODS
-from fer.pipeline.pretrain_plan import Plan
+from fer.pipeline.context import RunContext
+from fer.pipeline.pretrain import make_settings
+from fer.tracking.runs import NullRun
 from fer.training.optimization import Settings, clip_grad_norm, decaying_names, make_optimizer, make_schedule
 
 PLAIN = Settings(
@@ -110,9 +110,7 @@ def test_gradients_of_transformers_are_clipped_unless_asked_otherwise():
     ("method", "predictor_lr", "constant"), [("simsiam", 10.0, "predictor"), ("simsiam", 0.0, ""), ("swav", 10.0, "")]
 )
 def test_only_simsiams_predictor_keeps_its_rate_and_only_if_asked(method, predictor_lr, constant):
-    sets: list[DataSet] = []
     config = PretrainConfig(method=method, predictor_lr=predictor_lr)
-    plan = Plan(config, Path(), sets, sets, torch.device("cpu"), METHODS[method])
-    settings = plan.settings(bf16=False)
+    settings = make_settings(RunContext(NullRun(), Path(), torch.device("cpu"), "fp32", config))
     assert settings.constant == constant
     assert not constant or settings.constant_factor == 10.0

@@ -14,14 +14,14 @@ from fer.comparison.runs import RunFigures
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest
+from fer.evaluation import datasets as evaluation
+from fer.evaluation.datasets import predictions_csv, reports_by_angle
 from fer.evaluation.intervals import person_interval, wilson_interval
 from fer.evaluation.report import reports_table
 from fer.expressions import EXPRESSIONS
 from fer.model_card.tables import figures as card_figures
 from fer.models.backbones import ModelSpec
-from fer.pipeline import evaluation
-from fer.pipeline.evaluation import by_angle, predictions_csv
-from fer.pipeline.finalize import tested as as_tested
+from fer.pipeline.finalize import card_figures as as_tested
 from tests.comparison.made import SETS
 
 ANGLES = ("FL", "HL", "S", "HR", "FR")
@@ -41,23 +41,23 @@ def manifest() -> Manifest:
 
 
 def test_a_model_that_never_saw_kdef_is_tested_on_all_of_it_and_one_that_did_on_its_test_people(manifest):
-    assert evaluation.testable(KDEF, manifest, ["raf"]) == ("whole", manifest)
-    assert evaluation.testable(KDEF, manifest, ["raf", "kdef"]) == ("test", manifest.of("test"))
-    assert evaluation.testable(RAF, manifest, ["kdef"]) == ("test", manifest.of("test"))
+    assert evaluation.select_test_split(KDEF, manifest, ["raf"]) == ("whole", manifest)
+    assert evaluation.select_test_split(KDEF, manifest, ["raf", "kdef"]) == ("test", manifest.of("test"))
+    assert evaluation.select_test_split(RAF, manifest, ["kdef"]) == ("test", manifest.of("test"))
 
 
-def test_reports_by_angle_are_those_of_their_images(manifest):
+def test_reports_reports_by_angle_are_those_of_their_images(manifest):
     generator = np.random.default_rng(0)
     scores = generator.dirichlet(np.ones(7), len(manifest.images))
     labels = np.array([EXPRESSIONS.index(row.expression) for row in manifest.images])
-    groups = by_angle(KDEF, manifest, labels, scores)
+    groups = reports_by_angle(KDEF, manifest, labels, scores)
     assert list(groups) == ["frontal", "half-profile", "full-profile"]
     for group, members in (("frontal", {"S"}), ("half-profile", {"HL", "HR"}), ("full-profile", {"FL", "FR"})):
         chosen = [n for n, row in enumerate(manifest.images) if row.angle in members]
         assert groups[group].count == len(chosen)
         right = sum(scores[n].argmax() == labels[n] for n in chosen)
         assert groups[group].accuracy == pytest.approx(right / len(chosen))
-    assert by_angle(RAF, manifest, labels, scores) == {}
+    assert reports_by_angle(RAF, manifest, labels, scores) == {}
 
 
 COUNTS = (1290, 281, 717, 4772, 1982, 705, 2524)
@@ -73,7 +73,7 @@ def scores(manifest) -> np.ndarray:
 
 
 def test_a_temperature_changes_belief_and_no_answer(manifest, scores):
-    plain, calibrated = (evaluation.judged(RAF, "test", manifest, scores, spec) for spec in (OLDER, KNOWN))
+    plain, calibrated = (evaluation.evaluate_logits(RAF, "test", manifest, scores, spec) for spec in (OLDER, KNOWN))
     assert (plain.report.confusion == calibrated.report.confusion).all()
     for key in ("nll", "brier", "ece"):
         assert getattr(calibrated.uncalibrated, key) == pytest.approx(getattr(plain.report, key))
@@ -82,7 +82,7 @@ def test_a_temperature_changes_belief_and_no_answer(manifest, scores):
 
 
 def test_answers_corrected_to_a_uniform_prior_stand_beside_the_plain_ones(manifest, scores):
-    found = evaluation.judged(RAF, "test", manifest, scores, KNOWN)
+    found = evaluation.evaluate_logits(RAF, "test", manifest, scores, KNOWN)
     labels = np.array([EXPRESSIONS.index(row.expression) for row in manifest.images])
     answers = (scores / 2.5 - np.log(COUNTS)).argmax(axis=1)
     figures = evaluation.all_figures("raf", found)
@@ -91,22 +91,22 @@ def test_answers_corrected_to_a_uniform_prior_stand_beside_the_plain_ones(manife
     for code, name in enumerate(EXPRESSIONS):
         share = (answers[labels == code] == code).mean()
         assert figures[f"raf/uniform_prior/accuracy/{name}"] == pytest.approx(share)
-    assert list(evaluation.table_reports({"raf": found})) == ["raf", "raf/uniform_prior"]
+    assert list(evaluation.flat_reports({"raf": found})) == ["raf", "raf/uniform_prior"]
     stored = json.loads(json.dumps(evaluation.report_json(found), allow_nan=False))
     assert stored["uniform_prior"]["accuracy"] == pytest.approx((answers == labels).mean())
     assert stored["accuracy"] == found.report.accuracy
 
 
 def test_an_older_model_says_nothing_of_prior_and_temperature(manifest, scores):
-    found = evaluation.judged(RAF, "test", manifest, scores, OLDER)
-    assert list(evaluation.table_reports({"raf": found})) == ["raf"]
+    found = evaluation.evaluate_logits(RAF, "test", manifest, scores, OLDER)
+    assert list(evaluation.flat_reports({"raf": found})) == ["raf"]
     assert not [key for key in evaluation.all_figures("raf", found) if "uniform_prior" in key or "uncalibrated" in key]
     assert not {"uniform_prior", "uncalibrated"} & evaluation.report_json(found).keys()
 
 
 def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
     people = [replace(row, person=f"F{number % 9:02}") for number, row in enumerate(manifest.images)]
-    found = evaluation.judged(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
+    found = evaluation.evaluate_logits(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
     right = scores.argmax(axis=1) == [EXPRESSIONS.index(row.expression) for row in people]
     low, high = found.report.accuracy_interval
     assert (low, high) == person_interval(right, [row.person for row in people])
@@ -118,17 +118,17 @@ def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
     compared = compare([run_figures("a", figures), run_figures("b", figures)], SETS, {})
     assert all(shown in form for form in (*tables, terminal(compared)))
     nobody = Manifest("raf", tuple(replace(row, person="") for row in people))
-    plain = evaluation.judged(RAF, "test", nobody, scores, OLDER).report
+    plain = evaluation.evaluate_logits(RAF, "test", nobody, scores, OLDER).report
     assert plain.accuracy_interval == wilson_interval(int(right.sum()), len(right))
     assert low <= plain.accuracy_interval[0] < plain.accuracy_interval[1] <= high
 
 
-def test_groups_by_angle_have_their_intervals_over_persons_too(manifest, scores):
+def test_groups_reports_by_angle_have_their_intervals_over_persons_too(manifest, scores):
     people = [
         replace(row, person=f"F{number % 9:02}", angle="S" if number % 2 else "HL")
         for number, row in enumerate(manifest.images)
     ]
-    found = evaluation.judged(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
+    found = evaluation.evaluate_logits(KDEF, "test", Manifest("kdef", tuple(people)), scores, OLDER)
     for angle, group in (("S", "frontal"), ("HL", "half-profile")):
         inside = np.array([row.angle == angle for row in people])
         right = scores.argmax(axis=1) == [EXPRESSIONS.index(row.expression) for row in people]
@@ -142,7 +142,7 @@ def run_figures(name, figures):
 
 
 def test_the_answers_kept_for_comparison_are_the_calibrated_ones(manifest, scores):
-    found = evaluation.judged(RAF, "test", manifest, scores, KNOWN)
+    found = evaluation.evaluate_logits(RAF, "test", manifest, scores, KNOWN)
     rows = list(csv.DictReader(io.StringIO(predictions_csv(found.manifest, found.probabilities))))
     shares = np.array([[float(row[name]) for name in EXPRESSIONS] for row in rows])
     assert_allclose(shares, softmax(scores.astype(float) / 2.5, axis=1), atol=1e-6)
