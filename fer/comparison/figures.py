@@ -30,15 +30,14 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")
 LINES = ("-", "--", ":", "-.")
 CURVES = {TRAINING_LOSS: "loss in training", VALIDATION_ACCURACY: "accuracy on validation, %"}
 """Titles of the metrics that are drawn by epoch."""
+Size = tuple[float, float]
+"""Width and height in inches."""
 
 
 def style(one: Configuration) -> tuple[str, str, str]:
     """Return colour, marker and line of a configuration; another line where the colours begin again."""
-    return (
-        COLOURS[one.index % len(COLOURS)],
-        MARKERS[one.index % len(MARKERS)],
-        LINES[one.index // len(COLOURS) % len(LINES)],
-    )
+    line = LINES[one.index // len(COLOURS) % len(LINES)]
+    return COLOURS[one.index % len(COLOURS)], MARKERS[one.index % len(MARKERS)], line
 
 
 def figures(comparison: Comparison) -> dict[str, Figure]:
@@ -101,8 +100,7 @@ def _dots(axes: Axes, row: Row, offset: float) -> None:
             # A label at every dot would be a line of the legend each.
             label = None
         if measurement.reported is not None:
-            x = 100 * measurement.reported
-            axes.plot(x, y, marker, color=colour, markerfacecolor="white", markersize=5)
+            axes.plot(100 * measurement.reported, y, marker, color=colour, markerfacecolor="white", markersize=5)
 
 
 def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
@@ -112,9 +110,9 @@ def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
     seeds are averaged. None where no two have predictions on the data set.
     """
     predicted = [one for one in comparison.configurations if one.predictions(dataset)]
-    if len(predicted) < 2 or (comparison.baseline and comparison.baseline not in predicted):
+    reference = comparison.baseline or next(iter(predicted), None)
+    if reference not in predicted:
         return None
-    reference = comparison.baseline or predicted[0]
     panels = []
     for one in predicted:
         images = align(one.predictions(dataset), reference.predictions(dataset))
@@ -222,14 +220,9 @@ def _times(one: Configuration, dataset: str) -> list[tuple[float, float]]:
 
 
 def _grid(
-    panels: int,
-    title: str,
-    panel: tuple[float, float],
-    margin: tuple[float, float],
-    legend: int = 0,
-    share_y: bool = False,
+    panels: int, title: str, panel: Size, margin: Size, legend: int = 0, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels; sizes in inches are (width, height), `legend` is as in `_canvas`."""
+    """Return a figure with so many panels; `legend` is as in `_canvas`."""
     columns = min(COLUMNS, panels)
     lines = -(-panels // columns)
     width, height = margin[0] + panel[0] * columns, margin[1] + panel[1] * lines

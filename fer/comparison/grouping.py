@@ -48,6 +48,15 @@ class Configuration:
         """Return the row of the 2021 table it repeats; empty for none."""
         return self.runs[0].reproduces
 
+    @property
+    def origin(self) -> str:
+        """Return its seeds and runs in words."""
+        if self.reported:
+            return "reported in 2021"
+        seeds = [str(run.seed) for run in self.runs if run.seed is not None]
+        runs = f"run{'s' if len(self.runs) > 1 else ''} {', '.join(run.short_id for run in self.runs)}"
+        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {runs}" if seeds else runs
+
     def values(self, key: str) -> list[float]:
         """Return what its runs have of a metric."""
         return [run.metrics[key] for run in self.runs if key in run.metrics]

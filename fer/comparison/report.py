@@ -1,22 +1,20 @@
 """Lay out a comparison as sections of sentences, tables and pictures, and write these in each form of the report."""
 
 import base64
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fer.comparison.comparing import Comparison, Measurement, Row
 from fer.comparison.figures import TITLES, style
-from fer.comparison.grouping import Configuration, differing_options, one_line
+from fer.comparison.grouping import differing_options, one_line
 from fer.comparison.runs import MEASURES
 from fer.comparison.verdicts import p_text, points
 from fer.evaluation.names import CLASS_MEAN
 from fer.expressions import EXPRESSIONS
 from fer.utils.html import render
-from fer.utils.tables import markdown_table, text_table
+from fer.utils.tables import escape_markdown, markdown_table, text_table
 
-TABLE_HEAD = ("", "data set", "images", *EXPRESSIONS, "accuracy [95 %]", "class mean [95 %]")
 TESTS_HEAD = (
     *("data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B"),
     *("p", "adjusted p", "smallest, points", "test", "images"),
@@ -31,13 +29,18 @@ class Cell:
 
     Attributes:
         text: The text.
-        detail: Small print that only the page has room for.
+        detail: Small print.
+        everywhere: Whether there is room for the small print beside the page too.
         colour: The colour of the configuration it is about, if it introduces one.
     """
 
     text: str
     detail: str = ""
+    everywhere: bool = False
     colour: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.detail}".rstrip() if self.everywhere else self.text
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Table:
 
     def texts(self) -> list[list[str]]:
         """Return head and rows as texts."""
-        return [[cell.text for cell in row] for row in (self.head, *self.rows)]
+        return [[str(cell) for cell in row] for row in (self.head, *self.rows)]
 
 
 @dataclass(frozen=True)
@@ -138,13 +141,13 @@ def markdown(report: Sequence[Section]) -> str:
     """Write the report as Markdown, in which the figures are files beside it."""
     parts = []
     for number, section in enumerate(report):
-        parts.append(f"{'##' if number else '#'} {_escape(section.title)}")
+        parts.append(f"{'##' if number else '#'} {escape_markdown(section.title)}")
         for block in section.blocks:
             if isinstance(block, Lines):
                 prefix = "- **Warning:** " if block.kind == "warning" else "- "
-                parts.append("\n".join(prefix + _escape(line.text) for line in block.lines))
+                parts.append("\n".join(prefix + escape_markdown(line.text) for line in block.lines))
             elif isinstance(block, Table):
-                parts.append(markdown_table([[_escape(text) for text in row] for row in block.texts()]))
+                parts.append(markdown_table([[escape_markdown(text) for text in row] for row in block.texts()]))
             else:
                 parts.append(f"![{block.title}]({FIGURES_FOLDER}/{block.name}.svg)")
     return "\n\n".join(parts) + "\n"
@@ -153,12 +156,6 @@ def markdown(report: Sequence[Section]) -> str:
 def html(report: Sequence[Section]) -> str:
     """Write the report as one page that needs nothing beside it: it loads no other file and runs no script."""
     return render("comparison.html", title="Comparison of runs", sections=report)
-
-
-def _escape(text: str) -> str:
-    """Return a text that Markdown shows as it is: no mark-up, no HTML, no link."""
-    escaped = re.sub(r"([\\`*_\[\]|~#$!])", r"\\\1", text)
-    return re.sub(r"[&<>]", lambda sign: f"&#{ord(sign[0])};", escaped)
 
 
 def _cells(texts: Iterable[str]) -> tuple[Cell, ...]:
@@ -174,17 +171,8 @@ def _key(comparison: Comparison) -> Lines:
     lines = []
     for one in comparison.configurations:
         colour, _, _ = style(one)
-        lines.append(Cell(f"{one.letter}: {one.name} ({_origin(one)})", colour=colour))
+        lines.append(Cell(f"{one.letter}: {one.name} ({one.origin})", colour=colour))
     return Lines("key", tuple(lines))
-
-
-def _origin(one: Configuration) -> str:
-    """Return the seeds and runs of a configuration."""
-    if one.reported:
-        return "reported in 2021"
-    seeds = [str(run.seed) for run in one.runs if run.seed is not None]
-    runs = f"run{'s' if len(one.runs) > 1 else ''} {', '.join(run.short_id for run in one.runs)}"
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {runs}" if seeds else runs
 
 
 def _options(comparison: Comparison) -> tuple[Block, ...]:
@@ -210,12 +198,14 @@ def _outcome(comparison: Comparison) -> tuple[Block, ...]:
 def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
     """Return rows of the table of accuracies, and below each what was reported of the same where anything was."""
     support = next((row.support for row in rows if row.support and "/" not in row.subset), {})
-    head = [Cell(name, f"{support[name]} images" if name in support else "") for name in TABLE_HEAD]
+    head = [*_cells(("", "data set", "images"))]
+    head += [Cell(name, f"{support[name]} images" if name in support else "") for name in EXPRESSIONS]
+    head += [Cell(name, "[95 %]", everywhere=True) for name in ("accuracy", "class mean")]
     lines = []
     for row in rows:
         one = row.configuration
         colour, _, _ = style(one)
-        start = Cell(one.letter, one.name, colour)
+        start = Cell(one.letter, one.name, colour=colour)
         cells = [_accuracy(measure, row.measurements[measure]) for measure in MEASURES]
         lines.append((start, Cell(row.subset), Cell(row.image_counts), *cells))
         reported = [row.measurements[measure].reported for measure in MEASURES]
@@ -232,10 +222,8 @@ def _accuracy(measure: str, measurement: Measurement) -> Cell:
     if measurement.interval:
         low, high = measurement.interval
         interval = f"[{low * 100:.1f}, {high * 100:.1f}]"
-    if measure in EXPRESSIONS:
-        # Nine intervals beside each other are wider than a terminal.
-        return Cell(text, interval)
-    return Cell(f"{text} {interval}".rstrip())
+    # Nine intervals beside each other are wider than a terminal.
+    return Cell(text, interval, everywhere=measure not in EXPRESSIONS)
 
 
 def _percent(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -37,6 +38,12 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text in one line that Markdown shows as it is: no mark-up, no HTML, no link."""
+    escaped = re.sub(r"([\\`*_\[\]|~#$!])", r"\\\1", text)
+    return re.sub(r"[&<>]", lambda sign: f"&#{ord(sign[0])};", escaped)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
