@@ -11,13 +11,22 @@ from fer.data.framing import NOT_FOUND
 from fer.data.manifest import Manifest, read_manifest
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
-from fer.portable.json_files import read_object
+from fer.portable.json_files import check_kinds, read_object
 from fer.utils.paths import manifest_path, summary_path
 
 FORMAT_VERSION = 4
 """Raised whenever the same download would give another tree, so that older trees are prepared anew."""
-DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError)
-"""What reading a summary raises that somebody damaged or edited."""
+KINDS: dict[str, Any] = {
+    "fingerprint": str,
+    "digest": str,
+    "source": str,
+    "framing": str,
+    "framed": dict[str, Any],
+    "count_differences": tuple[str, ...],
+    "left_out": tuple[tuple[str, ...], ...],
+    "repaired_or_converted": dict[str, Any],
+}
+"""Kinds of what is read of a summary; the rest is for people."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +73,21 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
     Raises:
         DataError: It is missing, damaged or of another version.
     """
-    try:
-        summary = read_object(summary_path(root, dataset))
-        version = int(summary["version"])
-    except DAMAGE:
-        raise _damaged(root, dataset) from None
-    if version != FORMAT_VERSION:
-        raise DataError(f"{dataset!r} under {root} was prepared by another version of fer: run prepare again for it")
-    return summary
-
-
-def _damaged(root: Path, dataset: str) -> DataError:
     path = summary_path(root, dataset)
-    return DataError(f"{path} is missing or damaged: run prepare again for {dataset!r}")
+    cure = f"run prepare again for {dataset!r}"
+    try:
+        summary = read_object(path)
+        # Before the other keys, which another version may not have.
+        check_kinds(summary, {"version": int})
+        if summary["version"] != FORMAT_VERSION:
+            raise DataError(f"{dataset!r} under {root} was prepared by another version of fer: {cure}")
+        check_kinds(summary, KINDS)
+        complete = KINDS.keys() <= summary.keys()
+    except (OSError, KeyError, ValueError):
+        complete = False
+    if not complete:
+        raise DataError(f"{path} is missing or damaged: {cure}")
+    return summary
 
 
 def is_prepared(root: Path, dataset: str) -> bool:
@@ -102,22 +113,24 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: 
     """
     try:
         summary = read_summary(root, dataset.name)
-        manifest = read_manifest(manifest_path(root, dataset.name))
         prepared = Prepared(
-            manifest=manifest,
+            manifest=read_manifest(manifest_path(root, dataset.name)),
             source=summary["source"],
             framing=summary["framing"],
             left_out=tuple((name, reason) for name, reason in summary["left_out"]),
             differences=tuple(summary["count_differences"]),
             reused=True,
         )
-        stored = (summary["digest"], summary["fingerprint"], summary["framing"])
-        # Last, as it takes longest.
-        wanted = (manifest.digest, fingerprint or summary["fingerprint"], framing or summary["framing"])
-        intact = stored == wanted and all((root / row.path).stat().st_size == row.bytes for row in manifest.images)
-    except (*DAMAGE, DataError):
+        # Somebody may have deleted pictures or cut them short; hashing all would take minutes.
+        whole = all((root / row.path).stat().st_size == row.bytes for row in prepared.manifest.images)
+    except (OSError, ValueError, DataError):
         return None
-    return prepared if intact else None
+    fits = (
+        summary["digest"] == prepared.manifest.digest
+        and fingerprint in ("", summary["fingerprint"])
+        and framing in ("", prepared.framing)
+    )
+    return prepared if whole and fits else None
 
 
 def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
@@ -129,29 +142,12 @@ def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
         DataError: The summary is missing, damaged or of another version.
     """
     summary = read_summary(root, dataset)
-    try:
-        counts = {
-            "left_out": len(summary["left_out"]),
-            "repaired": sum(summary["repaired_or_converted"].values()),
-        }
-        framed = summary["framed"].items()
-        if framed:
-            counts["not_found"] = sum(count for how, count in framed if how.startswith(NOT_FOUND))
-    except DAMAGE:
-        raise _damaged(root, dataset) from None
+    repaired: dict[str, int] = summary["repaired_or_converted"]
+    framed: dict[str, int] = summary["framed"]
+    counts: dict[str, float] = {"left_out": len(summary["left_out"]), "repaired": sum(repaired.values())}
+    if framed:
+        counts["not_found"] = sum(count for how, count in framed.items() if how.startswith(NOT_FOUND))
     return counts
-
-
-def prepared_framing(root: Path, dataset: str) -> str:
-    """Return the framing a set was prepared with, `auto` or `none`.
-
-    Raises:
-        DataError: The summary is missing, damaged or of another version.
-    """
-    summary = read_summary(root, dataset)
-    if "framing" not in summary:
-        raise _damaged(root, dataset)
-    return str(summary["framing"])
 
 
 def fingerprint(dataset: DataSet, source: Path, scan: Scan | None) -> str:
@@ -167,6 +163,7 @@ def fingerprint(dataset: DataSet, source: Path, scan: Scan | None) -> str:
     if scan is None:
         content.update(f" {source.name} {_file_state(source)}".encode())
         return content.hexdigest()
+    # All but `read`, which is no content: it is not compared either.
     columns = [field.name for field in fields(Candidate) if field.compare]
     for candidate in scan.candidates:
         values = [str(getattr(candidate, column)) for column in columns]

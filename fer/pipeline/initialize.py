@@ -11,7 +11,7 @@ import torch
 from fer.config.training import FinetuneConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
-from fer.data.prepared import prepared_framing
+from fer.data.prepared import read_summary
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
 from fer.models.initial_weights import (
     ADDRESSES,
@@ -95,7 +95,7 @@ def _is_framed(dataset: DataSet, root: Path) -> bool:
     if dataset.drawn:
         return False
     # Sets of photographs that `prepare` does not frame come framed.
-    return dataset.framing is None or prepared_framing(root, dataset.name) == "auto"
+    return dataset.framing is None or bool(read_summary(root, dataset.name)["framing"] == "auto")
 
 
 def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:

@@ -15,7 +15,6 @@ from fer.data.prepared import (
     is_prepared,
     load_prepared,
     preparation_counts,
-    prepared_framing,
     read_summary,
 )
 from fer.errors import DataError
@@ -115,7 +114,7 @@ def test_a_set_of_another_version_is_refused_and_prepared_anew(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
     assert not is_prepared(root, "wikimedia")
     assert load_prepared(WIKIMEDIA, root) is None
-    for read in (read_summary, preparation_counts, prepared_framing):
+    for read in (read_summary, preparation_counts):
         with pytest.raises(DataError, match=r"'wikimedia' under .* was prepared by another version of fer"):
             read(root, "wikimedia")
     for option in ("prepared", "wikimedia"):

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from fer.data.datasets.registry import DATASETS
+from fer.data.manifest import Manifest
+from fer.data.prepared import FORMAT_VERSION, Prepared
 from fer.errors import ConfigError, DataError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import save_classifier, save_encoder
@@ -23,7 +25,8 @@ def prepared_with(root: Path, **framings: str) -> None:
     for name, framing in framings.items():
         path = summary_path(root, name)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"framing": framing}))
+        done = Prepared(Manifest(name, ()), "", framing, (), (), reused=False)
+        path.write_text(json.dumps({"version": FORMAT_VERSION, "fingerprint": "", **done.summary()}))
 
 
 @pytest.mark.parametrize(
