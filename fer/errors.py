@@ -7,6 +7,7 @@ from pathlib import Path
 LONGEST_QUOTE = 100
 LONGEST_PATH = 300
 """Characters of a user's value and of a path that a message quotes at most."""
+MAX_LISTED_NAMES = 12
 
 
 class FerError(Exception):
@@ -57,8 +58,10 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"unknown {kind} {quoted(name)}: did you mean {quoted(near[0])}?"
-    shown = ", ".join(shortened(one) for one in names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"unknown {kind} {quoted(name)}: choose from {shown}"
+    listed = [shortened(valid_name) for valid_name in names[:MAX_LISTED_NAMES]]
+    if len(names) > MAX_LISTED_NAMES:
+        listed.append("...")
+    return f"unknown {kind} {quoted(name)}: choose from {', '.join(listed)}"
 
 
 def quoted(value: object) -> str:

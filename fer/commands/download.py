@@ -1,4 +1,4 @@
-"""`download`: a model into a folder, with its card; what it is worth and which terms it inherits are said."""
+"""`download`: copy a model into a folder with its card, and print its figures and the terms it inherits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,18 @@ from fer.tracking.models import fetch_classifier, resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 
-PASSING = {README, LICENCE, PAGE, "__pycache__"}
-"""What one version may have and another not: a card, and what Python writes beside code that is loaded."""
+VARIABLE_FILES = {README, LICENCE, PAGE, "__pycache__"}
+"""Files that one version may have and another not: a card, and what Python writes beside code that is loaded."""
 
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """What `download` brought.
+    """A downloaded model.
 
     Attributes:
         address: The model, its alias replaced by the version.
-        folder: Where it lies.
-        spec: What it is.
+        folder: The folder it was copied into.
+        spec: Its specification.
     """
 
     address: str
@@ -35,7 +35,7 @@ class DownloadResult:
 
 
 def run(config: DownloadConfig) -> DownloadResult:
-    """Bring the model a configuration names into a folder, whole or not at all.
+    """Download a model into a folder, whole or not at all.
 
     Raises:
         ConfigError: The address is none, or the folder holds something else.
@@ -48,41 +48,34 @@ def run(config: DownloadConfig) -> DownloadResult:
         )
     address = resolve_alias(config.model)
     folder = Path(config.output or model_file_name(address)).expanduser().resolve()
-    _refuse_foreign(folder)
-    with staging_folder(folder) as beside:
-        classifier, fetched = fetch_classifier(address, beside / "model")
-        brought = fetched.path
-        remove_machine_paths(brought)
-        _refuse_additions(folder, brought)
-        move_into_place(brought, folder)
-    print(told(address, folder, classifier.spec))
+    _check_output(folder)
+    with staging_folder(folder) as staging:
+        classifier, fetched = fetch_classifier(address, staging / "model")
+        remove_machine_paths(fetched.path)
+        added = _names(folder) - _names(fetched.path) - VARIABLE_FILES
+        # Replacing the folder would delete what somebody has put into an earlier download.
+        if added:
+            raise ConfigError(
+                f"output {quoted_path(folder)} holds {quoted(min(added))} beside the model: "
+                "move it away, or name another folder"
+            )
+        move_into_place(fetched.path, folder)
+    print(_summary(address, folder, classifier.spec))
     return DownloadResult(address, folder, classifier.spec)
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a place that is neither free nor a folder of a model of this project.
+def _check_output(folder: Path) -> None:
+    """Refuse an output that is neither free nor an earlier download.
 
     Raises:
-        ConfigError: As said.
+        ConfigError: It is a file, or a folder of something else.
     """
     if folder.is_file():
         raise ConfigError(f"output {quoted_path(folder)} is a file: name a folder")
-    if _names(folder) and not ((folder / MLMODEL).is_file() and any(folder.rglob(SPEC))):
+    earlier_download = (folder / MLMODEL).is_file() and any(folder.rglob(SPEC))
+    if _names(folder) and not earlier_download:
         raise ConfigError(
             f"output {quoted_path(folder)} holds something else than a model: name a new or an empty folder"
-        )
-
-
-def _refuse_additions(folder: Path, brought: Path) -> None:
-    """Refuse to replace an earlier download that somebody put things into.
-
-    Raises:
-        ConfigError: As said.
-    """
-    if added := sorted(_names(folder) - _names(brought) - PASSING):
-        raise ConfigError(
-            f"output {quoted_path(folder)} holds {quoted(added[0])} beside the model: "
-            "move it away, or name another folder"
         )
 
 
@@ -90,13 +83,15 @@ def _names(folder: Path) -> set[str]:
     return {item.name for item in folder.iterdir()} if folder.is_dir() else set()
 
 
-def told(address: str, folder: Path, spec: ModelSpec) -> str:
-    """Return where a model lies, how large it is, its headline figures and its terms, for a person."""
+def _summary(address: str, folder: Path, spec: ModelSpec) -> str:
+    """Return the model's folder and size, its headline figures and its terms, for a person."""
     card = folder / README
     figures = headline(card.read_text(encoding="utf-8")) if card.is_file() else ""
-    said = [f"{address}: {size_in_megabytes(folder)} in {folder}"]
-    said.append(figures or "It has no model card: it was logged before there were any.")
-    said.append(f"Terms it inherits:\n{terms(spec)}")
+    paragraphs = [
+        f"{address}: {size_in_megabytes(folder)} in {folder}",
+        figures or "It has no model card: it was logged before there were any.",
+        f"Terms it inherits:\n{terms(spec)}",
+    ]
     if figures:
-        said.append(f"Its card, with limits and uses: {card}")
-    return "\n\n".join(said)
+        paragraphs.append(f"Its card, with limits and uses: {card}")
+    return "\n\n".join(paragraphs)

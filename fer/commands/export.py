@@ -1,4 +1,4 @@
-"""`export`: a model's network as one file for other programs."""
+"""`export`: write a model's network as one file for other programs."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from fer.utils.paths import model_file_name, size_in_megabytes
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What `export` wrote.
+    """An exported model.
 
     Attributes:
         file: The network.
-        sidecar: What is known of it, as JSON.
+        sidecar: Its description, as JSON.
         exported: Version and largest difference.
     """
 
@@ -31,29 +31,31 @@ class ExportResult:
 
 
 def run(config: ExportConfig) -> ExportResult:
-    """Write the network of the model a configuration names, unless it answers otherwise than the model.
+    """Export a model's network, unless the file predicts otherwise than the model.
 
     Raises:
         ConfigError: Packages are missing, or the output cannot be such a file.
-        ModelError: There is no such model, it cannot be exported, or the file answers otherwise.
+        ModelError: There is no such model, it cannot be exported, or the file predicts otherwise.
         Interrupted: A signal came; nothing is left.
     """
+    # Before the model is downloaded, which may take minutes.
     check_packages(config.format)
     address = resolve_alias(config.model)
-    file = _place(config, address)
+    file = _output_file(config, address)
     sidecar = file.with_name(f"{file.name}.json")
-    with staging_folder(file) as beside:
-        classifier, _ = fetch_classifier(address, beside / "model")
-        made, described = beside / file.name, beside / sidecar.name
-        exported = export(classifier, config.format, made, address)
-        described.write_text(_description(made, exported), encoding="utf-8")
-        move_into_place(made, file)
-        move_into_place(described, sidecar)
-    print(told(file, sidecar, exported, classifier.spec))
+    with staging_folder(file) as staging:
+        classifier, _ = fetch_classifier(address, staging / "model")
+        staged_file = staging / file.name
+        exported = export(classifier, config.format, staged_file, address)
+        staged_sidecar = staging / sidecar.name
+        staged_sidecar.write_text(_description(staged_file, exported), encoding="utf-8")
+        move_into_place(staged_file, file)
+        move_into_place(staged_sidecar, sidecar)
+    print(_summary(file, sidecar, exported, classifier.spec))
     return ExportResult(file, sidecar, exported)
 
 
-def _place(config: ExportConfig, address: str) -> Path:
+def _output_file(config: ExportConfig, address: str) -> Path:
     ending = ENDINGS[config.format]
     file = Path(config.output or model_file_name(address) + ending).expanduser().resolve()
     if file.suffix != ending:
@@ -63,27 +65,32 @@ def _place(config: ExportConfig, address: str) -> Path:
     return file
 
 
-def _description(made: Path, exported: Exported) -> str:
-    """Return what is known of a file, as JSON."""
+def _description(file: Path, exported: Exported) -> str:
+    """Return the description of a file, as JSON."""
     content = {
-        "file": made.name,
+        "file": file.name,
         "format": exported.form,
-        "bytes": made.stat().st_size,
-        "sha256": hashlib.sha256(made.read_bytes()).hexdigest(),
-        "checked": {"batches": CHECKED, "largest_difference": exported.difference, "tolerance": TOLERANCE},
+        "bytes": file.stat().st_size,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "checked": {
+            "batches": CHECKED,
+            "largest_difference": exported.difference,
+            "tolerance": TOLERANCE,
+        },
         **exported.metadata,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def told(file: Path, sidecar: Path, exported: Exported, spec: ModelSpec) -> str:
-    """Return what was written and how well it agrees, for a person."""
+def _summary(file: Path, sidecar: Path, exported: Exported, spec: ModelSpec) -> str:
+    """Return where the file is and how closely it agrees with the model, for a person."""
     batches = f"{', '.join(map(str, CHECKED[:-1]))} and {CHECKED[-1]}"
-    return "\n".join([
+    lines = [
         f"{file}: {size_in_megabytes(file)}, {exported.form}; described in {sidecar.name}",
         f"in:  {exported.metadata['input']}; each {INPUT[spec.framing]}",
         f"out: {exported.metadata['output']}: {', '.join(spec.expressions)}",
-        f"Equal to the model on random batches of {batches}: probabilities differ by at most {exported.difference:.1e} "
-        f"(tolerance {TOLERANCE:.0e}).",
+        f"Equal to the model on random batches of {batches}: probabilities differ by at most "
+        f"{exported.difference:.1e} (tolerance {TOLERANCE:.0e}).",
         f"Terms it inherits:\n{terms(spec)}",
-    ])  # fmt: skip
+    ]
+    return "\n".join(lines)
