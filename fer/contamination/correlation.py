@@ -121,7 +121,8 @@ def search(containers: Tensor, contents: Contents, sides: Sequence[int], thresho
         chunk = containers[start : start + at_once].unsqueeze(1).float()
         windows, positions = _windows(chunk, sides)
         pairs, best_windows = _shortlist(windows, contents)
-        for pair, correlation in _refined(chunk, contents, pairs, positions[best_windows], threshold):
+        near = positions[best_windows]
+        for pair, correlation in _refined(chunk, contents, pairs, near, threshold):
             yield Hit(start + pair[0], pair[1], correlation)
 
 
@@ -151,12 +152,14 @@ def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
     pictures, count = windows.shape[:2]
     short = contents.shortened(windows).flatten(0, 1)
     possible_parts = []
+    # First by the short vectors, which rule out most pairs at a quarter of the work.
     for part in torch.split(contents.short, CONTENTS_AT_ONCE):
         bounds = (short @ part.T).view(pictures, count, -1)
         possible_parts.append(bounds.amax(1) >= SHORTLIST)
     possible = torch.cat(possible_parts, 1)
     pairs = [torch.empty(0, 2, dtype=torch.long)]
     best_windows = [torch.empty(0, dtype=torch.long)]
+    # Then, of the rest, by the vectors themselves.
     for picture in possible.any(1).nonzero().flatten().tolist():
         indices = possible[picture].nonzero().flatten()
         best, window = (contents.units[indices] @ windows[picture].T).max(1)

@@ -134,7 +134,13 @@ def _match(
     test: ImageSignatures, training: ImageSignatures, pair: tuple[int, int], kind: str, correlation: float | None
 ) -> Match:
     tested, trained = pair
-    return Match(str(test.paths[tested]), training.dataset, str(training.paths[trained]), kind, correlation)
+    return Match(
+        test=str(test.paths[tested]),
+        dataset=training.dataset,
+        training=str(training.paths[trained]),
+        kind=kind,
+        correlation=correlation,
+    )
 
 
 def _identical_pairs(test: ImageSignatures, training: ImageSignatures) -> Iterator[tuple[int, int]]:
@@ -149,7 +155,7 @@ def _identical_pairs(test: ImageSignatures, training: ImageSignatures) -> Iterat
 
 def _people(test: ImageSignatures, training: ImageSignatures) -> list[Match]:
     """Return a match for every test image of a person who is in training too."""
-    # Names are identities within one set only.
+    # Names are identities within one set only; a namesake in another is somebody else.
     if test.dataset != training.dataset:
         return []
     first_image: dict[str, int] = {}
@@ -171,7 +177,8 @@ def _near_copies(
     small = _with_mirrored(test.small)
     large = _with_mirrored(test.large)
     # Training pictures cut from whole test pictures.
-    for index, picture in enumerate(tqdm(pictures, "search in test images", disable=None, delay=PROGRESS_DELAY)):
+    progress = tqdm(pictures, "search in test images", disable=None, delay=PROGRESS_DELAY)
+    for index, picture in enumerate(progress):
         for hit in search(_with_mirrored(picture[None]), trained, WITHIN, COPY):
             yield (index, hit.content), _rounded(hit)
     # Training pictures framed as test pictures, or a little tighter; the second half of the containers is mirrored.
@@ -179,7 +186,8 @@ def _near_copies(
         yield (hit.container % count, hit.content), _rounded(hit)
     # And the reverse; pictures of one framing have been compared above.
     sides = AROUND if len(pictures) else ALIKE[1:]
-    for hit in search(torch.from_numpy(training.large), Contents(small, large), sides, COPY):
+    containers = torch.from_numpy(training.large)
+    for hit in search(containers, Contents(small, large), sides, COPY):
         yield (hit.content % count, hit.container), _rounded(hit)
 
 
@@ -189,6 +197,7 @@ def _with_mirrored(pictures: Pixels) -> Tensor:
 
 
 def _rounded(hit: Hit) -> float:
+    # Rounding errors of float32 can lift a copy above 1.
     return min(round(hit.correlation, 4), 1.0)
 
 
@@ -214,14 +223,17 @@ def _distinguishes_copies(test: ImageSignatures, training: ImageSignatures) -> b
     if any(name in DATASETS and DATASETS[name].drawn for name in names):
         return False
     # One person's pictures in one studio resemble each other as copies do; names say more, where both sides have them.
-    return test.dataset != training.dataset or not (all(test.people) and all(training.people))
+    names_people = all(test.people) and all(training.people)
+    return test.dataset != training.dataset or not names_people
 
 
 def _read(path: Path) -> list[Match] | None:
     """Return what a file holds; None where it is absent, damaged or of another version."""
     try:
         content = read_object(path)
-        return [Match(*values) for values in content["matches"]] if content["version"] == VERSION else None
+        if content["version"] != VERSION:
+            return None
+        return [Match(*values) for values in content["matches"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

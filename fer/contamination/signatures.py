@@ -130,8 +130,9 @@ def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     except (FileNotFoundError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
     count = len(signatures)
-    # A file of an interrupted or older program may hold arrays of other lengths.
-    is_whole = signatures.small.shape == (count, SMALL, SMALL) and signatures.large.shape == (count, LARGE, LARGE)
+    # A damaged file can hold arrays of other lengths.
+    shapes = (signatures.small.shape, signatures.large.shape)
+    is_whole = shapes == ((count, SMALL, SMALL), (count, LARGE, LARGE))
     return signatures if version == VERSION and is_whole else None
 
 
@@ -155,12 +156,14 @@ def _compute(manifest: Manifest, root: Path) -> ImageSignatures:
         small[index] = np.asarray(thumbnail.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
         return pixel_hash(picture)
 
+    # Pictures are large while they are decoded, and all cores decode.
     def fill_within_budget(index: int) -> str:
         return decode_within_budget(root / rows[index].path, lambda: fill(index))
 
     with thread_pool() as executor:
         hashes = executor.map(fill_within_budget, range(len(rows)))
-        progress = tqdm(hashes, f"image signatures of {manifest.dataset}", len(rows), unit="image", disable=None)
+        task = f"image signatures of {manifest.dataset}"
+        progress = tqdm(hashes, task, len(rows), unit="image", disable=None)
         pixels = list(progress)
     return ImageSignatures(
         dataset=manifest.dataset,

@@ -14,10 +14,6 @@ MAX_WAIT = 120.0
 """Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
 
 
-class ServerBusy(requests.RequestException):
-    """A server asks to be left alone for longer than anybody waits."""
-
-
 class PoliteRetry(Retry):
     """Wait as long as the server asks, say so on stderr, and give up where that is too long."""
 
@@ -25,7 +21,7 @@ class PoliteRetry(Retry):
         """Wait before the next attempt.
 
         Raises:
-            ServerBusy: The server asks for more than `MAX_WAIT`.
+            requests.ConnectionError: The server asks for more than `MAX_WAIT`.
         """
         asked = self.get_retry_after(response) if response else None
         reason = f"status {response.status}" if response else "no connection"
@@ -36,10 +32,10 @@ def wait(seconds: float, reason: str) -> None:
     """Wait, having said on stderr why and how long, so that nobody takes the program for dead.
 
     Raises:
-        ServerBusy: It would take longer than `MAX_WAIT`.
+        requests.ConnectionError: It would take longer than `MAX_WAIT`.
     """
     if seconds > MAX_WAIT:
-        raise ServerBusy(f"{reason}, and it asks to wait {seconds:.0f} seconds")
+        raise requests.ConnectionError(f"{reason}, and it asks to wait {seconds:.0f} seconds")
     if seconds > 0:
         print(f"waiting {seconds:.0f} s for the server: {reason}", file=sys.stderr, flush=True)
         time.sleep(seconds)
