@@ -93,6 +93,7 @@ def _select(config: CompareConfig, store: Runs) -> list[Tested]:
             "say what to compare: runs=<id>,<id> (ids, their beginnings or names), experiment=<name> or "
             "filter=<MLflow search filter>"
         )
+    # A run named twice would be compared with itself; the first mention decides its letter.
     unique: dict[str, Tested] = {}
     for tested in selected:
         unique.setdefault(tested[0].info.run_id, tested)
@@ -115,6 +116,7 @@ def _check_predictions(runs: Sequence[RunFigures], datasets: Sequence[str]) -> N
 
 def _reported_figures(runs: Sequence[RunFigures]) -> dict[str, dict[str, dict[str, float]]]:
     """Return the 2021 table by row, data set and metric, if any run repeats a row of it."""
+    # The table is read only where it can be compared with.
     if not any(run.reproduces for run in runs):
         return {}
     return {

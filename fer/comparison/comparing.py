@@ -119,10 +119,11 @@ def compare(
     titles = shared_datasets(configurations, {name: title for name, (title, _) in datasets.items()})
     rows: list[Row] = []
     for dataset in titles:
+        # Parts are shown and not tested: more tests would make each correction harsher.
         parts = (UNIFORM_PRIOR, *datasets[dataset][1])
         for subset in (dataset, *(f"{dataset}/{part}" for part in parts)):
             rows += _rows(configurations, subset, reported)
-    tests, untested = compare_pairs(_pairs(configurations, reference), list(titles))
+    tests, refusals = compare_pairs(_pairs(configurations, reference), titles)
     return Comparison(
         configurations=tuple(configurations),
         baseline=reference,
@@ -130,7 +131,7 @@ def compare(
         rows=tuple(rows),
         tests=tuple(tests),
         verdicts=sentences.verdicts(tests, titles),
-        warnings=(*sentences.warnings(configurations, titles), *sentences.refusals(untested, titles)),
+        warnings=(*sentences.warnings(configurations, titles), *refusals),
         notes=(*_agreement_with_reported(rows, titles), *remarks),
         methods=tuple(sentences.methods(tests, configurations)),
     )
@@ -143,6 +144,7 @@ def _pairs(
     if baseline:
         return [(other, baseline) for other in configurations if other is not baseline]
     pairs = list(combinations(configurations, 2))
+    # So many tests would leave hardly any difference significant after correction.
     if len(configurations) > MAX_ALL_PAIRS:
         raise ConfigError(
             f"{len(configurations)} configurations make {len(pairs)} pairs: name the one to compare the others with as "
@@ -176,6 +178,7 @@ def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
             measurements[measure] = Measurement(None, reported=known)
             continue
         mean, deviation = seeds_summary(values)
+        # Pre-trainings can be averaged only where every run has the figure.
         if len(values) == len(one.runs):
             mean = float(one.by_pretraining(np.array(values)).mean())
         interval = _interval(one, subset, measure, images)

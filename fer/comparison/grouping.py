@@ -63,6 +63,7 @@ class Configuration:
 
     def predictions(self, dataset: str) -> list[Predictions]:
         """Return its runs' predictions on a data set; none unless every run has them."""
+        # A mean over some of the runs would be about others than the table shows.
         stored = [run.predictions[dataset] for run in self.runs if dataset in run.predictions]
         return stored if len(stored) == len(self.runs) else []
 
@@ -77,6 +78,7 @@ class Configuration:
         """
         indices: dict[str, list[int]] = {}
         for index, run in enumerate(self.runs):
+            # A run without a pre-training is a group of its own.
             indices.setdefault(run.pretraining or run.id, []).append(index)
         if len(indices) == 1:
             return values
@@ -85,6 +87,7 @@ class Configuration:
     def short_label(self, width: int = 28) -> str:
         """Return letter and name, the middle left out of a long one; the letter keeps names apart."""
         name = self.name
+        # Both ends are kept: names of one project often begin alike and end in what differs.
         if len(name) > width:
             head = (width - 1) // 2
             tail = width - 1 - head
@@ -108,6 +111,7 @@ def group_runs(runs: Sequence[RunFigures]) -> tuple[list[Configuration], list[st
     remarks = []
     for group in alike.values():
         if len({run.seed for run in group}) == len(group):
+            # Runs without a seed stand last, since None compares with no number.
             groups.append(sorted(group, key=lambda run: (run.seed is None, run.seed or 0)))
         else:
             # The same seed twice gives no independent repetition.
@@ -118,6 +122,7 @@ def group_runs(runs: Sequence[RunFigures]) -> tuple[list[Configuration], list[st
     counts = Counter(names)
     configurations = []
     for index, (name, group) in enumerate(zip(names, groups, strict=True)):
+        # Equal names would make sentences about two configurations ambiguous.
         unique = f"{name} ({group[0].short_id})" if counts[name] > 1 else name
         configurations.append(Configuration(index, unique, tuple(group)))
     return configurations, remarks
@@ -125,9 +130,11 @@ def group_runs(runs: Sequence[RunFigures]) -> tuple[list[Configuration], list[st
 
 def _identity(run: RunFigures) -> object:
     """Return what is equal for runs of one configuration."""
+    # Without options nothing shows that two runs repeat each other.
     if not run.config or run.reported:
         return run.id
     options = tuple(sorted((key, repr(value)) for key, value in run.config.items() if key not in REPETITION_OPTIONS))
+    # Other training images are another configuration, even with equal options.
     return run.configuration or options, tuple(sorted(run.training_digests.items()))
 
 
@@ -143,6 +150,7 @@ def one_line(text: str) -> str:
 
 
 def _letter(number: int) -> str:
+    # As spreadsheets count: AA follows Z.
     if number < 26:
         return ascii_uppercase[number]
     return _letter(number // 26 - 1) + _letter(number % 26)
@@ -154,6 +162,7 @@ def find_baseline(configurations: Sequence[Configuration], word: str) -> Configu
     Raises:
         ConfigError: It means none or several.
     """
+    # Letters and names before ids, which may begin with any letter from a to f.
     for matches in (
         [one for one in configurations if word in (one.letter, one.name)],
         [one for one in configurations if any(word == run.name for run in one.runs)],
@@ -176,6 +185,7 @@ def shared_datasets(configurations: Sequence[Configuration], titles: Mapping[str
     tested = {
         one.name: [dataset for dataset in titles if one.values(metric_key(dataset, ACCURACY))] for one in configurations
     }
+    # A single configuration shares nothing, and its table is shown nevertheless.
     enough = min(2, len(configurations))
     shared = {
         dataset: title

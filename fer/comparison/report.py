@@ -115,6 +115,7 @@ def sections(comparison: Comparison, svgs: Mapping[str, str]) -> list[Section]:
     ]
     for dataset, title in comparison.titles.items():
         rows = [row for row in comparison.rows if row.subset.partition("/")[0] == dataset]
+        # What remains after all data sets is about training.
         own = [pictures.pop(name) for name in list(pictures) if name.endswith(f"-{dataset}")]
         report.append(Section(f"{title}: accuracy in per cent", (_table(comparison, rows), *own)))
     report += [
@@ -209,6 +210,7 @@ def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
         cells = [_accuracy(measure, row.measurements[measure]) for measure in MEASURES]
         lines.append((start, Cell(row.subset), Cell(row.image_counts), *cells))
         reported = [row.measurements[measure].reported for measure in MEASURES]
+        # A row of dashes below every row would say nothing.
         if any(value is not None for value in reported):
             lines.append(_cells(["", "reported in 2021", "", *map(_percent, reported)]))
     return Table(tuple(head), tuple(lines))

@@ -19,6 +19,7 @@ SHORT_ID = 8
 """Characters of a run's id that are shown."""
 MIN_SHARED = 0.9
 """Fraction of the smaller test set that two configurations must share to be compared."""
+# Tests need the predicted class only, so probabilities are not read.
 _COLUMNS = ("path", "sha256", "person", "true", "predicted")
 _CURE = "evaluate the model again"
 _RUN_PREFIX = "runs:/"
@@ -140,9 +141,11 @@ def read_predictions(text: str, source: str) -> Predictions:
     rows = _parse_rows(text, source)
     if not rows:
         raise DataError(f"{source} holds no image: {_CURE}")
+    # A doubled image would count twice in every test.
     if len({row["path"] for row in rows}) < len(rows):
         raise DataError(f"{source} names an image twice: {_CURE}")
     expressions = np.array([(row["true"], row["predicted"]) for row in rows])
+    # Files hold names, never indices: another order of classes cannot be misread.
     unknown = set(expressions.ravel().tolist()) - set(EXPRESSIONS)
     if unknown:
         names = ", ".join(EXPRESSIONS)
@@ -185,8 +188,10 @@ def align(first: Sequence[Predictions], second: Sequence[Predictions]) -> Shared
     keys = [key for key in runs[0].keys if key in shared]
     aligned = np.empty((len(runs), len(keys)), dtype=np.int64)
     for number, run in enumerate(runs):
+        # Files may list images in different orders, and lack some of each other's.
         by_image = dict(zip(run.keys, run.predicted.tolist(), strict=True))
         aligned[number] = [by_image[key] for key in keys]
+    # Images without a person would otherwise count as pictures of one person.
     person_of = dict(zip(runs[0].keys, runs[0].persons, strict=True))
     persons = tuple(person_of[key] for key in keys)
     counts = [len(run.keys) for run in runs]

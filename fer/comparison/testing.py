@@ -1,7 +1,7 @@
 """Test pairs of configurations on the images they share, corrected for the number of tests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -49,42 +49,45 @@ class PairedTest(SeedsTest):
     adjusted_p: float
 
 
-@dataclass(frozen=True, eq=False)
-class Untested:
-    """Two configurations that cannot be tested against each other on a data set, and why."""
-
-    first: Configuration
-    second: Configuration
-    dataset: str
-    reason: str
-
-
 def compare_pairs(
-    pairs: Sequence[tuple[Configuration, Configuration]], datasets: Sequence[str]
-) -> tuple[list[PairedTest], list[Untested]]:
-    """Test every pair on every data set where both have predictions, by accuracy and by mean-class accuracy."""
+    pairs: Sequence[tuple[Configuration, Configuration]], titles: Mapping[str, str]
+) -> tuple[list[PairedTest], list[str]]:
+    """Test every pair on every data set where both have predictions, by accuracy and by mean-class accuracy.
+
+    Args:
+        pairs: The pairs.
+        titles: The data sets: their names in sentences, by name.
+
+    Returns:
+        The tests, and a sentence for every pair that shares too few images of a data set to be tested on it.
+    """
     tests: list[PairedTest] = []
-    untested: list[Untested] = []
+    refusals: list[str] = []
     # A drawn p is never below 1 / draws: enough of them for it to stay small when multiplied by the number of tests.
-    draws = max(DRAWS, 100 * 2 * len(pairs) * len(datasets))
-    for dataset in datasets:
+    draws = max(DRAWS, 100 * 2 * len(pairs) * len(titles))
+    for dataset, title in titles.items():
         for first, second in pairs:
             ours, theirs = first.predictions(dataset), second.predictions(dataset)
             if not ours or not theirs:
                 continue
             images = align(ours, theirs)
             if images.comparable:
+                # Both measures: on unbalanced sets a model may win one by losing the other.
                 tests += [_test(first, second, dataset, measure, images, draws) for measure in (ACCURACY, CLASS_MEAN)]
             else:
-                reason = f"only {len(images.labels):,} images are the same, of {images.fewest:,} and {images.most:,}"
-                untested.append(Untested(first, second, dataset, reason))
+                refusals.append(
+                    f"{first.name} and {second.name} are not tested on {title}: only {len(images.labels):,} images are "
+                    f"the same, of {images.fewest:,} and {images.most:,}. Evaluate both on the same prepared set."
+                )
+    # The correction needs the p of all tests, so it comes last.
     adjusted = holm([test.p for test in tests])
-    return [replace(test, adjusted_p=p) for test, p in zip(tests, adjusted, strict=True)], untested
+    return [replace(test, adjusted_p=p) for test, p in zip(tests, adjusted, strict=True)], refusals
 
 
 def _test(
     first: Configuration, second: Configuration, dataset: str, measure: str, images: SharedImages, draws: int
 ) -> PairedTest:
+    # Single runs are compared image by image; where seeds are several, they vary too.
     counts: McNemar | None = None
     if len(images.first) == len(images.second) == 1:
         counts = mcnemar(images.first[0] == images.labels, images.second[0] == images.labels)
@@ -135,6 +138,7 @@ def _smallest_from_interval(low: float, high: float) -> float | None:
     """Return the smallest difference that shows at 5 % with 80 % power, from the interval of the observed one."""
     if (low, high) == (-1.0, 1.0):
         return math.inf
+    # A randomisation test has no formula for its power: its interval is taken for a normal one.
     central = NormalDist().inv_cdf(CENTRAL)
     standard_error = (high - low) / (2 * central)
     return standard_error * (central + NormalDist().inv_cdf(POWER)) or None

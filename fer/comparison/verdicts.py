@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fer.comparison.grouping import Configuration
 from fer.comparison.runs import RunFigures
-from fer.comparison.testing import QUASI_F, PairedTest, Untested
+from fer.comparison.testing import QUASI_F, PairedTest
 from fer.evaluation.names import ACCURACY, CLASS_MEAN, metric_key
 from fer.evaluation.statistics import LEVEL
 
@@ -18,16 +18,19 @@ def p_text(p: float) -> str:
     """Return a p-value as it is read aloud, such as `p = 0.003` or `p < 0.001`."""
     if p < 0.001:
         return "p < 0.001"
+    # The third digit matters near the level only.
     return f"p = {p:.3f}" if p < 0.1 else f"p = {min(p, 1):.2f}"
 
 
 def points(difference: float) -> str:
     """Return a difference in [-1, 1] in points with its sign, such as `+5.3`."""
+    # What rounds to zero has no sign.
     return f"{difference * 100:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
 
 
 def verdicts(tests: Sequence[PairedTest], titles: Titles) -> dict[str, list[str]]:
     """Return by data set a sentence for every pair: which is better, or that they cannot be told apart."""
+    # Tests are by measure; a reader wants one sentence on both.
     by_pair: dict[tuple[str, str, str], list[PairedTest]] = {}
     for test in tests:
         by_pair.setdefault((test.dataset, test.first.letter, test.second.letter), []).append(test)
@@ -42,6 +45,7 @@ def _verdict(pair: Sequence[PairedTest], title: str) -> str:
     """Return the sentence on a pair, from its tests by both measures."""
     first, second = pair[0].first.name, pair[0].second.name
     images = f"{pair[0].images:,} image{'s' if pair[0].images != 1 else ''}"
+    # By the adjusted p: with many pairs the p of single tests calls equal ones different.
     significant = [test for test in pair if test.adjusted_p < LEVEL]
     if not significant:
         both = "; ".join(_clause(test, 1) for test in pair)
@@ -52,6 +56,7 @@ def _verdict(pair: Sequence[PairedTest], title: str) -> str:
     start = f"{better} is better than {worse} on {title} ({images})"
     clauses = [_clause(test, sign) for test in significant]
     if len(significant) < len(pair):
+        # What would have shown is said too, so that silence is not taken for equality.
         other = next(test for test in pair if test not in significant)
         return f"{start} by {clauses[0]}; not told apart by {_clause(other, sign)}; {_limit(other)}."
     if len({test.estimate > 0 for test in significant}) == 1:
@@ -61,6 +66,7 @@ def _verdict(pair: Sequence[PairedTest], title: str) -> str:
 
 def _assumption(test: PairedTest) -> str:
     """Return what a test of one seed against several rests on; nothing of other tests."""
+    # Its variance between seeds is borrowed, which no figure can confirm.
     single, several = sorted((test.first, test.second), key=lambda one: len(one.runs))
     if not test.method.startswith(QUASI_F) or len(single.runs) > 1:
         return ""
@@ -80,15 +86,6 @@ def _limit(test: PairedTest) -> str:
     if math.isinf(test.smallest):
         return "no difference shows on so few"
     return f"a difference of {MEASURE_NAMES[test.measure]} under {test.smallest * 100:.1f} points does not show"
-
-
-def refusals(untested: Sequence[Untested], titles: Titles) -> list[str]:
-    """Return a sentence for every pair that could not be tested on a data set."""
-    return [
-        f"{pair.first.name} and {pair.second.name} are not tested on {titles[pair.dataset]}: {pair.reason}. "
-        "Evaluate both on the same prepared set."
-        for pair in untested
-    ]
 
 
 def warnings(configurations: Sequence[Configuration], titles: Titles) -> list[str]:
@@ -121,6 +118,7 @@ def _preparation_warnings(configurations: Sequence[Configuration], dataset: str,
 def _contamination_warnings(one: Configuration, dataset: str, title: str) -> list[str]:
     """Return what is to be known of test images seen in training, once for all runs that saw equally many."""
     kinds = ("contaminated/images", "contaminated/pretraining_images", "images", "uncontaminated/images")
+    # Ten seeds that saw equally many images are one warning, not ten.
     groups: dict[tuple[object, ...], list[RunFigures]] = {}
     for run in one.runs:
         counts = [run.metrics.get(f"{dataset}/{kind}") for kind in kinds]
@@ -139,6 +137,7 @@ def _contamination_warnings(one: Configuration, dataset: str, title: str) -> lis
 def _contamination_message(runs: Sequence[RunFigures], dataset: str, title: str) -> str:
     metrics = runs[0].metrics
     labelled = metrics.get(f"{dataset}/contaminated/images")
+    # Nothing found and nothing looked for differ: the second is a reason for doubt.
     if labelled is None and metric_key(dataset, ACCURACY) in metrics:
         reason = runs[0].contamination.get(dataset, "it was not looked for")
         return f"whether test images of {title} were seen in training is not known ({reason})."
@@ -184,6 +183,7 @@ _SEEDS_METHOD = (
 def methods(tests: Sequence[PairedTest], configurations: Sequence[Configuration]) -> list[str]:
     """Return how the figures and tests of this comparison were made, with sources."""
     lines = [_RUNS_METHOD]
+    # Methods that were not used are left out, or nobody reads those that were.
     if tests:
         lines.append(_TESTS_METHOD.format(level=LEVEL, count=len(tests)))
     if any(test.method.startswith(QUASI_F) for test in tests):
@@ -205,6 +205,7 @@ def _pretraining_methods(configurations: Sequence[Configuration]) -> list[str]:
     sharing: dict[str, list[Configuration]] = {}
     for one in configurations:
         origins = {run.pretraining for run in one.runs}
+        # Runs that start from no run of ours have an empty origin.
         if len(origins) == 1 and "" not in origins:
             sharing.setdefault(origins.pop(), []).append(one)
         elif 1 < len(origins) < len(one.runs):

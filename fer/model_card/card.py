@@ -85,6 +85,7 @@ def model_card(origin: Origin, tests: Mapping[str, SetFigures], credits: Sequenc
         figures_heading=FIGURES,
         figures=figures(tests),
         limits=limits(spec, tests),
+        # The name of a registered model may stand for another version tomorrow.
         address=f"models:/{origin.model_id}",
         credits=summary(credits) if credits else "",
         terms=terms(spec),
@@ -103,6 +104,7 @@ def terms(spec: ModelSpec) -> str:
     """Return what initial weights and training sets ask for, a line each."""
     if not spec.terms:
         return "None: neither its starting weights nor its training sets are known to ask for anything."
+    # Addresses in terms stay links; tags do not stay tags.
     return "\n".join("- " + one_line(term).replace("<", "&lt;") for term in spec.terms)
 
 

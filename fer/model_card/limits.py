@@ -31,6 +31,7 @@ def limits(spec: ModelSpec, tests: Mapping[str, SetFigures]) -> list[str]:
         tests: Its figures by data set.
     """
     own = []
+    # Such models come out of trying the program, and are easily taken for more.
     if spec.trained_on and all(name in DATASETS and DATASETS[name].drawn for name in spec.trained_on):
         own.append("It saw only faces drawn by a program: nothing is known of its worth on photographs of people.")
     for name, tested in tests.items():
@@ -41,6 +42,7 @@ def limits(spec: ModelSpec, tests: Mapping[str, SetFigures]) -> list[str]:
 def _limits_on(dataset: str, report: Report) -> list[str]:
     sentences = []
     low, high = report.accuracy_interval
+    # On tens of pictures chance moves accuracies by more than models differ.
     if (high - low) / 2 >= WIDE:
         sentences.append(
             f"The {report.count:,} pictures of {dataset} carry about ±{50 * (high - low):.0f} points: an accuracy of "
@@ -60,6 +62,7 @@ def weak_expressions(report: Report) -> list[str]:
 
     Surely: the whole 95 % interval lies below.
     """
+    # Below one half the wrong prediction is the usual one, however weak the other classes are.
     limit = max(report.mean_class_accuracy, 0.5)
     return [name for name, interval in report.recall_interval.items() if interval and interval[1] < limit]
 

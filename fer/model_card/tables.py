@@ -71,6 +71,7 @@ def _by_expression(report: Report) -> str:
 def most_confused(report: Report, expression: str) -> str:
     """Return the wrong prediction that pictures of an expression get most often, or nothing if they get none."""
     counts = report.confusion[report.expressions.index(expression)].tolist()
+    # Indices stand in the report's own order of expressions, which may not be ours.
     wrong = {name: count for name, count in zip(report.expressions, counts, strict=True) if name != expression}
     prediction = max(wrong, key=wrong.__getitem__)
     return prediction if wrong[prediction] else ""
@@ -83,6 +84,7 @@ def dataset_title(name: str) -> str:
 
 def percent(value: float | None, interval: Interval | None) -> str:
     """Return a figure with its interval in per cent, such as `42.9 [32.8, 53.5]`; `-` where there is none."""
+    # A class without images has no accuracy, which is not an accuracy of 0.
     if value is None or interval is None:
         return "-"
     low, high = interval
