@@ -196,7 +196,8 @@ def _interval(one: Configuration, subset: str, measure: str, images: SharedImage
         metrics = one.runs[0].metrics
         low, high = (metrics.get(metric_key(subset, measure, end)) for end in ("_low", "_high"))
         return (low, high) if low is not None and high is not None else None
-    if images is None:
+    # Variances over seeds and images are those of means over images, such as accuracies.
+    if images is None or measure not in (*EXPRESSIONS, ACCURACY, CLASS_MEAN):
         return None
     labels, persons = images.labels, images.persons
     correct = one.by_pretraining((images.first == labels).astype(np.float64))

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fer.comparison.comparing import Comparison, Row
 from fer.comparison.grouping import Configuration
-from fer.comparison.runs import MEASURES, SharedImages, align
+from fer.comparison.runs import MEASURES, OVERALL, SharedImages, align
 from fer.evaluation.metrics import Floats, Ints, confusion_matrix
 from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
 from fer.expressions import EXPRESSIONS
@@ -73,7 +73,7 @@ def per_class(comparison: Comparison, dataset: str) -> Figure:
         _dots(axes, row, offset)
     support = next((row.support for row in rows if row.support), {})
     names = [f"{name} ({support[name]})" if name in support else name for name in EXPRESSIONS]
-    axes.set_yticks(range(len(MEASURES)), [*names, "accuracy", "mean of classes"])
+    axes.set_yticks(range(len(MEASURES)), [*names, *OVERALL.values()])
     axes.set_ylim(len(MEASURES) - 0.5, -0.5)
     for line in range(1, len(MEASURES)):
         axes.axhline(line - 0.5, color="#dddddd", linewidth=0.8)

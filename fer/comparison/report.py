@@ -8,9 +8,8 @@ from typing import ClassVar
 from fer.comparison.comparing import Comparison, Measurement, Row
 from fer.comparison.figures import TITLES, style
 from fer.comparison.grouping import differing_options, one_line
-from fer.comparison.runs import MEASURES
+from fer.comparison.runs import MEASURES, OVERALL
 from fer.comparison.verdicts import p_text, points
-from fer.evaluation.names import CLASS_MEAN
 from fer.expressions import EXPRESSIONS
 from fer.utils.html import render
 from fer.utils.tables import escape_markdown, markdown_table, text_table
@@ -201,7 +200,7 @@ def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
     support = next((row.support for row in rows if row.support and "/" not in row.subset), {})
     head = [*_cells(("", "data set", "images"))]
     head += [Cell(name, f"{support[name]} images" if name in support else "") for name in EXPRESSIONS]
-    head += [Cell(name, "[95 %]", everywhere=True) for name in ("accuracy", "class mean")]
+    head += [Cell(name, "[95 %]", everywhere=True) for name in OVERALL.values()]
     lines = []
     for row in rows:
         one = row.configuration
@@ -239,7 +238,7 @@ def _tests(comparison: Comparison) -> tuple[Block, ...]:
         p, adjusted = (p_text(value).removeprefix("p ").removeprefix("= ") for value in (test.p, test.adjusted_p))
         row = [
             *(test.dataset, test.first.letter, test.second.letter),
-            "class mean" if test.measure == CLASS_MEAN else "accuracy",
+            OVERALL[test.measure],
             f"{points(test.estimate)} [{points(test.low)}, {points(test.high)}]",
             *("-" if count is None else str(count) for count in (test.only_first, test.only_second)),
             *(p, adjusted, smallest, test.method, str(test.images)),

@@ -13,7 +13,9 @@ from fer.evaluation.metrics import Ints
 from fer.evaluation.names import ACCURACY, CLASS_MEAN
 from fer.expressions import EXPRESSIONS
 
-MEASURES = (*EXPRESSIONS, ACCURACY, CLASS_MEAN)
+OVERALL = {ACCURACY: "accuracy", CLASS_MEAN: "class mean"}
+"""Headings of what is compared over all classes."""
+MEASURES = (*EXPRESSIONS, *OVERALL)
 """What is compared, in the order of the tables' columns."""
 SHORT_ID = 8
 """Characters of a run's id that are shown."""

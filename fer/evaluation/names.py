@@ -1,5 +1,7 @@
 """Name the metrics that evaluations write and that tables, comparisons and cards read."""
 
+from fer.expressions import EXPRESSIONS
+
 ACCURACY = "accuracy"
 CLASS_MEAN = "mean_class_accuracy"
 
@@ -12,9 +14,9 @@ def metric_key(subset: str, measure: str, end: str = "") -> str:
 
     Args:
         subset: A data set, or a part of it.
-        measure: `accuracy`, `mean_class_accuracy`, or an expression, whose accuracy is meant.
+        measure: A figure of a report, such as `accuracy`; or an expression, whose accuracy is meant.
         end: `_low` or `_high` for an end of the measure's interval, such as `raf/accuracy_low/fear`.
     """
-    if measure in (ACCURACY, CLASS_MEAN):
-        return f"{subset}/{measure}{end}"
-    return f"{subset}/{ACCURACY}{end}/{measure}"
+    if measure in EXPRESSIONS:
+        return f"{subset}/{ACCURACY}{end}/{measure}"
+    return f"{subset}/{measure}{end}"
