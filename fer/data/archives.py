@@ -78,13 +78,14 @@ def _translate_errors(archive: Path) -> Iterator[None]:
     raise DataError(f"{archive} {message}")
 
 
-def _check_zip(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
-    for member in members:
+def _check_zip(archive: Path, zipped: list[zipfile.ZipInfo], folder: Path) -> None:
+    for member in zipped:
         _refuse_climbing(archive, member.filename)
         encrypted = member.flag_bits & 1
         if encrypted:
             raise DataError(f"{archive} is encrypted: unpack it and pass its folder")
-    size = sum(member.file_size for member in members)
+    # Before anything is written: a small archive may unpack to more than any disk holds.
+    size = sum(member.file_size for member in zipped)
     free = shutil.disk_usage(folder).free
     if size > free:
         room = f"only {free / 1e6:,.1f} MB are free under {folder.parent}"

@@ -59,8 +59,8 @@ def frame_all(
         faces = decode_within_budget(path, lambda: detector.faces(np.asarray(read_rgb(path))))
         return main_face(faces, row.width, row.height)
 
-    with thread_pool() as pool:
-        faces = list(tqdm(pool.map(detect, rows, paths), f"frame {title}", len(rows), unit="image"))
+    with thread_pool() as executor:
+        faces = list(tqdm(executor.map(detect, rows, paths), f"frame {title}", len(rows), unit="image"))
     by_angle: dict[str, list[Frame]] = {}
     for row, face in zip(rows, faces, strict=True):
         if face:

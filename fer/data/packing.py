@@ -86,8 +86,8 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
             raise DataError(f"{source}: {error}; run prepare again for {manifest.dataset!r}") from None
 
     title = f"pack {manifest.dataset} at {side} px"
-    with thread_pool() as pool:
-        for _ in tqdm(pool.map(decode, range(len(rows))), title, len(rows), unit="image"):
+    with thread_pool() as executor:
+        for _ in tqdm(executor.map(decode, range(len(rows))), title, len(rows), unit="image"):
             pass
     pixels.flush()
 

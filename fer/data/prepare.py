@@ -99,7 +99,8 @@ def _prepare(
         # Who is known from training would flatter the figures on test.
         overlap = person_overlap(row for row in manifest.images if row.split in ("train", "test"))
         if overlap:
-            raise DataError(f"{dataset.title}: people stand in both training and test: {', '.join(sorted(overlap))}")
+            people = ", ".join(sorted(overlap))
+            raise DataError(f"{dataset.title}: people stand in both training and test: {people}")
         prepared = Prepared(
             manifest=manifest,
             source=str(source),
@@ -166,8 +167,8 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
     for folder in {path.parent for path in candidates}:
         folder.mkdir(parents=True)
     facts_of: dict[Path, ImageFacts] = {}
-    with thread_pool() as pool:
-        results = pool.map(_copy_and_check, candidates.values(), candidates)
+    with thread_pool() as executor:
+        results = executor.map(_copy_and_check, candidates.values(), candidates)
         progress = tqdm(results, f"prepare {dataset.name}", len(candidates), unit="image")
         for path, facts in zip(candidates, progress, strict=True):
             if isinstance(facts, str):
@@ -178,6 +179,7 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
         for path, reason in _copies(candidates, facts_of).items():
             left_out.append((candidates[path].source_name, reason))
             del facts_of[path]
+    # What is not in the manifest must not be in the tree.
     for path in candidates.keys() - facts_of.keys():
         path.unlink(missing_ok=True)
     rows = [_row(dataset, candidates[path], facts) for path, facts in facts_of.items()]

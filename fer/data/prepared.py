@@ -96,6 +96,7 @@ def is_prepared(root: Path, dataset: str) -> bool:
         read_summary(root, dataset)
     except DataError:
         return False
+    # Without it a preparation was interrupted.
     return manifest_path(root, dataset).is_file()
 
 
@@ -185,6 +186,7 @@ def count_differences(dataset: DataSet, manifest: Manifest) -> tuple[str, ...]:
     """Compare a prepared set's counts with those of the complete set, in one sentence for each that differs."""
     sentences = []
     for part, expected in dataset.expected_counts.items():
+        # Validation is split off by us, so published counts hold it under train.
         splits = ("test",) if part == "test" else ("train", "validation")
         counts = Counter(row.expression for row in manifest.of(*splits).images)
         for expression, complete in expected.items():

@@ -22,11 +22,11 @@ TRIM_ABOVE = 40_000_000
 @contextmanager
 def thread_pool() -> Iterator[ThreadPoolExecutor]:
     """Yield a pool of threads; after a fault or an interruption, what has not begun is dropped, not finished first."""
-    pool = ThreadPoolExecutor(os.cpu_count())
+    executor = ThreadPoolExecutor(os.cpu_count())
     try:
-        yield pool
+        yield executor
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 class MemoryBudget:
@@ -44,6 +44,7 @@ class MemoryBudget:
     @contextmanager
     def reserve(self, needed: int) -> Iterator[None]:
         """Wait until so many bytes are free, and hold them; whoever needs more than there are holds all."""
+        # Else it would wait for ever.
         needed = min(needed, self.size)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= needed)

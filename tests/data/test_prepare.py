@@ -339,9 +339,13 @@ def test_a_full_disk_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EACCES, "may not be read or written"), (errno.EROFS, "may not be read or written"),
-     (errno.EEXIST, "is in the way"), (errno.ENOTDIR, "is in the way")],
-)  # fmt: skip
+    [
+        (errno.EACCES, "may not be read or written"),
+        (errno.EROFS, "may not be read or written"),
+        (errno.EEXIST, "is in the way"),
+        (errno.ENOTDIR, "is in the way"),
+    ],
+)
 def test_a_place_that_may_not_be_used_is_one_sentence(
     number: int, said: str, raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,10 +73,19 @@ def lose_a_key_of_the_summary(root: Path, done: Prepared) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lose_a_picture, cut_a_picture, lose_the_tree, lose_the_manifest, cut_the_manifest, relabel_in_the_manifest,
-        lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary,
+        lose_a_picture,
+        cut_a_picture,
+        lose_the_tree,
+        lose_the_manifest,
+        cut_the_manifest,
+        relabel_in_the_manifest,
+        lose_the_summary,
+        empty_the_summary,
+        cut_the_summary,
+        make_the_summary_a_list,
+        lose_a_key_of_the_summary,
     ],
-)  # fmt: skip
+)
 def test_a_damaged_tree_is_prepared_anew(
     shrunk: tuple[Path, Path, Prepared], damage: Callable[[Path, Prepared], None]
 ) -> None:

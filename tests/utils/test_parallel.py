@@ -209,8 +209,10 @@ def peak(folder: Path, memory: int, tmp_path: Path) -> int:
     draft.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", WORKING_ON.format(cores=CORES, memory=memory), folder, draft, tmp_path / "small.png"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 

@@ -74,6 +74,7 @@ def scan(source: Path) -> Scan:
     """
     labels_path = _first_file(source, VOTES)
     pixels_path = _first_file(source, PIXELS)
+    # Where both forms are at hand, the table is the original.
     files = {} if pixels_path else {path.name: path for path in sorted(source.rglob("fer*.png"))}
     if labels_path is None:
         if pixels_path or files:
@@ -124,9 +125,11 @@ def _read_labels(path: Path) -> dict[str, Label]:
                 # Pictures that are no faces have no name.
                 name = (row["Image name"] or "").strip()
                 if name:
+                    # Rows count from 1 for people.
                     labels[name] = _parse_label(number, row, f"{path} row {number + 1} ({name})")
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of UTF-8 text ({error}): take it from the download again") from None
+        fault = f"is no table of UTF-8 text ({error})"
+        raise DataError(f"{path} {fault}: take it from the download again") from None
     return labels
 
 

@@ -74,6 +74,7 @@ def _from_2021_tree(source: Path) -> list[Candidate]:
 def _read_labels(path: Path) -> dict[str, str]:
     """Return the expressions by name; a name that stands twice must stand with the same code."""
     labels: dict[str, str] = {}
+    # Editors on Windows add a mark of byte order.
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:

@@ -10,8 +10,14 @@ from fer.data.prepared import Prepared
 from fer.errors import DataError
 
 CODES = {
-    "AF": "fear", "AN": "anger", "DI": "disgust", "HA": "happiness", "NE": "neutral", "SA": "sadness", "SU": "surprise"
-}  # fmt: skip
+    "AF": "fear",
+    "AN": "anger",
+    "DI": "disgust",
+    "HA": "happiness",
+    "NE": "neutral",
+    "SA": "sadness",
+    "SU": "surprise",
+}
 TRAIN_PEOPLE = tuple(person for person, split in SPLIT_OF.items() if split == "train")
 SPLITS = (TRAIN_PEOPLE, VALIDATION_PEOPLE, TEST_PEOPLE)
 

@@ -12,7 +12,7 @@ from fer.data.datasets.registry import (
 )
 from fer.data.prepared import Prepared
 from fer.errors import ConfigError, DataError
-from fer.utils.paths import prepared_datasets, resolve_data_root
+from fer.utils.paths import prepared_datasets
 
 Ready = tuple[Path, dict[str, Prepared]]
 
@@ -139,22 +139,6 @@ def test_an_absent_set_tells_places_how_to_obtain_it_and_what_works_without(tmp_
     assert "\n" not in message
 
 
-def test_the_data_root_is_option_then_environment_then_2021_then_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = tmp_path / "project"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("FER_DATA", raising=False)
-    assert resolve_data_root() == here / "datasets"
-    (tmp_path / "datasets").mkdir()
-    assert resolve_data_root() == tmp_path / "datasets"
-    monkeypatch.setenv("FER_DATA", "~/faces")
-    assert resolve_data_root() == tmp_path / "home/faces"
-    assert resolve_data_root("other") == here / "other"
-
-
 def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(self))
@@ -163,12 +147,6 @@ def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monke
     assert find_source(DATASETS["raf"], "", tmp_path) is None
     with pytest.raises(DataError, match=r"cannot be read: .*Permission denied"):
         find_source(DATASETS["raf"], str(tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])
-def test_a_data_root_that_cannot_be_is_refused(option: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be a folder"):
-        resolve_data_root(option)
 
 
 @pytest.mark.parametrize("option", ["~nobody-of-this-name/data", "n" * 300, "zero\0byte"])

@@ -53,15 +53,22 @@ def write_raf(folder: Path, counts: Mapping[str, Mapping[str, int]], seed: int) 
         expressions = []
         for expression, count in counts[split].items():
             expressions += [expression] * count
+        # Numbers must not tell the class.
         _rng(seed, "raf", split).shuffle(expressions)
         for number, expression in enumerate(tqdm(expressions, f"drawing RAF {split}", disable=None), start=1):
             rng = _rng(seed, "raf", split, number)
             name = f"{split}_{number:0{digits}d}"
-            image = render(Person(rng), random_actions(rng, expression), wild_scene(rng), (100, 100), rng)
+            image = _wild_face(rng, expression, (100, 100))
             image.save(images / f"{name}_aligned.jpg", quality=int(rng.integers(70, 96)))
             lines.append(f"{name}.jpg {code_of(expression)}")
     # The original's last line lacks its newline too.
     (labels / "list_patition_label.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _wild_face(rng: np.random.Generator, expression: str, size: tuple[int, int], variation: float = 1.0) -> Image.Image:
+    person = Person(rng)
+    actions = random_actions(rng, expression)
+    return render(person, actions, wild_scene(rng, variation), size, rng)
 
 
 def write_kdef(folder: Path, people: Sequence[str], seed: int, size: tuple[int, int] = KDEF_SIZE) -> None:
@@ -75,7 +82,8 @@ def write_kdef(folder: Path, people: Sequence[str], seed: int, size: tuple[int, 
     """
     black = f"B{people[-1]}AFFL.JPG"
     first: dict[str, Image.Image] = {}
-    for name, image in tqdm(_kdef_pictures(people, seed, size), "drawing KDEF", len(people) * 70, disable=None):
+    pictures = _kdef_pictures(people, seed, size)
+    for name, image in tqdm(pictures, "drawing KDEF", len(people) * 70, disable=None):
         path = folder / "KDEF" / name[:4] / _WRONG_NAME.get(name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == black:
@@ -122,7 +130,7 @@ def write_wikimedia(folder: Path, per_class: int, seed: int) -> None:
             short = int(rng.integers(150, _LONGEST_SIDE + 1))
             upright = rng.random() < 0.7
             size = (short, _LONGEST_SIDE) if upright else (_LONGEST_SIDE, short)
-            image = render(Person(rng), random_actions(rng, expression), wild_scene(rng, variation=1.4), size, rng)
+            image = _wild_face(rng, expression, size, variation=1.4)
             name = _NAMES[number % len(_NAMES)].format(number + 1)
             _save_wikimedia(image, class_folder / name, code, number)
     (folder / "1" / "Drawn face 1.jpg~").write_bytes(b"an editor's backup")
@@ -140,6 +148,7 @@ def _save_wikimedia(image: Image.Image, stem: Path, code: int, number: int) -> N
         exif[_EXIF_ORIENTATION] = _TURN_CLOCKWISE
         image.transpose(Image.Transpose.ROTATE_90).save(jpeg, quality=90, exif=exif)
     elif kind == 0:
+        # Transparency, as cut-outs on Commons have it.
         mask = Image.new("L", image.size, 0)
         ImageDraw.Draw(mask).rounded_rectangle((0, 0, image.width - 1, image.height - 1), 40, fill=255)
         image.putalpha(mask)
@@ -169,7 +178,8 @@ def write_drawn(folder: Path, seed: int = 2021, scale: float = 1.0) -> None:
             if (folder / STAMP).read_text(encoding="utf-8") == stamp:
                 return
         elif folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder} is in the way of the drawn set and not one itself: move it or choose data_root")
+            cure = "move it or choose data_root"
+            raise DataError(f"{folder} is in the way of the drawn set and not one itself: {cure}")
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
             draft = Path(temporary) / folder.name
             write_raf(draft / "raf", _raf_counts(scale), seed)
@@ -185,10 +195,14 @@ def _raf_counts(scale: float) -> dict[str, dict[str, int]]:
 
     The rare classes have more than their part, enough to learn and to measure.
     """
-    counts = {}
+    counts: dict[str, dict[str, int]] = {}
     for split, full, total, least in (("train", TRAIN_COUNTS, 1400, 40), ("test", TEST_COUNTS, 420, 20)):
         fraction = total / sum(full.values())
-        counts[split] = {name: max(3, round(scale * max(least, fraction * count))) for name, count in full.items()}
+        counts[split] = {}
+        for expression, count in full.items():
+            enough = max(least, fraction * count)
+            # At any scale each class has some for training and one for validation.
+            counts[split][expression] = max(3, round(scale * enough))
     return counts
 
 

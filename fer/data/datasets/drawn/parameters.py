@@ -120,6 +120,7 @@ def random_actions(
     Returns:
         Intensities in [0, 1] by action unit.
     """
+    # One strength for all units, as a face smiles weakly or strongly as a whole; each then varies by itself.
     variants = PROTOTYPES[expression]
     overall = rng.uniform(*strength)
     actions = {}
@@ -136,6 +137,7 @@ def random_actions(
 
 def wild_scene(rng: np.random.Generator, variation: float = 1.0) -> Scene:
     """Sample a scene as on the internet; `variation` scales how far pose, light and noise go."""
+    # Faces stand a little above the middle, as in cropped portraits.
     shift_x = rng.normal(0, 0.015 * variation)
     shift_y = rng.normal(0, 0.015 * variation) - 0.07
     # Most people look at the camera; a few look well away.

@@ -36,6 +36,7 @@ class Head:
         self.person = person
         self.scene = scene
         self.actions = actions
+        # Scenes are in fractions of the shorter side, so that a face looks alike in every size.
         short = min(image.size)
         self.unit = scene.unit * short
         self.middle_x = image.width / 2 + scene.shift[0] * short
@@ -45,6 +46,7 @@ class Head:
         self.pitch = math.radians(scene.pitch)
         self.sin, self.cos = math.sin(yaw), math.cos(yaw)
         self.roll_sin, self.roll_cos = math.sin(roll), math.cos(roll)
+        # An open mouth lowers the chin.
         self.chin = 1.2 + 0.17 * self.act(26)
 
     def act(self, *units: int) -> float:
@@ -84,6 +86,7 @@ class Head:
         """
         y = np.broadcast_to(y, x.shape)
         half = self.half_width(y)
+        # The front of an ellipse around the neck.
         x = np.clip(x, -half, half)
         depth = _DEPTH * np.sqrt(half**2 - x**2)
         hidden = depth * self.cos < _DEPTH**2 * x * self.sin
@@ -119,6 +122,7 @@ class Head:
         """Draw a line on the face; `width` is in face units."""
         points = self.project(x, y, lift)
         if points:
+            # Pillow draws nothing of width 0.
             self.canvas.line(points, fill=color, width=max(1, round(width * self.unit)))
 
 
