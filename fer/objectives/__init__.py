@@ -1,1 +1,1 @@
-"""What training minimises. An objective owns no data, optimizer or logger."""
+"""Objectives: losses with the heads they train. An objective owns no data, optimizer or logger."""

@@ -21,7 +21,7 @@ class Classification(nn.Module):
         network: Maps images `(N, 3, H, W)` to scores `(N, 7)`.
         class_weights: Weight of each class, `(7,)`, with a mean of 1 over the training images so that the learning
             rate means the same with them (`scale_weights`); or None for equal weights.
-        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        label_smoothing: Fraction of the target that is distributed over all classes, in [0, 1).
     """
 
     class_weights: Tensor | None
@@ -57,8 +57,8 @@ def balanced_weights(counts: Sequence[int]) -> Tensor:
         DataError: A class has no image.
     """
     check_every_class(counts)
-    tensor = torch.tensor(counts, dtype=torch.float64)
-    return (tensor.sum() / (len(counts) * tensor)).float()
+    images = torch.tensor(counts, dtype=torch.float64)
+    return (images.sum() / (len(counts) * images)).float()
 
 
 def scale_weights(class_weights: Sequence[float], counts: Sequence[int]) -> Tensor:
@@ -78,7 +78,7 @@ def scale_weights(class_weights: Sequence[float], counts: Sequence[int]) -> Tens
 
 
 def training_prior(counts: Sequence[int], class_weights: Tensor | None) -> tuple[float, ...]:
-    """Return the share of each class in the loss, summing to 1: how often it occurs, times its weight.
+    """Return the fraction of each class in the loss, summing to 1: how often it occurs, times its weight.
 
     Args:
         counts: Training images of each class.
@@ -87,8 +87,8 @@ def training_prior(counts: Sequence[int], class_weights: Tensor | None) -> tuple
     effective = torch.tensor(counts, dtype=torch.float64)
     if class_weights is not None:
         effective = effective * class_weights.double()
-    shares: list[float] = (effective / effective.sum()).tolist()
-    return tuple(shares)
+    fractions: list[float] = (effective / effective.sum()).tolist()
+    return tuple(fractions)
 
 
 def check_every_class(counts: Sequence[int]) -> None:

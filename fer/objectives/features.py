@@ -1,4 +1,4 @@
-"""Several views of each image through one network."""
+"""Features of several views of each image, and full precision for losses."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def encode_views(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
-    """Return the features of all views, those of equal neighbouring sizes computed as one batch.
+    """Encode all views, those of equal neighbouring sizes as one batch.
 
     One large batch is faster than several small ones, and its batch norm sees all views alike.
 
@@ -19,8 +19,8 @@ def encode_views(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
     Returns:
         `(V * N, features)`, view by view.
     """
-    groups = groupby(views, key=lambda view: view.shape[-2:])
-    return torch.cat([network(torch.cat(list(group))) for _, group in groups])
+    by_size = groupby(views, key=lambda view: view.shape[-2:])
+    return torch.cat([network(torch.cat(list(same_size))) for _, same_size in by_size])
 
 
 def disabled_autocast(tensor: Tensor) -> torch.autocast:

@@ -1,7 +1,4 @@
-"""How good frozen features are: probes with labels, a gauge of collapse, and a map to look at.
-
-Functions of features `(N, d)`; nothing here trains a network.
-"""
+"""Probes of frozen features `(N, d)`: nearest neighbours, a linear classifier, a measure of collapse, a t-SNE map."""
 
 import math
 import warnings
@@ -14,6 +11,8 @@ from torch import Tensor
 
 CHUNK = 1024
 """Images whose similarities to all training images are in memory together."""
+LINEAR_ITERATIONS = 300
+"""Iterations of the linear probe at most."""
 
 
 def knn_accuracy(
@@ -35,64 +34,53 @@ def knn_accuracy(
         labels: `(N,)`.
         neighbours: How many vote; with fewer training images all of them do.
         temperature: t, positive.
-
-    Raises:
-        ValueError: There is no image, or labels and features differ in number.
     """
-    _check(train_features, train_labels, features, labels)
-    known, seen = F.normalize(train_features.float(), dim=1), F.normalize(features.float(), dim=1)
+    known = F.normalize(train_features.float(), dim=1)
     classes = int(train_labels.max()) + 1
-    right = 0
-    for part, truth in zip(torch.split(seen, CHUNK), torch.split(labels, CHUNK), strict=True):
-        cosines, places = (part @ known.T).topk(min(neighbours, len(known)), dim=1)
+    neighbours = min(neighbours, len(known))
+    correct = 0
+    queries = F.normalize(features.float(), dim=1)
+    for batch, truth in zip(torch.split(queries, CHUNK), torch.split(labels, CHUNK), strict=True):
+        cosines, indices = (batch @ known.T).topk(neighbours, dim=1)
         # Less 1, which changes no vote, so that nothing overflows at a low temperature.
         weights = ((cosines - 1) / temperature).exp()
-        votes = weights.new_zeros(len(part), classes).scatter_add(1, train_labels.to(part.device)[places], weights)
-        right += int((votes.argmax(1) == truth.to(part.device)).sum())
-    return right / len(labels)
+        votes = weights.new_zeros(len(batch), classes)
+        votes = votes.scatter_add(1, train_labels.to(batch.device)[indices], weights)
+        correct += int((votes.argmax(1) == truth.to(batch.device)).sum())
+    return correct / len(labels)
 
 
-def linear_accuracy(
-    train_features: Tensor,
-    train_labels: Tensor,
-    features: Tensor,
-    labels: Tensor,
-    inverse_penalty: float = 1.0,
-    iterations: int = 300,
-) -> float:
+def linear_accuracy(train_features: Tensor, train_labels: Tensor, features: Tensor, labels: Tensor) -> float:
     """Return the accuracy of multinomial logistic regression on features standardised by the training images.
 
     Alain & Bengio (2017), Understanding intermediate layers using linear classifier probes.
 
     Args:
         train_features: `(T, d)`.
-        train_labels: `(T,)` integers; with one class only, that class is the answer.
+        train_labels: `(T,)` integers; with one class only, that class is predicted.
         features: `(N, d)`.
         labels: `(N,)`.
-        inverse_penalty: scikit-learn's C; smaller ones hold the weights closer to 0.
-        iterations: At most; a regression cut short is a probe still.
-
-    Raises:
-        ValueError: There is no image, or labels and features differ in number.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    _check(train_features, train_labels, features, labels)
-    targets, truth = train_labels.cpu().numpy(), labels.cpu().numpy()
+    targets = train_labels.cpu().numpy()
+    truth = labels.cpu().numpy()
+    # scikit-learn refuses to fit a single class.
     if len(np.unique(targets)) == 1:
         return float((truth == targets[0]).mean())
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=iterations))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LINEAR_ITERATIONS))
     with warnings.catch_warnings():
+        # A regression cut short is a probe still.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(_array(train_features), targets)
     return float((model.predict(_array(features)) == truth).mean())
 
 
 def feature_std(features: Tensor) -> Tensor:
-    """Return how evenly normalised features fill their dimensions, in [0, 1], as a tensor that stays on its device.
+    """Measure how evenly normalised features fill their dimensions, in [0, 1], as a tensor that stays on its device.
 
     The standard deviation of each dimension over the images, averaged over the dimensions, times the root of their
     number: about 1 for directions spread evenly, 0 when all images have one. Chen & He (2021), Exploring Simple Siamese
@@ -106,7 +94,7 @@ def feature_std(features: Tensor) -> Tensor:
 
 
 def feature_map(features: Tensor, seed: int) -> NDArray[np.float64]:
-    """Return a place in the plane for each image, near ones for similar features: t-SNE of 50 principal components.
+    """Map features to points in the plane, near ones for similar features: t-SNE of 50 principal components.
 
     van der Maaten & Hinton (2008), Visualizing Data using t-SNE. 5,000 images take about half a minute. Fewer than five
     images are laid out by their first two principal components; equal ones all lie at the origin.
@@ -124,21 +112,16 @@ def feature_map(features: Tensor, seed: int) -> NDArray[np.float64]:
     array = _array(features)
     if len(array) < 2 or not np.ptp(array, axis=0).any():
         return np.zeros((len(array), 2))
-    parts = PCA(min(50, *array.shape), random_state=seed).fit_transform(array)
-    parts = np.pad(parts, ((0, 0), (0, max(0, 2 - parts.shape[1]))))
+    components = PCA(min(50, *array.shape), random_state=seed).fit_transform(array)
+    if components.shape[1] < 2:
+        components = np.pad(components, ((0, 0), (0, 1)))
     if len(array) < 5:
-        return np.asarray(parts[:, :2], dtype=np.float64)
-    placed = TSNE(perplexity=min(30.0, (len(array) - 1) / 3), random_state=seed).fit_transform(parts)
-    return np.asarray(placed, dtype=np.float64)
+        return np.asarray(components[:, :2], dtype=np.float64)
+    # The perplexity must be less than the number of images.
+    perplexity = min(30.0, (len(array) - 1) / 3)
+    points = TSNE(perplexity=perplexity, random_state=seed).fit_transform(components)
+    return np.asarray(points, dtype=np.float64)
 
 
 def _array(features: Tensor) -> NDArray[np.float64]:
     return features.detach().double().cpu().numpy()
-
-
-def _check(train_features: Tensor, train_labels: Tensor, features: Tensor, labels: Tensor) -> None:
-    if not len(train_labels) or not len(labels):
-        raise ValueError("a probe needs at least one training image and one image to test, and got none of one kind")
-    for name, rows, classes in (("train_labels", train_features, train_labels), ("labels", features, labels)):
-        if len(rows) != len(classes):
-            raise ValueError(f"{name} must be as many as their features, not {len(classes)} for {len(rows)}")

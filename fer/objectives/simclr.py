@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer.config.training import PretrainConfig
 from fer.models.backbones import Encoder
 from fer.objectives.features import disabled_autocast, encode_views
 from fer.utils.distributed import all_gather_with_grad, rank_offset
@@ -14,41 +15,35 @@ class SimCLR(nn.Module):
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        proj_hidden_dim: Width of the head.
+        config: Gives `proj_hidden_dim` and `temperature`.
         proj_dim: Dimensions that are compared.
-        temperature: Of the softmax; smaller ones weigh near neighbours more.
+        steps_per_epoch: Not used.
     """
 
-    def __init__(self, network: Encoder, proj_hidden_dim: int, proj_dim: int, temperature: float) -> None:
+    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
         super().__init__()
         from fer.models.bolts import simclr_head  # seconds to import
 
         self.network = network
-        self.head = simclr_head(network.features, proj_hidden_dim, proj_dim)
-        self.temperature = temperature
+        self.head = simclr_head(network.features, config.proj_hidden_dim, proj_dim)
+        self.temperature = config.temperature
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and how often an image's other view is the nearest of all.
+        """Return the loss, and the fraction of views whose nearest is their image's other view.
 
         Args:
             views: Two batches `(N, 3, H, W)`, RGB in [0, 255]; row i of both shows image i.
         """
         assert len(views) == 2, "SimCLR compares two views"
-        first, second = self._projected(encode_views(self.network, views)).chunk(2)
+        projections = self.head(encode_views(self.network, views))
+        # The head has normalised already, but under autocast with 8 bits.
+        first, second = F.normalize(projections.float(), dim=1).chunk(2)
         loss, accuracy = nt_xent(first, second, self.temperature)
         return loss, {"contrastive_accuracy": accuracy}
 
-    def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
-        return self._projected(self.network(images))
-
-    def _projected(self, features: Tensor) -> Tensor:
-        # The head has normalised already, but under autocast with 8 bits.
-        return F.normalize(self.head(features).float(), dim=1)
-
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the normalised temperature-scaled cross-entropy and the share of pairs that find each other.
+    """Return the normalised temperature-scaled cross-entropy and the fraction of views nearest to their partner.
 
     For each of the 2N views the other view of its image is to be told from the 2N - 2 views of other images: Chen et
     al. (2020), A Simple Framework for Contrastive Learning of Visual Representations, equation 1. N counts the images
@@ -64,9 +59,13 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, 
     everyone = all_gather_with_grad(torch.stack([first, second], dim=1))
     total = len(everyone)
     with disabled_autocast(first):
-        cosines = torch.cat([first, second]) @ everyone.transpose(0, 1).flatten(0, 1).T
-        places = rank_offset(count) + torch.arange(count, device=first.device)
-        own, partner = torch.cat([places, places + total]), torch.cat([places + total, places])
+        # Columns are all processes' first views, then their second ones.
+        columns = everyone.transpose(0, 1).flatten(0, 1)
+        cosines = torch.cat([first, second]) @ columns.T
+        indices = rank_offset(count) + torch.arange(count, device=first.device)
+        own = torch.cat([indices, indices + total])
+        partner = torch.cat([indices + total, indices])
+        # A view is no candidate for itself.
         logits = (cosines / temperature).scatter(1, own[:, None], float("-inf"))
         loss = F.cross_entropy(logits, partner)
     return loss, (logits.detach().argmax(1) == partner).float().mean()

@@ -1,35 +1,37 @@
-"""SimSiam: each view predicts the other's projection, which is held still (Chen & He, 2021)."""
+"""SimSiam: each view predicts the other's projection, through which no gradient flows (Chen & He, 2021)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer.config.training import PretrainConfig
 from fer.models.backbones import Encoder
 from fer.objectives.features import encode_views
 from fer.objectives.probes import feature_std
 
 
 class SimSiam(nn.Module):
-    """One network with a projector, and a predictor that has to guess the other view's projection.
+    """One network with a projector, and a predictor of the other view's projection.
 
     Both views go through the same network. Only the gradient distinguishes them: none flows into the projection that is
     predicted. Without that stop, or without the predictor, all projections would become equal.
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        proj_hidden_dim: Width of the projector.
+        config: Gives `proj_hidden_dim`.
         proj_dim: Dimensions that are compared; the predictor's bottleneck has a quarter of them.
+        steps_per_epoch: Not used.
     """
 
-    def __init__(self, network: Encoder, proj_hidden_dim: int, proj_dim: int) -> None:
+    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
         super().__init__()
         from fer.models.bolts import mlp, simsiam_projector  # seconds to import
 
         self.network = network
-        self.projector = simsiam_projector(network.features, proj_hidden_dim, proj_dim)
+        self.projector = simsiam_projector(network.features, config.proj_hidden_dim, proj_dim)
         self.predictor = mlp(proj_dim, max(proj_dim // 4, 1), proj_dim)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss in [-1, 1], and the projections' spread: near 1 when healthy, 0 when collapsed.
+        """Return the loss in [-1, 1], and `feature_std` of the projections: near 1 when healthy, 0 when collapsed.
 
         Args:
             views: Two batches `(N, 3, H, W)`, RGB in [0, 255]; row i of both shows image i.
@@ -41,10 +43,6 @@ class SimSiam(nn.Module):
         to_second, to_first = predictions.float().chunk(2)
         loss = symmetric_loss(to_second, to_first, first, second)
         return loss, {"projection_std": feature_std(projections.detach())}
-
-    def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
-        return F.normalize(self.projector(self.network(images)).float(), dim=1)
 
 
 def symmetric_loss(to_second: Tensor, to_first: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer.config.training import PretrainConfig
 from fer.models.backbones import Encoder
 from fer.objectives.features import disabled_autocast, encode_views
 from fer.utils.distributed import all_gather, rank_rows
 
-LARGE = 2
+LARGE_VIEWS = 2
 """How many views, the first ones, are large and give assignments."""
 
 
@@ -19,49 +20,35 @@ class SwAV(nn.Module):
 
     Args:
         network: Maps images `(N, 3, H, W)` to features `(N, features)`.
-        proj_hidden_dim: Width of the head.
+        config: Gives the width of the head, the number of prototypes, the temperature of the softmax over them, epsilon
+            and iterations of Sinkhorn's algorithm, the epochs in which the prototypes stay as drawn, the queue's size
+            over all processes, and the epochs before it is used; then also it must be full.
         proj_dim: Dimensions of embeddings and prototypes.
-        num_prototypes: How many there are.
-        temperature: Of the softmax over prototypes that predicts.
-        epsilon: Entropy of the assignments; smaller ones are sharper.
-        iterations: Of Sinkhorn's algorithm.
-        freeze_steps: Training steps in which the prototypes stay as drawn.
-        queue_size: Earlier images, of all processes, that join each assignment; 0 for none.
-        queue_from_step: Training steps before the queue is used; then also it must be full.
+        steps_per_epoch: Turns those epochs into steps.
     """
 
     steps: Tensor
     queue: Tensor | None
 
-    def __init__(
-        self,
-        network: Encoder,
-        proj_hidden_dim: int,
-        proj_dim: int,
-        num_prototypes: int,
-        temperature: float,
-        epsilon: float,
-        iterations: int,
-        freeze_steps: int = 0,
-        queue_size: int = 0,
-        queue_from_step: int = 0,
-    ) -> None:
+    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
         super().__init__()
         from fer.models.bolts import mlp  # seconds to import
 
         self.network = network
-        self.head = mlp(network.features, proj_hidden_dim, proj_dim)
-        self.prototypes = nn.Linear(proj_dim, num_prototypes, bias=False)
-        self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
-        self.freeze_steps, self.queue_from_step = freeze_steps, queue_from_step
+        self.head = mlp(network.features, config.proj_hidden_dim, proj_dim)
+        self.prototypes = nn.Linear(proj_dim, config.num_prototypes, bias=False)
+        self.config = config
+        self.freeze_steps = config.freeze_prototypes_epochs * steps_per_epoch
+        self.queue_from_step = config.queue_from_epoch * steps_per_epoch
         # Both are part of a checkpoint, so that a resumed training goes on exactly.
         self.register_buffer("steps", torch.tensor(0))
-        self.register_buffer("queue", torch.zeros(LARGE, queue_size, proj_dim) if queue_size else None)
+        queue = torch.zeros(LARGE_VIEWS, config.queue_size, proj_dim) if config.queue_size else None
+        self.register_buffer("queue", queue)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and what the assignments look like.
+        """Return the loss, and two figures of the assignments.
 
-        `prototypes_used` is the share of prototypes that are some image's first choice. `assignment_entropy` is the
+        `prototypes_used` is the fraction of prototypes that are some image's first choice. `assignment_entropy` is the
         mean over images, 0 when each has one prototype and 1 when it has all alike.
 
         Args:
@@ -70,23 +57,16 @@ class SwAV(nn.Module):
         assert len(views) > 1, "SwAV swaps the assignments of two views"
         if self.training:
             self.steps += 1
-        rows = self._embedded(encode_views(self.network, views))
+        rows = F.normalize(self.head(encode_views(self.network, views)).float(), dim=1)
         embeddings = rows.view(len(views), -1, rows.shape[1])
         with disabled_autocast(embeddings):
             scores = embeddings @ self._unit_prototypes().T
-            assignments = self._assign(embeddings[:LARGE].detach())
-            loss = swapped_loss(scores, assignments, self.temperature)
-        return loss, _describe(assignments)
-
-    def project(self, images: Tensor) -> Tensor:
-        """Return normalised projections `(N, proj_dim)` of images `(N, 3, H, W)`."""
-        return self._embedded(self.network(images))
-
-    def _embedded(self, features: Tensor) -> Tensor:
-        return F.normalize(self.head(features).float(), dim=1)
+            assignments = self._assign(embeddings[:LARGE_VIEWS].detach())
+            loss = swapped_loss(scores, assignments, self.config.temperature)
+        return loss, _assignment_figures(assignments)
 
     def _unit_prototypes(self) -> Tensor:
-        """Scale the prototypes to length 1 in place and return them, without effect on them while they are frozen."""
+        """Scale the prototypes to length 1 in place and return them, without a gradient while they are frozen."""
         weight = self.prototypes.weight
         with torch.no_grad():
             weight.copy_(F.normalize(weight, dim=1))
@@ -102,26 +82,25 @@ class SwAV(nn.Module):
         """
         everyone = all_gather(embeddings.transpose(0, 1)).transpose(0, 1)
         count, total = embeddings.shape[1], everyone.shape[1]
-        rows = torch.cat([*self._due_queue(), everyone], dim=1)
+        rows = everyone
+        if self.queue is not None:
+            # Embeddings have length 1, so only rows that were never filled are zero.
+            if int(self.steps) > self.queue_from_step and self.queue[0, -1].any():
+                rows = torch.cat([self.queue, everyone], dim=1)
+            if self.training:
+                newest_first = torch.cat([everyone, self.queue], dim=1)
+                self.queue.copy_(newest_first[:, : self.queue.shape[1]])
         scores = rows @ self.prototypes.weight.T
-        assigned = [sinkhorn(view, self.epsilon, self.iterations)[-total:] for view in scores]
-        if self.queue is not None and self.training:
-            self.queue.copy_(torch.cat([everyone, self.queue], dim=1)[:, : self.queue.shape[1]])
-        return torch.stack([rank_rows(view, count) for view in assigned])
-
-    def _due_queue(self) -> list[Tensor]:
-        """Return the queue if it is due and full: embeddings have length 1, so only empty rows are zero."""
-        if self.queue is None or int(self.steps) <= self.queue_from_step or not self.queue[0, -1].any():
-            return []
-        return [self.queue]
+        epsilon, iterations = self.config.epsilon, self.config.sinkhorn_iterations
+        assignments = [sinkhorn(view, epsilon, iterations)[-total:] for view in scores]
+        return torch.stack([rank_rows(view, count) for view in assignments])
 
 
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Return soft assignments of rows to prototypes that use all prototypes alike.
 
     Sinkhorn and Knopp's algorithm on exp(scores / epsilon), ending with the rows: Caron et al. (2020), Unsupervised
-    Learning of Visual Features by Contrasting Cluster Assignments, section 3.1. It works on logarithms in float32, so
-    that no exponential can overflow and no column can vanish, however small epsilon is.
+    Learning of Visual Features by Contrasting Cluster Assignments, section 3.1.
 
     Args:
         scores: `(B, K)`, of any floating type.
@@ -131,6 +110,7 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     Returns:
         `(B, K)` float32, rows summing to 1, columns to about B / K.
     """
+    # On logarithms in float32 no exponential can overflow and no column can vanish, however small epsilon is.
     logarithms = scores.float() / epsilon
     for _ in range(iterations):
         logarithms = logarithms - logarithms.logsumexp(dim=0, keepdim=True)
@@ -149,13 +129,17 @@ def swapped_loss(scores: Tensor, assignments: Tensor, temperature: float) -> Ten
         temperature: Divides the scores.
     """
     logarithms = F.log_softmax(scores / temperature, dim=2)
-    pairs = [(large, view) for large in range(LARGE) for view in range(len(scores)) if view != large]
-    terms = [-(assignments[large] * logarithms[view]).sum(dim=1).mean() for large, view in pairs]
+    terms = []
+    for large, targets in enumerate(assignments):
+        for view, predictions in enumerate(logarithms):
+            if view != large:
+                terms.append(-(targets * predictions).sum(dim=1).mean())
     return torch.stack(terms).mean()
 
 
-def _describe(assignments: Tensor) -> dict[str, Tensor]:
+def _assignment_figures(assignments: Tensor) -> dict[str, Tensor]:
     prototypes = assignments.shape[-1]
-    used = torch.zeros(prototypes, device=assignments.device).scatter(0, assignments.argmax(-1).flatten(), 1.0)
+    first_choices = assignments.argmax(-1).flatten()
+    used = torch.zeros(prototypes, device=assignments.device).scatter(0, first_choices, 1.0)
     entropy = torch.special.entr(assignments).sum(-1).mean() / math.log(prototypes)
     return {"prototypes_used": used.mean(), "assignment_entropy": entropy}

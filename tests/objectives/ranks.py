@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fer.config.training import PretrainConfig
 from fer.objectives.classification import Classification, scale_weights
 from fer.objectives.simclr import SimCLR
 from fer.objectives.swav import SwAV
@@ -20,6 +22,13 @@ IMAGES, STEPS = 6, 5
 TRAININGS = ("simclr", "swav", "swav-queue", "weighted", "weighted-smoothed")
 LABELS = torch.tensor([3, 3, 3, 3, 1, 2])
 """The second process sees the rare classes, whose weights are the largest."""
+
+
+SMALL = PretrainConfig(
+    proj_hidden_dim=8, num_prototypes=4, temperature=0.1, epsilon=0.05, sinkhorn_iterations=3,
+    queue_from_epoch=0, freeze_prototypes_epochs=0,
+)  # fmt: skip
+"""Heads of a few units; the steps of an epoch are given as 1, so that epochs are steps."""
 
 
 class Tiny(nn.Module):
@@ -37,6 +46,12 @@ class Tiny(nn.Module):
         return self.body((images - 128) / 64)
 
 
+def project(objective: nn.Module, images: Tensor) -> Tensor:
+    """Normalised projections `(N, proj_dim)` of images."""
+    head = objective.projector if hasattr(objective, "projector") else objective.head
+    return F.normalize(head(objective.network(images)).float(), dim=1)
+
+
 def draw(seed: int, images: int = IMAGES, sizes: tuple[int, ...] = (8, 8)) -> list[Tensor]:
     """Views of random patterns, of the given sizes, in [0, 255]."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,24 +66,17 @@ def make(name: str) -> nn.Module:
     The head is the plain layers inside bolts' class, so that the two processes need not import bolts.
     """
     torch.manual_seed(0)
-    if name == "simclr":
-        objective: nn.Module = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.2)
-    elif name.startswith("weighted"):
+    if name.startswith("weighted"):
         weights = scale_weights([1.0, 4.0, 9.0, 0.5, 1.0, 1.0, 1.0], torch.bincount(LABELS, minlength=7).tolist())
         smoothing = 0.1 if name == "weighted-smoothed" else 0.0
         return Classification(nn.Sequential(Tiny(), nn.Linear(16, 7)), weights, smoothing)
+    if name == "simclr":
+        objective: nn.Module = SimCLR(Tiny(), replace(SMALL, temperature=0.2), proj_dim=5, steps_per_epoch=1)
     else:
-        queue = {"freeze_steps": 1, "queue_size": 2 * IMAGES, "queue_from_step": 1} if name == "swav-queue" else {}
-        objective = SwAV(
-            Tiny(),
-            proj_hidden_dim=8,
-            proj_dim=5,
-            num_prototypes=4,
-            temperature=0.1,
-            epsilon=0.05,
-            iterations=3,
-            **queue,
-        )
+        queue_size = 2 * IMAGES if name == "swav-queue" else 0
+        freeze = 1 if name == "swav-queue" else 0
+        config = replace(SMALL, queue_size=queue_size, queue_from_epoch=1, freeze_prototypes_epochs=freeze)
+        objective = SwAV(Tiny(), config, proj_dim=5, steps_per_epoch=1)
     objective.head = objective.head.model.eval()
     return objective
 

@@ -5,7 +5,7 @@ import pytest
 from fer.config.training import PretrainConfig
 from fer.errors import ConfigError
 from fer.objectives.registry import METHODS
-from tests.objectives.ranks import Tiny, draw
+from tests.objectives.ranks import Tiny, draw, project
 
 SMALL = PretrainConfig(
     proj_hidden_dim=8, num_prototypes=4, queue_size=12, queue_from_epoch=2, freeze_prototypes_epochs=3
@@ -20,7 +20,7 @@ def test_each_method_builds_an_objective_from_the_configuration(name, width):
         network = Tiny()
         objective = method.build(network, replace(SMALL, method=name, proj_dim=proj_dim), steps_per_epoch=7)
         assert objective.network is network
-        assert objective.project(views[0]).shape == (6, proj_dim or width)
+        assert project(objective, views[0]).shape == (6, proj_dim or width)
         loss, logs = objective(views)
         loss.backward()
         assert loss.isfinite()

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fer.objectives.simclr import SimCLR, nt_xent
-from tests.objectives.ranks import Tiny, draw
+from tests.objectives.ranks import SMALL, Tiny, draw, project
 
 
 def pairs(count=7, width=5, seed=0):
@@ -52,17 +54,17 @@ def test_the_loss_is_float32_under_autocast():
     plain = nt_xent(first, second, 0.1)[0]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(nt_xent(first, second, 0.1)[0], plain)
-        objective = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.1)
+        objective = SimCLR(Tiny(), SMALL, proj_dim=5, steps_per_epoch=1)
         loss, _ = objective(draw(0))
-        assert loss.dtype == objective.project(draw(0)[0]).dtype == torch.float32
+        assert loss.dtype == project(objective, draw(0)[0]).dtype == torch.float32
 
 
 def test_both_views_pass_the_network_as_one_batch_and_the_head_projects_them():
-    objective = SimCLR(Tiny(), proj_hidden_dim=8, proj_dim=5, temperature=0.2)
+    objective = SimCLR(Tiny(), replace(SMALL, temperature=0.2), proj_dim=5, steps_per_epoch=1)
     views = draw(0)
     loss, logs = objective(views)
     assert objective.network.calls == [(12, 3, 8, 8)]
-    projected = objective.project(torch.cat(views))
+    projected = project(objective, torch.cat(views))
     torch.testing.assert_close(projected.norm(dim=1), torch.ones(12))
     expected, accuracy = nt_xent(projected[:6], projected[6:], 0.2)
     torch.testing.assert_close(loss, expected)
@@ -75,7 +77,7 @@ def test_both_views_pass_the_network_as_one_batch_and_the_head_projects_them():
 
 def test_a_few_steps_lower_the_loss():
     torch.manual_seed(0)
-    objective = SimCLR(Tiny(), proj_hidden_dim=16, proj_dim=8, temperature=0.2)
+    objective = SimCLR(Tiny(), replace(SMALL, proj_hidden_dim=16, temperature=0.2), proj_dim=8, steps_per_epoch=1)
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.1, momentum=0.9)
     losses = []
     for step in range(30):

@@ -1,11 +1,12 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from fer.objectives.swav import SwAV, sinkhorn, swapped_loss
-from tests.objectives.ranks import Tiny, draw
+from tests.objectives.ranks import SMALL, Tiny, draw, project
 
 SIZES = (8, 8, 6, 6)
 
@@ -13,9 +14,7 @@ SIZES = (8, 8, 6, 6)
 def make(seed=0, still=True, **options):
     """A small SwAV; `still` makes its embeddings independent of the batch."""
     torch.manual_seed(seed)
-    objective = SwAV(
-        Tiny(), proj_hidden_dim=8, proj_dim=5, num_prototypes=4, temperature=0.1, epsilon=0.05, iterations=3, **options
-    )
+    objective = SwAV(Tiny(), replace(SMALL, **options), proj_dim=5, steps_per_epoch=1)
     if still:
         objective.head.eval()
     return objective
@@ -47,7 +46,7 @@ def numpy_loss(scores, assignments, temperature):
 
 
 def embeddings_of(objective, views):
-    return [objective.project(view).detach().double().numpy() for view in views]
+    return [project(objective, view).detach().double().numpy() for view in views]
 
 
 def prototypes_of(objective):
@@ -104,7 +103,7 @@ def test_the_loss_of_improbable_prototypes_is_finite():
 
 
 def test_the_queue_joins_the_assignments_once_it_is_due_and_full():
-    objective = make(queue_size=10, queue_from_step=1)
+    objective = make(queue_size=10, queue_from_epoch=1)
     batches = [draw(seed, sizes=SIZES) for seed in range(5)]
     seen = np.zeros((2, 0, 5))
     for step, views in enumerate(batches):
@@ -120,7 +119,7 @@ def test_the_queue_joins_the_assignments_once_it_is_due_and_full():
 
 
 def test_a_full_queue_waits_until_it_is_due_and_a_batch_may_exceed_it():
-    objective = make(queue_size=4, queue_from_step=3)
+    objective = make(queue_size=4, queue_from_epoch=3)
     for step in range(5):
         views = draw(step, sizes=SIZES)
         before = objective.queue.double().numpy().copy() if step >= 3 else None
@@ -138,7 +137,7 @@ def test_evaluation_leaves_steps_and_queue_alone():
 
 
 def test_prototypes_are_normalised_and_stay_as_drawn_while_frozen():
-    objective = make(freeze_steps=2)
+    objective = make(freeze_prototypes_epochs=2)
     drawn, network = prototypes_of(objective), objective.network.body[0].weight.detach().clone()
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.5, momentum=0.9, weight_decay=0.01)
     for step in range(4):
@@ -156,7 +155,7 @@ def test_prototypes_are_normalised_and_stay_as_drawn_while_frozen():
 def test_no_gradient_passes_the_assignments():
     objective, views = make(), draw(0, sizes=SIZES)
     found = torch.autograd.grad(objective(views)[0], list(objective.parameters()))
-    scores = torch.stack([objective.project(view) @ objective.prototypes.weight.T for view in views])
+    scores = torch.stack([project(objective, view) @ objective.prototypes.weight.T for view in views])
     constant = torch.stack([sinkhorn(torch.tensor(view.tolist()), 0.05, 3) for view in scores[:2]])
     expected = torch.autograd.grad(swapped_loss(scores, constant, 0.1), list(objective.parameters()))
     for one, other in zip(found, expected, strict=True):
@@ -170,7 +169,7 @@ def test_views_of_one_size_pass_the_network_as_one_batch():
 
 
 def test_a_resumed_training_goes_on_exactly():
-    options = {"queue_size": 10, "queue_from_step": 2, "freeze_steps": 3}
+    options = {"queue_size": 10, "queue_from_epoch": 2, "freeze_prototypes_epochs": 3}
     straight = make(still=False, **options)
     stopped = copy.deepcopy(straight)
 
