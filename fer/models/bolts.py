@@ -1,4 +1,4 @@
-"""The only door to lightning-bolts: projection heads, without its warnings.
+"""Projection heads of lightning-bolts, without its warnings; no other module imports it.
 
 Importing this module takes seconds, so whoever needs it does so when it builds something, never at its own import.
 """
@@ -52,6 +52,6 @@ def simsiam_projector(features: int, hidden: int, out: int) -> nn.Module:
 
 
 def _quietly(make: Callable[[], Any]) -> Any:
-    """Call a constructor of bolts, which announces each time that it is under review."""
+    # Bolts' constructors warn each time that they are under review.
     with warnings.catch_warnings(record=True):
         return make()

@@ -1,4 +1,4 @@
-"""A classifier's network as one file for other programs, ONNX or torch.export's, checked to answer as the network does.
+"""Export of a classifier as one file, ONNX or torch.export's, whose probabilities are compared with the network's.
 
 Input `images`: float32 `(batch, 3, S, S)`, RGB in [0, 255], `S` the side at which the model cuts faces out. Output
 `probabilities`: float32 `(batch, 7)`. Enlarging to the network's own size, the normalisation of pixels and the
@@ -21,7 +21,9 @@ from fer.data.augment import resize
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.models.backbones import Classifier, ModelSpec
 
-INPUT, OUTPUT, BATCH = "images", "probabilities", "batch"
+INPUT = "images"
+OUTPUT = "probabilities"
+BATCH = "batch"
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 METADATA = "metadata.json"
 """Name of the extra file in a torch.export archive."""
@@ -29,16 +31,15 @@ CHECKED = (1, 3, 32)
 """Batch sizes over which a file is compared with the network."""
 TOLERANCE = 1e-4
 """How far a probability may differ: programs order sums differently, which costs some 1e-7 in float32."""
-NEEDED = ("onnx", "onnxscript")
-
+ONNX_PACKAGES = ("onnx", "onnxscript")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
-Answers = Callable[[Tensor], Tensor]
-"""Images in, probabilities out."""
+Predict = Callable[[Tensor], Tensor]
+"""Maps images to probabilities."""
 
 
 class Probabilities(nn.Module):
-    """A classifier from cut faces to probabilities: enlarging before it, temperature and softmax behind."""
+    """Maps cut faces to probabilities: enlarging before the classifier, temperature and softmax behind."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -48,18 +49,18 @@ class Probabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities `(N, 7)` of images `(N, 3, S, S)`, RGB in [0, 255]."""
-        scores: Tensor = self.classifier(resize(images, self.image_size)) / self.temperature
-        return scores.softmax(1)
+        logits: Tensor = self.classifier(resize(images, self.image_size))
+        return (logits / self.temperature).softmax(1)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What is known of a written file.
+    """A file that was written and compared.
 
     Attributes:
-        form: Which version of the format it is in, such as `ONNX opset 20`.
+        form: Format and version, such as `ONNX opset 20`.
         difference: The largest difference of a probability over the batches that were compared.
-        metadata: What the file says of itself.
+        metadata: The metadata in the file.
     """
 
     form: str
@@ -73,7 +74,7 @@ def check_packages(form: str) -> None:
     Raises:
         ConfigError: As said.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
         raise ConfigError(
             f"format=onnx needs {' and '.join(missing)}: install the extra with `uv sync --extra export` (or "
@@ -82,7 +83,7 @@ def check_packages(form: str) -> None:
 
 
 def export(classifier: Classifier, form: str, path: Path, address: str) -> Exported:
-    """Write a classifier's network as a file and compare the file's answers with the network's.
+    """Write a classifier's network as a file and compare the file's predictions with the network's.
 
     Args:
         classifier: On the CPU, in evaluation mode.
@@ -92,41 +93,41 @@ def export(classifier: Classifier, form: str, path: Path, address: str) -> Expor
 
     Raises:
         ConfigError: Packages are missing.
-        ModelError: The network cannot be written in this format, or the file answers otherwise.
+        ModelError: The network cannot be written in this format, or the file predicts otherwise.
     """
     check_packages(form)
-    network, side = Probabilities(classifier).eval(), classifier.spec.crop_size
-    metadata = described(classifier.spec) | {"source": address}
-    write = {"onnx": _write_onnx, "torch": _write_torch}[form]
+    network = Probabilities(classifier).eval()
+    side = classifier.spec.crop_size
+    metadata = make_metadata(classifier.spec) | {"source": address}
     try:
         # An example of one picture would fix the batch at one.
         example = torch.zeros(2, 3, side, side)
         program = torch.export.export(network, (example,), dynamic_shapes={INPUT: {0: torch.export.Dim(BATCH)}})
-        version, answers = write(program, path, metadata)
-        difference = largest_difference(network, answers, side)
+        write = _write_onnx if form == "onnx" else _write_torch
+        version, predict = write(program, path, metadata)
+        difference = largest_difference(network, predict, side)
     except Exception as error:  # exporters and runtimes raise of many kinds, and wrap what comes from elsewhere
-        root = _root(error)
+        root = _root_cause(error)
         if isinstance(root, Interrupted):
             raise root from None
-        why = " ".join(_COLOUR.sub("", str(root)).split())[:200]
-        raise ModelError(f"{classifier.spec.arch} cannot be exported with format={form}: {why}") from None
+        reason = " ".join(_COLOUR.sub("", str(root)).split())[:200]
+        raise ModelError(f"{classifier.spec.arch} cannot be exported with format={form}: {reason}") from None
     if difference > TOLERANCE:
         raise ModelError(
-            f"the exported file was removed, for its answers differ from the model's by up to {difference:.1e} "
+            f"the exported file was removed, for its predictions differ from the model's by up to {difference:.1e} "
             f"(tolerance {TOLERANCE:.0e}): try the other format"
         )
     return Exported(version, difference, metadata)
 
 
-def _root(error: BaseException) -> BaseException:
-    """Return what an error was first raised from."""
+def _root_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def described(spec: ModelSpec) -> dict[str, Any]:
-    """Return what a file says of itself."""
+def make_metadata(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a file tells about its model."""
     return {
         "expressions": list(spec.expressions),
         "crop_size": spec.crop_size,
@@ -141,45 +142,46 @@ def described(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Answers]:
-    """Write an ONNX file, its metadata as text; return its version, and what it answers once it is read again."""
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Predict]:
+    """Write an ONNX file; return its version, and its predictions as a program that reads it gets them."""
     import onnxruntime  # type: ignore[import-untyped]
 
     written: Any = torch.onnx.export(
         program, input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes={INPUT: {0: BATCH}}, verbose=False
     )
+    # ONNX's metadata are texts.
     for key, value in metadata.items():
         written.model.metadata_props[key] = value if isinstance(value, str) else _json(value)
     written.save(path, external_data=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def answers(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+    def predict(images: Tensor) -> Tensor:
+        (probabilities,) = session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(probabilities)
 
-    return f"ONNX opset {written.model.opset_imports['']}", answers
+    return f"ONNX opset {written.model.opset_imports['']}", predict
 
 
-def _write_torch(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Answers]:
-    """Write a torch.export archive; return its version, and what it answers once it is read again."""
+def _write_torch(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Predict]:
+    """Write a torch.export archive; return its version, and its predictions as a program that reads it gets them."""
     torch.export.save(program, path, extra_files={METADATA: _json(metadata)})
-    network = torch.export.load(path).module()
-    return f"torch.export of torch {torch.__version__}", network
+    return f"torch.export of torch {torch.__version__}", torch.export.load(path).module()
 
 
 @torch.inference_mode()
-def largest_difference(network: nn.Module, answers: Answers, side: int) -> float:
-    """Return how far two networks' probabilities differ at most, over random batches of the sizes in `CHECKED`.
-
-    The pictures are coarse patches of colour with noise: noise alone looks the same to a network everywhere.
-    """
-    generator, worst = torch.Generator().manual_seed(0), 0.0
+def largest_difference(network: nn.Module, predict: Predict, side: int) -> float:
+    """Return how far two networks' probabilities differ at most, over random batches of the sizes in `CHECKED`."""
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
     for count in CHECKED:
+        # Coarse patches of colour with noise: noise alone looks the same to a network everywhere.
         patches = F.interpolate(torch.rand(count, 3, 4, 4, generator=generator), (side, side), mode="bilinear")
         noise = torch.rand(count, 3, side, side, generator=generator)
         images = 255 * (0.8 * patches + 0.2 * noise)
-        away = (answers(images) - network(images)).abs()
-        worst = max(worst, away.nan_to_num(nan=float("inf")).max().item())  # max() alone would pass over NaN
-    return worst
+        difference = (predict(images) - network(images)).abs()
+        # max() alone would pass over NaN.
+        largest = max(largest, difference.nan_to_num(nan=float("inf")).max().item())
+    return largest
 
 
 def _json(value: Any) -> str:

@@ -131,7 +131,7 @@ def test_every_kind_of_architecture_answers_alike(arch, form, tmp_path):
 @pytest.mark.parametrize("wrong", [1 / 7, float("nan")])
 def test_a_file_that_answers_otherwise_is_an_error(monkeypatch, tmp_path, wrong):
     monkeypatch.setattr(exporting, "_write_torch", lambda *_: ("", lambda images: torch.full((len(images), 7), wrong)))
-    with pytest.raises(ModelError, match="answers differ from the model's by up to"):
+    with pytest.raises(ModelError, match="predictions differ from the model's by up to"):
         export(classifier_of("squeezenet1_1"), "torch", tmp_path / "model.pt2", "x")
 
 

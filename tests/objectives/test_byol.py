@@ -85,7 +85,7 @@ def byol(batches: ViewBatches, seed: int = 0) -> nn.Module:
 
 def go(objective: nn.Module, batches: ViewBatches, folder: Path, epochs: int = 2, resume: Path | None = None):
     recorder = Recorded()
-    images = torch.from_numpy(batches.images.gather(batches.indices)[0][1].numpy()).permute(0, 3, 1, 2).float()
+    images = torch.cat([batch.inputs[0][0] for batch in batches.epoch(0)])
 
     def validate(network: nn.Module, epoch: int) -> dict[str, float]:
         with torch.inference_mode():
