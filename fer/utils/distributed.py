@@ -1,4 +1,4 @@
-"""One training in several processes, as torchrun starts them: who this one is, and how it agrees with the others."""
+"""Processes of one training, as torchrun starts them: ranks, agreement, and gathering of tensors."""
 
 import os
 import sys
@@ -39,26 +39,19 @@ def exit_nonzero_ranks() -> None:
 
 
 class Peers:
-    """What the processes of one training tell each other besides gradients.
+    """Communication between the processes of one training, besides gradients.
 
-    Messages go through gloo in the processors' memory, so that asking costs a GPU nothing. Every method must be called
-    by all processes alike. With one process each is a plain function call.
+    Every method must be called by all processes alike. With one process each is a plain function call.
     """
 
     def __init__(self) -> None:
-        self._group: Any = None
-        if world_size() > 1:
-            import torch.distributed as dist
-
-            self._group = dist.new_group(backend="gloo")
+        # Gloo in the processors' memory, so that asking costs a GPU nothing.
+        self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
 
     def all_reduce_max(self, number: int) -> int:
         """Return the largest of the processes' numbers."""
         if self._group is None:
             return number
-        import torch
-        import torch.distributed as dist
-
         value = torch.tensor(number)
         dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._group)
         return int(value)
@@ -69,28 +62,24 @@ class Peers:
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Return the mean of each value over the processes; all must hold the same keys."""
-        everyone = self.gather(values)
-        return {key: sum(one[key] for one in everyone) / len(everyone) for key in values}
+        by_rank = self.gather(values)
+        return {key: sum(own[key] for own in by_rank) / len(by_rank) for key in values}
 
     def gather(self, value: T) -> list[T]:
         """Return the processes' values in the order of their ranks."""
         if self._group is None:
             return [value]
-        import torch.distributed as dist
-
         values: list[Any] = [None] * world_size()
         dist.all_gather_object(values, value, group=self._group)
         return values
 
     def broadcast_from_rank_zero(self, compute: Callable[[], T]) -> T:
-        """Let the first process compute a value and return it in all."""
+        """Compute a value in the first process and return it in all."""
         if self._group is None:
             return compute()
-        import torch.distributed as dist
-
-        box: list[Any] = [compute() if rank() == 0 else None]
-        dist.broadcast_object_list(box, src=0, group=self._group)
-        result: T = box[0]
+        values: list[Any] = [compute() if rank() == 0 else None]
+        dist.broadcast_object_list(values, src=0, group=self._group)
+        result: T = values[0]
         return result
 
 
@@ -104,37 +93,39 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
     """
     if not _several():
         return tensor
-    joined: Tensor = _Gather.apply(tensor)
-    return joined
+    rows: Tensor = _Gather.apply(tensor)
+    return rows
 
 
 def all_gather(tensor: Tensor) -> Tensor:
     """Return what `all_gather_with_grad` returns, without a gradient."""
+    own = tensor.detach()
     if not _several():
-        return tensor.detach()
-    own = tensor.detach().contiguous()
-    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, own)
-    return torch.cat(parts)
-
-
-def rank_rows(joined: Tensor, count: int) -> Tensor:
-    """Return this process's `count` rows among the gathered ones."""
-    start = rank_offset(count)
-    return joined[start : start + count]
+        return own
+    own = own.contiguous()
+    by_rank = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(by_rank, own)
+    return torch.cat(by_rank)
 
 
 def rank_offset(count: int) -> int:
-    """Return where the first of this process's `count` rows stands among the gathered ones."""
+    """Return the index of the first of this process's `count` rows among the gathered ones."""
     return dist.get_rank() * count if _several() else 0
 
 
+def rank_rows(gathered: Tensor, count: int) -> Tensor:
+    """Return this process's `count` rows among the gathered ones."""
+    start = rank_offset(count)
+    return gathered[start : start + count]
+
+
 def _several() -> bool:
+    # The environment may name several processes before they have found each other.
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gather(torch.autograd.Function):
-    """Joins the rows forward; backward sums the ranks' gradients and takes the own rows."""
+    """Concatenates all ranks' rows; backward sums the ranks' gradients and takes the own rows."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
