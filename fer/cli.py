@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 2 a fault in what the user gave (one sentence on stderr), 128 + n stopped by signal n.
     """
     try:
+        # Not standalone: click would print faults in its own words and exit by itself.
         _program().main(arguments, prog_name="fer", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

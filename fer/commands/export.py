@@ -49,6 +49,7 @@ def run(config: ExportConfig) -> ExportResult:
         exported = export(classifier, config.format, staged_file, address)
         staged_sidecar = staging / sidecar.name
         staged_sidecar.write_text(_description(staged_file, exported), encoding="utf-8")
+        # The description last: whoever finds it finds the file it describes.
         move_into_place(staged_file, file)
         move_into_place(staged_sidecar, sidecar)
     print(_summary(file, sidecar, exported, classifier.spec))

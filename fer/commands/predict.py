@@ -95,6 +95,7 @@ def _predict_all(
             continue
         picture_rows, annotated = _predict_picture(recogniser, picture, name, output, config)
         rows += picture_rows
+        # Counted without the skipped files, so that as many pictures are logged as were asked for.
         if number - len(skipped) < config.log_pictures:
             tracked_run.file(annotated, printable(str(Path("pictures", name.parent))))
     if not rows:

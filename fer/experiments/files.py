@@ -83,6 +83,7 @@ def _find_file(name: str) -> Path:
         return Path(name)
     names = experiment_names()
     if name not in names:
+        # An installed package comes without the folder.
         if not FOLDER.is_dir():
             raise ConfigError(f"there is no folder {FOLDER}: run experiments from a clone of the project")
         raise ConfigError(unknown_name("experiment", name, [*names, ALL]))

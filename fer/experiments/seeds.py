@@ -60,6 +60,7 @@ def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
     for dataset in tested_sets(seeds[0]):
         for figure in (*COLUMNS.values(), TEST_BEST):
             key = f"{dataset}/{figure}"
+            # A mean over some of the seeds would stand beside means over all.
             values = [metrics[key] for metrics in seeds if key in metrics]
             if len(values) == len(seeds):
                 stats[key] = SeedStats(*seeds_summary(values))

@@ -48,6 +48,7 @@ def annotate_picture(
     cards = faces[:MAX_CARDS]
     pictures_width = (2 if maps else 1) * (CROP_SIDE + MARGIN)
     min_card_width = pictures_width + MIN_BARS_WIDTH + 2 * MARGIN
+    # Side by side where there is room, so that a group's sheet does not become a long strip.
     columns = max(1, min(len(cards), width // min_card_width))
     card_width = width // columns
     card_rows = -(-len(cards) // columns)

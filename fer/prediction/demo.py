@@ -47,6 +47,7 @@ class DemoBackend:
     def __init__(self, models: Mapping[str, str], device: str) -> None:
         self._models = models
         self._device = device
+        # A cache of its own, so that models are freed with the backend.
         self._load = lru_cache(MAX_LOADED_MODELS)(fer.load)
 
     def recogniser(self, label: str) -> Recogniser:
@@ -56,6 +57,7 @@ class DemoBackend:
             ConfigError: It is none of the choices.
             ModelError: It cannot be loaded.
         """
+        # Whoever reaches the page may send any label; as an address it would load any file of this machine.
         if label not in self._models:
             raise ConfigError(unknown_name("model", label, self._models))
         return self._load(self._models[label], self._device)
@@ -164,6 +166,7 @@ def take_upload(path: Path, folder: Path) -> bytes:
     Raises:
         DataError: It is not there, or not there any more.
     """
+    # Links are followed before the check: one in the folder may point outside it.
     file = path.resolve()
     root = folder.resolve()
     if not file.is_relative_to(root) or not file.is_file():

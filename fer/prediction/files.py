@@ -123,6 +123,7 @@ def list_pictures(image: Path, output: Path) -> list[Path]:
         DataError: The folder holds no file, or the file is no picture.
     """
     if image.is_file():
+        # Read once before the run begins, so that a slip leaves no failed run behind.
         try:
             read_picture(image)
         except UnusableImage as error:

@@ -104,6 +104,7 @@ class Recogniser(nn.Module):
         """
         if framing not in FRAMINGS:
             raise ConfigError(unknown_name("framing", framing, FRAMINGS))
+        # A model trained on whole pictures has never seen a face cut out.
         detect = framing == "auto" and self.spec.framing == "detect"
         framed = framed_faces(_decode(picture), self.spec.crop_size, _detector() if detect else None)
         faces = []
@@ -130,6 +131,7 @@ def load(address: str, device: str = "auto") -> Recogniser:
         # MLflow takes seconds to import, and files need none of it.
         from fer.tracking.models import fetch_classifier
 
+        # Loaded weights are in memory, so the download need not outlive this.
         with tempfile.TemporaryDirectory() as folder:
             network, _ = fetch_classifier(address, Path(folder))
     return Recogniser(network, address).to(torch_device)
