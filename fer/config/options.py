@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from fer.errors import LONGEST_PATH, ConfigError, quoted, quoted_path, shortened, unknown_name
-from fer.utils.yaml_files import read_yaml
 
 C = TypeVar("C")
 
@@ -95,7 +94,12 @@ def _read_options(file: str, section: str) -> dict[str, Any]:
     Raises:
         ConfigError: The file cannot be read, or holds sections where options are expected.
     """
-    content = read_yaml(file) if file else {}
+    content: dict[str, Any] = {}
+    if file:
+        # Most calls name no file, and PyYAML is not free.
+        from fer.utils.yaml_files import read_yaml
+
+        content = read_yaml(file)
     if section:
         options = {} if content[section] is None else content[section]
         if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):

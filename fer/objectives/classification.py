@@ -47,6 +47,19 @@ class Classification(nn.Module):
         return losses.mean(), {"accuracy": correct}
 
 
+def loss_weights(counts: Sequence[int], class_weights: Sequence[float], balanced: bool) -> Tensor | None:
+    """Return the weight of each class in the loss, float32 `(7,)`, or None where all count the same.
+
+    Args:
+        counts: Training images of each class.
+        class_weights: Weights that were asked for, or none.
+        balanced: Whether every class counts alike, where no weights were asked for.
+    """
+    if class_weights:
+        return scale_weights(class_weights, counts)
+    return balanced_weights(counts) if balanced else None
+
+
 def balanced_weights(counts: Sequence[int]) -> Tensor:
     """Return weights inverse to class frequency, n / (classes * count), so that every class counts alike.
 

@@ -13,16 +13,15 @@ import torch
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.registry import find_source, missing_download, resolve_datasets
+from fer.data.datasets.registry import DATASETS, find_source, missing_download, resolve_datasets
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import pack, packed_side
 from fer.data.prepared import is_prepared
 from fer.errors import ConfigError, quoted
 from fer.models.backbones import Classifier, Encoder, arch_options
 from fer.models.initial_weights import check_init
-from fer.pipeline.inputs import log_dataset
 from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, dataset_tag
+from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, UNRESOLVED, dataset_tag
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device, use_bf16
 from fer.training.optimization import Settings, clip_grad_norm
@@ -30,6 +29,8 @@ from fer.utils.distributed import local_rank, world_size
 from fer.utils.paths import manifest_path, resolve_data_root
 
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
+EVALUATION_BATCH = 128
+"""Images per step in validation and tests."""
 POLL_SECONDS = 0.5
 """How often a process looks whether another one on its machine has prepared the sets."""
 
@@ -209,3 +210,41 @@ def ensure_prepared(sets: Sequence[DataSet], root: Path) -> None:
         prepare_named([dataset.name for dataset in missing], root)
     while unprepared(sets, root):
         time.sleep(POLL_SECONDS)
+
+
+def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:
+    """Log a set as an input of a run and, if its licences ask for it, its pictures' credits beside it.
+
+    Every command logs what it trains, tests or draws on through here, so that none can forget the credits.
+
+    Args:
+        run: The run.
+        manifest: The set, or the part of it that was used.
+        root: The data root it lies under.
+        context: What it was used for, such as `training`.
+
+    Returns:
+        MLflow's handle of the set.
+
+    Raises:
+        DataError: A picture can no longer be read, or the data root's record of credits is damaged.
+    """
+    handle = run.dataset(manifest, root, context)
+    dataset = DATASETS.get(manifest.dataset)
+    if dataset and dataset.credits and manifest.images:
+        _log_credits(run, manifest, root)
+    return handle
+
+
+def _log_credits(run: TrackedRun, manifest: Manifest, root: Path) -> None:
+    # Few sets ask for credits, and these bring templates and plain texts of HTML along.
+    from fer.attribution.formats import attribution_files, summary
+    from fer.attribution.matching import REFRESH_HINT, credits_of
+
+    credits = list(credits_of(manifest, root).values())
+    for name, content in attribution_files(credits).items():
+        run.text(content, f"attribution/{name}")
+    unresolved = sum(not credit.resolved for credit in credits)
+    run.tags({dataset_tag(manifest.dataset, UNRESOLVED): unresolved})
+    hint = f"; {REFRESH_HINT}" if unresolved else ""
+    print(f"attribution: {summary(credits)}{hint}")

@@ -21,7 +21,7 @@ from fer.evaluation.datasets import (
 from fer.evaluation.report import Report, reports_table
 from fer.models.backbones import ModelSpec
 from fer.pipeline.contamination import log_contamination, seen_images
-from fer.pipeline.inputs import log_dataset
+from fer.pipeline.context import log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel
 from fer.tracking.names import PART, PREDICTIONS_FILE, TESTED_DIGEST, dataset_tag, evaluation_path

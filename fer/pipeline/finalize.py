@@ -23,9 +23,8 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.models.initial_weights import ADDRESSES
 from fer.pipeline.contamination import log_contamination, seen_images
-from fer.pipeline.context import RunContext
+from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import log_evaluations
-from fer.pipeline.inputs import credits_of
 from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
 from fer.tracking.provenance import CodeVersion, code_version
 from fer.tracking.registry import RUN, Registration, register_run
@@ -36,8 +35,6 @@ from fer.training.checkpoints import BEST, Progress
 if TYPE_CHECKING:
     from fer.attribution.credits import Credit
     from fer.model_card.tables import SetFigures
-
-EVALUATION_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -158,19 +155,16 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
     labels = images.labels[indices].numpy()
     temperature = fit_temperature(scores, labels)
     probabilities = softmax_with_temperature(scores, temperature)
-    prior = classifier.spec.training_prior
-    if prior:
+    if prior := classifier.spec.training_prior:
         # What the calibrated network itself gives each class, which is not quite what the loss was weighted with.
         prior = tuple(implied_prior(probabilities, labels, prior).tolist())
     classifier.spec = replace(classifier.spec, temperature=temperature, training_prior=prior)
     before = calibration(labels, softmax_with_temperature(scores))
-    after = calibration(labels, probabilities)
     run.metrics({"calibration/temperature": temperature})
-    run.metrics({f"validation/{key}": value for key, value in vars(after).items()})
+    run.metrics({f"validation/{key}": value for key, value in vars(calibration(labels, probabilities)).items()})
     run.metrics({f"validation/uncalibrated/{key}": value for key, value in vars(before).items()})
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
-    figure = reliability_figure(report(labels, probabilities), title, before.ece)
-    run.figure(figure, "calibration/reliability.png")
+    run.figure(reliability_figure(report(labels, probabilities), title, before.ece), "calibration/reliability.png")
 
 
 def log_model_card(
@@ -196,6 +190,7 @@ def log_model_card(
     Raises:
         DataError: A Wikimedia picture can no longer be read, or the record of credits is damaged.
     """
+    from fer.attribution.matching import credits_of
     from fer.model_card.card import Origin, card_files
     from fer.tracking.logged_model import log_card
 
@@ -226,9 +221,8 @@ def card_figures(evaluation: Evaluation) -> "SetFigures":
     from fer.model_card.tables import SetFigures
 
     figures = SetFigures(evaluation.part, evaluation.report, evaluation.groups)
-    if evaluation.uniform_prior is None:
-        return figures
-    return replace(figures, variants={UNIFORM_PRIOR: evaluation.uniform_prior, **figures.variants})
+    prior = evaluation.uniform_prior
+    return replace(figures, variants={UNIFORM_PRIOR: prior, **figures.variants}) if prior else figures
 
 
 def code_description(code: CodeVersion) -> str:

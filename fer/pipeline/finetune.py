@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,12 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier
 from fer.objectives.classification import (
     Classification,
-    balanced_weights,
     check_every_class,
-    scale_weights,
+    loss_weights,
     training_prior,
 )
 from fer.pipeline.context import (
+    EVALUATION_BATCH,
     RunContext,
     check_training,
     ensure_prepared,
@@ -35,18 +35,18 @@ from fer.pipeline.context import (
     training_run,
     training_sets,
 )
-from fer.pipeline.finalize import EVALUATION_BATCH, FinetuneResult, finalize
-from fer.pipeline.initialize import initialize_model
-from fer.pipeline.resume import fetch_best, resumed
+from fer.pipeline.initialize import fetch_best, initialize_model, resumed, starting_weights
 from fer.tracking.names import REGISTERED_NAME_USED, TRAINING
-from fer.training.checkpoints import BEST, LAST
+from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.loop import train
 from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
 
-Validate = Callable[[nn.Module, int], dict[str, float]]
+# Tests, registry and card wait until training is over.
+if TYPE_CHECKING:
+    from fer.pipeline.finalize import FinetuneResult
 
 
-def finetune_classifier(config: FinetuneConfig, run_name: str = "") -> FinetuneResult:
+def finetune_classifier(config: FinetuneConfig, run_name: str = "") -> "FinetuneResult":
     """Train a classifier as a configuration says, in one tracked run.
 
     Args:
@@ -63,11 +63,10 @@ def finetune_classifier(config: FinetuneConfig, run_name: str = "") -> FinetuneR
         check_finetune(config)
         name = run_name or f"{config.arch} {starting_weights(config)} {config.dataset}"
         with training_run("finetune", config, name, finetune_options(config), (LAST, BEST)) as context:
-            sets = training_sets(config.dataset)
-            ensure_prepared(sets, context.root)
+            ensure_prepared(training_sets(config.dataset), context.root)
             if checkpoint and rank() == 0:
                 fetch_best(config, checkpoint, context.folder)
-            result = train_and_finalize(context, sets, checkpoint)
+            result = train_and_finalize(context, checkpoint)
     return replace(result, run_name=name)
 
 
@@ -98,23 +97,12 @@ def finetune_options(config: FinetuneConfig) -> dict[str, Any]:
     }
 
 
-def starting_weights(config: FinetuneConfig) -> str:
-    """Return the option `init`, `auto` resolved."""
-    if config.init != "auto":
-        return config.init
-    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
-    return "scratch" if _only_drawn(config) else "supervised-imagenet"
-
-
 def registered_name(config: FinetuneConfig) -> str:
     """Return the registered model that a training is meant for, `auto` resolved; empty for none."""
     if config.registered_name == "auto":
-        return "fer-demo" if _only_drawn(config) else "fer"
+        drawn = all(dataset.drawn for dataset in training_sets(config.dataset))
+        return "fer-demo" if drawn else "fer"
     return "" if config.registered_name == "none" else config.registered_name
-
-
-def _only_drawn(config: FinetuneConfig) -> bool:
-    return all(dataset.drawn for dataset in training_sets(config.dataset))
 
 
 @dataclass(frozen=True)
@@ -160,29 +148,42 @@ def open_training_data(context: RunContext[FinetuneConfig], sets: Sequence[DataS
     return TrainingData(manifests, images, train_indices, validation_indices)
 
 
-def train_and_finalize(
-    context: RunContext[FinetuneConfig], sets: Sequence[DataSet], checkpoint: Path | None
-) -> FinetuneResult:
+def train_and_finalize(context: RunContext[FinetuneConfig], checkpoint: Path | None) -> "FinetuneResult":
     """Train, choose, test, log and register.
 
     Args:
-        context: Of the open run.
-        sets: The training sets, prepared.
+        context: Of the open run; the sets are prepared.
         checkpoint: What to continue from, or None.
     """
     config = context.config
+    sets = training_sets(config.dataset)
     data = open_training_data(context, sets)
     counts = data.class_counts()
-    weights = class_weights(config, counts)
+    weights = loss_weights(counts, config.class_weights, balanced=config.loss == "balanced")
     classifier = initialize_model(Classifier, context, starting_weights(config), sets)
-    classifier.spec = replace(
-        classifier.spec,
-        training_counts=tuple(counts),
-        training_prior=training_prior(counts, weights),
-    )
+    prior = training_prior(counts, weights)
+    classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
     context = context.for_network(classifier, config.image_size)
     context.log_inputs(data.manifests, {"train": TRAINING, "validation": "validation"}, len(data.train))
     context.run.tags({"training_counts": dict(zip(EXPRESSIONS, counts, strict=True))})
+    progress = _train(context, data, classifier, weights, checkpoint)
+    # Their part is done: one process logs and tests.
+    exit_nonzero_ranks()
+    from fer.pipeline.finalize import finalize
+
+    validation = (data.images, data.validation)
+    init = starting_weights(config)
+    return finalize(context, progress, data.manifests, validation, init, registered_name(config))
+
+
+def _train(
+    context: RunContext[FinetuneConfig],
+    data: TrainingData,
+    classifier: Classifier,
+    weights: Tensor | None,
+    checkpoint: Path | None,
+) -> Progress:
+    config = context.config
     batches = TrainingBatches(
         images=data.images,
         indices=data.train,
@@ -193,7 +194,7 @@ def train_and_finalize(
         rank=rank(),
         world_size=world_size(),
     )
-    progress = train(
+    return train(
         Classification(classifier, weights, config.label_smoothing),
         batches,
         make_validation(config, data),
@@ -203,41 +204,17 @@ def train_and_finalize(
         {"spec": classifier.spec.to_dict(), "config": asdict(config)},
         checkpoint,
     )
-    # Their part is done: one process logs and tests.
-    exit_nonzero_ranks()
-    return finalize(
-        context,
-        progress,
-        data.manifests,
-        (data.images, data.validation),
-        starting_weights(config),
-        registered_name(config),
-    )
-
-
-def class_weights(config: FinetuneConfig, counts: Sequence[int]) -> Tensor | None:
-    """Return the weights of the expressions in the loss, float `(7,)`, or None where all count the same."""
-    if config.class_weights:
-        return scale_weights(config.class_weights, counts)
-    if config.loss == "balanced":
-        return balanced_weights(counts)
-    return None
 
 
 def augmentation(config: FinetuneConfig) -> Augmentation:
     """Return how far training images are changed."""
     if not config.augment:
         return Augmentation()
-    return Augmentation(
-        flip=config.flip,
-        rotate=config.rotate,
-        crop_min=config.crop,
-        jitter=config.jitter,
-        erase=config.erase,
-    )
+    shape = {"flip": config.flip, "rotate": config.rotate, "crop_min": config.crop}
+    return Augmentation(**shape, jitter=config.jitter, erase=config.erase)
 
 
-def make_validation(config: FinetuneConfig, data: TrainingData) -> Validate:
+def make_validation(config: FinetuneConfig, data: TrainingData) -> Callable[[nn.Module, int], dict[str, float]]:
     """Return the function that measures the network after an epoch: on validation, for `test_best` on test too."""
 
     def test(network: nn.Module, indices: Tensor) -> Report:
@@ -270,5 +247,4 @@ def _test_indices(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Tensor]]
 
 
 def _class_counts(labels: Tensor) -> list[int]:
-    counts: list[int] = torch.bincount(labels, minlength=len(EXPRESSIONS)).tolist()
-    return counts
+    return list(torch.bincount(labels, minlength=len(EXPRESSIONS)).tolist())

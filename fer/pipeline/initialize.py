@@ -1,17 +1,21 @@
-"""Initialize the network of a training: starting weights, and a specification that says what came with them."""
+"""Start a training: initialize its network, or find the checkpoint of the stopped one that it continues."""
 
+import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from fer.config.training import FinetuneConfig
+from fer.config.options import Scope
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
 from fer.data.prepared import read_summary
+from fer.errors import ConfigError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
 from fer.models.initial_weights import (
     ADDRESSES,
@@ -20,13 +24,15 @@ from fer.models.initial_weights import (
     resolve_init,
     weights_from_folder,
 )
-from fer.pipeline.contamination import seen_images, store_signatures
-from fer.pipeline.context import RunContext
-from fer.tracking.models import fetch_model
-from fer.tracking.names import STARTED_FROM, TERMS
+from fer.pipeline.context import RunContext, training_sets
+from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
+from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.distributed import rank
 
+C = TypeVar("C", FinetuneConfig, PretrainConfig)
 N = TypeVar("N", Classifier, Encoder)
+
+# What only a run that starts from another one needs is imported where that is found out.
 
 
 def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: Sequence[DataSet]) -> N:
@@ -43,6 +49,8 @@ def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: S
     Raises:
         ModelError: The starting weights cannot be had or do not fit.
     """
+    from fer.pipeline.contamination import seen_images, store_signatures
+
     config = context.config
     with tempfile.TemporaryDirectory() as downloads:
         weights: InitialWeights = fetch_initial_weights(init, config.arch, Path(downloads))
@@ -75,6 +83,15 @@ def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: S
     if weights.run_id:
         context.run.tags({STARTED_FROM: weights.run_id})
     return network
+
+
+def starting_weights(config: FinetuneConfig) -> str:
+    """Return the option `init` of a fine-tuning, `auto` resolved."""
+    if config.init != "auto":
+        return config.init
+    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
+    drawn = all(dataset.drawn for dataset in training_sets(config.dataset))
+    return "scratch" if drawn else "supervised-imagenet"
 
 
 def expected_framing(sets: Sequence[DataSet], root: Path) -> str:
@@ -113,7 +130,90 @@ def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
     """
     if not init.startswith(ADDRESSES):
         return resolve_init(init, arch)
+    from fer.tracking.models import fetch_model
+
     fetched = fetch_model(init, folder)
     path = fetched.path
     weights = weights_from_folder(path) if path.is_dir() else resolve_init(str(path), arch)
     return replace(weights, origin=init, run_id=fetched.run_id)
+
+
+@contextmanager
+def resumed(command: str, config: C) -> Iterator[tuple[C, Path | None]]:
+    """Find what a configuration's `resume` continues, for as long as the block lasts.
+
+    Args:
+        command: `finetune` or `pretrain`.
+        config: What is given now.
+
+    Yields:
+        What to do, and the checkpoint to continue from, or None for a fresh start.
+
+    Raises:
+        ConfigError: An option given now differs from the stopped run's.
+        ModelError: There is no checkpoint, or it is another command's.
+    """
+    with tempfile.TemporaryDirectory() as downloads:
+        checkpoint = _find_checkpoint(config, Path(downloads)) if config.resume else None
+        if checkpoint:
+            config = _stored_config(command, config, checkpoint)
+        yield config, checkpoint
+
+
+def _find_checkpoint(config: FinetuneConfig | PretrainConfig, downloads: Path) -> Path:
+    from fer.tracking.models import fetch_file
+
+    # A run that was killed outright has its checkpoint in the output folder only.
+    local = Path(config.output) / config.resume / LAST
+    for path in (Path(config.resume).expanduser(), local):
+        if path.is_file():
+            return path
+    return fetch_file(config.resume, checkpoint_path(LAST), downloads)
+
+
+def _stored_config(command: str, config: C, checkpoint: Path) -> C:
+    """Return the stopped run's configuration with this machine's paths."""
+    from fer.config.commands import fields_of
+
+    content = read_checkpoint(checkpoint).get("config")
+    items = fields(config)
+    if not isinstance(content, dict) or not content.keys() <= {item.name for item in items}:
+        raise ModelError(f"{checkpoint} is no checkpoint of {command}")
+    stored = type(config)(**content)
+    machine_options = fields_of(Scope.MACHINE)
+    own = {}
+    for item in items:
+        given = getattr(config, item.name)
+        before = getattr(stored, item.name)
+        if item.name in machine_options:
+            own[item.name] = given
+        elif given not in (before, item.default):
+            raise ConfigError(
+                f"resume continues with {item.name}={before}, not {given}: leave {item.name} out, or start a new run"
+            )
+    return replace(stored, **own)
+
+
+def fetch_best(config: FinetuneConfig, checkpoint: Path, folder: Path) -> None:
+    """Put the best epoch so far into a continuation's folder, since no later one may be better.
+
+    Args:
+        config: What is given now.
+        checkpoint: The stopped run's `last.ckpt`; its `best.ckpt` lies beside it or with the run.
+        folder: Of the continuation.
+
+    Raises:
+        ModelError: It is gone.
+    """
+    from fer.tracking.models import fetch_file
+
+    if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
+        # Stopped within the first epoch: there is none yet.
+        return
+    best = checkpoint.with_name(BEST)
+    if not best.is_file():
+        if Path(config.resume).expanduser() == checkpoint:
+            raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
+        best = fetch_file(config.resume, checkpoint_path(BEST), checkpoint.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(best, folder / BEST)

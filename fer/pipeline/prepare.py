@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from fer.attribution.contact_sheet import CreditedPicture, credited_sheet
+from fer.attribution.matching import REFRESH_HINT, credits_of
 from fer.attribution.refresh import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
@@ -21,7 +22,7 @@ from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_
 from fer.errors import ConfigError
 from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
-from fer.pipeline.inputs import REFRESH_HINT, credits_of, log_dataset
+from fer.pipeline.context import log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.runs import TrackedRun

@@ -1,6 +1,5 @@
 """Pre-train an encoder on faces without their labels; probes that do use labels watch it learn."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ from fer.pipeline.context import (
     training_run,
     training_sets,
 )
-from fer.pipeline.initialize import initialize_model
-from fer.pipeline.resume import resumed
+from fer.pipeline.initialize import initialize_model, resumed
 from fer.tracking.names import ENCODER, PRETRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.loop import train
@@ -126,8 +124,7 @@ def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
 
 def make_settings(context: RunContext[PretrainConfig]) -> Settings:
     """Return how to optimise."""
-    config = context.config
-    method = METHODS[config.method]
+    config, method = context.config, METHODS[context.config.method]
     own: dict[str, Any] = {"lr": method.lr_for(config), "optimizer": method.optimizer_for(config)}
     if method.constant and config.predictor_lr:
         own |= {"constant": method.constant, "constant_factor": config.predictor_lr}
@@ -153,8 +150,7 @@ def train_and_log(context: RunContext[PretrainConfig], checkpoint: Path | None) 
             f"{len(train_indices)} training images do not fill a batch of {config.batch_size}: "
             "give a smaller batch_size"
         )
-    same_images = probe_sets(config) == sets
-    probe = Probe(config, images if same_images else context.open_images(probe_sets(config))[0])
+    probe = Probe(config, images if probe_sets(config) == sets else context.open_images(probe_sets(config))[0])
     encoder = initialize_model(Encoder, context, config.init, sets)
     views = make_views(config)
     context = context.for_network(encoder, min(view.size for view in views))
@@ -168,24 +164,28 @@ def train_and_log(context: RunContext[PretrainConfig], checkpoint: Path | None) 
         rank=rank(),
         world_size=world_size(),
     )
+    progress = _train(context, batches, encoder, probe, checkpoint)
+    # Their part is done: one process logs.
+    exit_nonzero_ranks()
+    return log_encoder(context, progress, encoder.spec, probe)
+
+
+def _train(
+    context: RunContext[PretrainConfig],
+    batches: ViewBatches,
+    encoder: Encoder,
+    probe: "Probe",
+    checkpoint: Path | None,
+) -> Progress:
+    config = context.config
     # Built before the encoder moves to the device: the heads draw their weights from the CPU's generator.
     objective = METHODS[config.method].build(encoder, config, len(batches))
     if rank() == 0:
         # What random or starting weights are good for: the line all later epochs are measured against.
         context.run.metrics(probe.validate(encoder.to(context.device).eval(), 0), 0)
-    progress = train(
-        objective,
-        batches,
-        probe.validate,
-        make_settings(context),
-        context.run,
-        context.folder,
-        {"spec": encoder.spec.to_dict(), "config": asdict(config)},
-        checkpoint,
-    )
-    # Their part is done: one process logs.
-    exit_nonzero_ranks()
-    return log_encoder(context, progress, encoder.spec, probe)
+    extra_state = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
+    settings = make_settings(context)
+    return train(objective, batches, probe.validate, settings, context.run, context.folder, extra_state, checkpoint)
 
 
 class Probe:
@@ -202,7 +202,11 @@ class Probe:
     def __init__(self, config: PretrainConfig, images: PackedImages) -> None:
         self.config = config
         self.images = images
-        self.train = _at_most(images, images.indices("train"), config.probe_images, config.seed)
+        self.train = images.indices("train")
+        if len(self.train) > config.probe_images:
+            paths = [row.path for row in images.rows]
+            fraction = config.probe_images / len(self.train)
+            self.train = select_label_fraction(paths, images.labels, self.train, fraction, config.seed)
         self.validation = images.indices("validation")
         if not len(self.validation) or not len(self.train):
             raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
@@ -229,14 +233,6 @@ class Probe:
         return outputs(network, self.images, indices, self.config.image_size, PROBE_BATCH)
 
 
-def _at_most(images: PackedImages, indices: Tensor, count: int, seed: int) -> Tensor:
-    """Return the indices, or a stratified part of about `count` of them."""
-    if len(indices) <= count:
-        return indices
-    paths: Sequence[str] = [row.path for row in images.rows]
-    return select_label_fraction(paths, images.labels, indices, count / len(indices), seed)
-
-
 def log_encoder(
     context: RunContext[PretrainConfig], progress: Progress, spec: ModelSpec, probe: Probe
 ) -> dict[str, float]:
@@ -247,8 +243,8 @@ def log_encoder(
     save_encoder(encoder, folder, context.config.method)
     for path in sorted(folder.iterdir()):
         context.run.file(path, ENCODER)
-    title = f"{context.config.method}: features after {progress.epoch} epochs"
     points, expressions = probe.feature_map(encoder.to(context.device).eval())
+    title = f"{context.config.method}: features after {progress.epoch} epochs"
     context.run.figure(feature_map_figure(points, expressions, title), "feature_map.png")
     context.run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
     return {key: value for key, value in progress.history[-1].items() if key.startswith("validation/")}

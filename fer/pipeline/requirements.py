@@ -8,7 +8,8 @@ from fer.errors import DataError, ModelError
 from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES, resolve_init
 from fer.pipeline.context import ensure_prepared, training_sets, unprepared
-from fer.pipeline.finetune import check_finetune, starting_weights
+from fer.pipeline.finetune import check_finetune
+from fer.pipeline.initialize import starting_weights
 from fer.pipeline.pretrain import check_pretrain, probe_sets
 
 OPTIONAL_TESTS = ("kdef", "wikimedia")

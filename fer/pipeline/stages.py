@@ -16,7 +16,8 @@ from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES
 from fer.pipeline.context import training_sets
 from fer.pipeline.evaluate import evaluate_model
-from fer.pipeline.finetune import check_finetune, finetune_classifier, finetune_options, starting_weights
+from fer.pipeline.finetune import check_finetune, finetune_classifier, finetune_options
+from fer.pipeline.initialize import starting_weights
 from fer.pipeline.pretrain import check_pretrain, pretrain_encoder, pretrain_options, probe_sets
 from fer.tracking.lifecycle import tagging_next
 from fer.tracking.models import resolve_alias

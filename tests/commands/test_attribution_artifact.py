@@ -10,6 +10,7 @@ import pytest
 
 from fer.attribution.credits import API, Credit, credits_path, save_credits, shipped_credits
 from fer.attribution.formats import attribution_files
+from fer.attribution.matching import credits_of
 from fer.cli import main
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import inspect
@@ -18,7 +19,7 @@ from fer.data.prepare import prepare
 from fer.errors import DataError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
-from fer.pipeline.inputs import credits_of, log_dataset
+from fer.pipeline.context import log_dataset
 from fer.utils.paths import manifest_path
 from tests.paths import REAL_FACES
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from fer.config.options import build, read_yaml
+from fer.config.options import build
 from fer.data.batches import TrainingBatches
 from fer.data.views import ViewBatches
 from fer.errors import ConfigError, ModelError
@@ -17,10 +17,11 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
 from fer.pipeline import context, finetune, initialize, pretrain
-from fer.pipeline.context import RunContext, training_sets
+from fer.pipeline.context import RunContext
 from fer.pipeline.requirements import check_requirements
 from fer.tracking.runs import NullRun
 from fer.utils.paths import resolve_data_root
+from fer.utils.yaml_files import read_yaml
 
 every = pytest.mark.parametrize("name", experiment_names())
 DRAWN_INSTEAD = {"drawn": "raf", "ferplus": "raf"}
@@ -90,7 +91,7 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
         return InitialWeights(init, None) if init == "scratch" else stand_in
 
     monkeypatch.setattr(initialize, "fetch_initial_weights", fetched)
-    monkeypatch.setattr(finetune, "finalize", lambda context, progress, *rest: ended.append(progress))
+    monkeypatch.setattr("fer.pipeline.finalize.finalize", lambda context, progress, *rest: ended.append(progress))
     monkeypatch.setattr(pretrain, "log_encoder", lambda context, progress, *rest: ended.append(progress))
     torch.manual_seed(0)
     if experiment.pretrain:
@@ -101,8 +102,7 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
         config = replace(small(experiment.finetune, root), output=str(tmp_path))
         finetune.check_finetune(config)
         config = replace(config, init=experiment.finetune.init)
-        sets = training_sets(config.dataset)
-        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), sets, None)
+        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), None)
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1

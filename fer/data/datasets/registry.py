@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fer.data.archives import is_archive
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.kdef import KDEF
@@ -101,6 +100,9 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
     if not option:
         return next((path for path in dataset.default_paths(root) if _is_folder(path)), None)
     shown = f"source {quoted_path(option)}"
+    # zipfile and tarfile, for the few downloads that are still packed.
+    from fer.data.archives import is_archive
+
     try:
         source = Path(option).expanduser().resolve()
         exists = source.exists()

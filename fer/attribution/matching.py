@@ -1,44 +1,16 @@
-"""Log the data sets a run uses, with the credits of their pictures where their licences ask for them."""
+"""Match the credits that are known with the images of a prepared set."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fer.attribution.credits import Credit, load_credits
-from fer.attribution.formats import attribution_files, sanitize, summary
-from fer.data.datasets.registry import DATASETS
+from fer.attribution.formats import sanitize
 from fer.data.images import inspect
 from fer.data.manifest import Manifest
 from fer.errors import DataError
 from fer.portable.images import UnusableImage
-from fer.tracking.names import UNRESOLVED, dataset_tag
-from fer.tracking.runs import TrackedRun
 
 REFRESH_HINT = "look them up with `fer attribution refresh`"
-
-
-def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:
-    """Log a set as an input of a run and, if its licences ask for it, its pictures' credits beside it.
-
-    Every command logs what it trains, tests or draws on through here, so that none can forget the credits.
-
-    Args:
-        run: The run.
-        manifest: The set, or the part of it that was used.
-        root: The data root it lies under.
-        context: What it was used for, such as `training`.
-
-    Returns:
-        MLflow's handle of the set.
-
-    Raises:
-        DataError: A picture can no longer be read, or the data root's record of credits is damaged.
-    """
-    handle = run.dataset(manifest, root, context)
-    dataset = DATASETS.get(manifest.dataset)
-    if dataset and dataset.credits and manifest.images:
-        log_credits(run, dataset.name, credits_of(manifest, root))
-    return handle
+"""What to do about unresolved pictures."""
 
 
 def credits_of(manifest: Manifest, root: Path) -> dict[str, Credit]:
@@ -73,14 +45,3 @@ def _unknown_credit(file: str, pixels: str, namesake: Credit | None) -> Credit:
         return Credit(file, pixels, notes=("the record of credits has no such picture",))
     doubt = "the file has other pixels than the picture of this name in the record of credits"
     return Credit(file, pixels, namesake.title, namesake.page, notes=(doubt,))
-
-
-def log_credits(run: TrackedRun, dataset: str, credits: Mapping[str, Credit]) -> None:
-    """Log the files of credits and the number of unresolved pictures, and print it."""
-    listed = list(credits.values())
-    for name, content in attribution_files(listed).items():
-        run.text(content, f"attribution/{name}")
-    unresolved = sum(not credit.resolved for credit in listed)
-    run.tags({dataset_tag(dataset, UNRESOLVED): unresolved})
-    hint = f"; {REFRESH_HINT}" if unresolved else ""
-    print(f"attribution: {summary(listed)}{hint}")
