@@ -63,6 +63,6 @@ def _configuration(name: str, config: MainConfig) -> FinetuneConfig:
     if not path.is_file():
         raise ConfigError(f"the demo needs {path}: run it from a clone of the project")
     plan = build(FinetuneConfig, {}, file=str(path))
-    return replace(
-        plan, data_root=config.data_root, output=config.output, epochs=config.epochs or plan.epochs
-    )  # fmt: skip
+    # 0 stands for what the file says.
+    epochs = config.epochs or plan.epochs
+    return replace(plan, data_root=config.data_root, output=config.output, epochs=epochs)
