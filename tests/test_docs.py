@@ -49,6 +49,11 @@ def test_a_data_set_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: pytes
     assert counts["test"]["happiness"] == counts["test"]["neutral"] == 4
 
 
+def test_a_method_is_the_one_that_the_tests_of_objectives_train() -> None:
+    code = (ROOT / "tests" / "objectives" / "byol.py").read_text(encoding="utf-8")
+    assert code_of("A self-supervised method") == code
+
+
 def test_a_metric_is_one_function() -> None:
     labels, predicted = np.random.default_rng(0).integers(0, 7, size=(2, 200))
     predicted[:120] = labels[:120]
