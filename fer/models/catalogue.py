@@ -23,6 +23,7 @@ _FACES_PIXELS = (
 )
 _NO_MEAN = (0.0, 0.0, 0.0)
 _NO_STD = (1.0, 1.0, 1.0)
+# Where lightning-bolts and the 2021 project keep their files.
 _BOLTS = "https://pl-bolts-weights.s3.us-east-2.amazonaws.com"
 _PROJECT_2021 = "https://uclouvain-my.sharepoint.com/:u:/g/personal/benoit_brummer_uclouvain_be"
 

@@ -176,6 +176,7 @@ def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: It holds none.
     """
+    # Lightning keeps them under the first, this project and many authors under the second.
     for key in ("state_dict", "model"):
         if isinstance(content.get(key), dict):
             content = content[key]

@@ -19,6 +19,7 @@ def encode_views(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
     Returns:
         `(V * N, features)`, view by view.
     """
+    # Only neighbours are joined, so that the order of the views stays.
     by_size = groupby(views, key=lambda view: view.shape[-2:])
     return torch.cat([network(torch.cat(list(same_size))) for _, same_size in by_size])
 

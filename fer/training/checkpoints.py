@@ -150,6 +150,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ModelError: It cannot be read, holds no training state, or has another format.
     """
     content = read_file(path)
+    # A `best.ckpt` or a foreign file.
     if "optimizer" not in content:
         raise ModelError(f"{path} holds no training state: continue from {LAST}")
     if content.get("format") != CHECKPOINT_FORMAT:

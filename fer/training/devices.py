@@ -51,8 +51,10 @@ def make_fabric(device: torch.device, bf16: bool) -> Fabric:
     Raises:
         ConfigError: The processes did not find each other, so that each would train a model of its own.
     """
+    # Both announce devices and precision at every start.
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # cuDNN would choose its algorithms by timing them, and some of them add in a changing order.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     # Left to itself Fabric sees one CPU under torchrun and trains separate models.

@@ -124,6 +124,7 @@ def make_optimizer(objective: nn.Module, settings: Settings) -> Optimizer:
     first holds the weights that decay and the second the rest, which LARS updates as SGD would.
     """
     decaying = decaying_names(objective)
+    # Which group is which is written into the groups: the schedule reads `constant`, LARS `adapt`.
     groups: list[dict[str, Any]] = []
     for constant in (False, True):
         named = {
@@ -185,6 +186,7 @@ def _one(step: int) -> float:
 def rate_factor(settings: Settings, steps_per_epoch: int) -> Callable[[int], float]:
     """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
     total = settings.epochs * steps_per_epoch
+    # A short run warms up for half its steps at most.
     warmup = min(settings.warmup_epochs * steps_per_epoch, total / 2)
 
     def factor(step: int) -> float:
