@@ -71,8 +71,8 @@ def main() -> None:
         return main_face(detector.faces(enlarged(read_rgb(root / row.path))), whole, whole)
 
     started = time.process_time()
-    with thread_pool() as pool:
-        detected = list(tqdm(pool.map(detect, chosen), "detect", len(chosen), unit="image"))
+    with thread_pool() as executor:
+        detected = list(tqdm(executor.map(detect, chosen), "detect", len(chosen), unit="image"))
     seconds = (time.process_time() - started) / len(chosen)
     faces = [face for face in detected if face]
     print(f"{len(faces)} of {len(chosen)} faces found, {1000 * seconds:.0f} ms of one core each")

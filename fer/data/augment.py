@@ -93,48 +93,48 @@ def augment(images: Tensor, random_table: Tensor, augmentation: Augmentation, si
         random_table: `(B, FINETUNE_COLUMNS)` in [0, 1), on the images' device; `(B, VIEW_COLUMNS)` where
             `jitter_probability`, `relight`, `grey`, `blur` or `solarise` is used.
         augmentation: How far to go.
-        size: Side of the result.
-
-    Returns:
-        Float `(B, 3, size, size)` in [0, 255].
+        size: Side of the result: float `(B, 3, size, size)` in [0, 255].
     """
     # Crop, flip, rotation and resizing are one affine map, so that pixels are interpolated only once: each further
     # pass would blur the face and cost as much as this one.
     affine = _affine_maps(random_table[:, Columns.GEOMETRY], augmentation)
     grid = F.affine_grid(affine, [len(images), 3, size, size], align_corners=False)
-    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    images = _change_colours(images, random_table, augmentation)
-    if augmentation.erase:
-        images = _erase(images, random_table[:, Columns.ERASE], augmentation.erase)
-    return images
+    return _change_colours(
+        F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False),
+        random_table,
+        augmentation,
+    )
 
 
 def _change_colours(images: Tensor, random_table: Tensor, augmentation: Augmentation) -> Tensor:
-    """Jitter, relight, grey, blur and solarise, in the order of SimCLR and BYOL."""
+    """Jitter, relight, grey, blur and solarise, in the order of SimCLR and BYOL, and erase last."""
 
     def change_some(gate: slice, probability: float, changed: Tensor) -> Tensor:
         # torch.where leaves the other images exactly as they were, which a blend by 0 and 1 would not.
         return torch.where((random_table[:, gate] < probability)[:, :, None, None], changed, images)
 
-    if augmentation.jitter:
-        jittered = _jitter(images, random_table[:, Columns.COLOUR], augmentation.jitter)
-        # Fine-tuning always jitters: its table has no column for this gate.
-        if augmentation.jitter_probability >= 1:
-            images = jittered
-        else:
-            images = change_some(Columns.JITTER_GATE, augmentation.jitter_probability, jittered)
+    # No step's result has a name of its own: it would stay in memory to the end, a batch for each step.
+    if augmentation.jitter and augmentation.jitter_probability >= 1:
+        # Fine-tuning always jitters: its table has no column for the gate.
+        images = _jitter(images, random_table[:, Columns.COLOUR], augmentation.jitter)
+    elif augmentation.jitter:
+        numbers = random_table[:, Columns.COLOUR]
+        jitter = augmentation.jitter
+        images = change_some(Columns.JITTER_GATE, augmentation.jitter_probability, _jitter(images, numbers, jitter))
     if augmentation.relight:
-        relit = _relight(images, random_table[:, Columns.RELIGHT])
-        images = change_some(Columns.RELIGHT_GATE, augmentation.relight, relit)
+        numbers = random_table[:, Columns.RELIGHT]
+        images = change_some(Columns.RELIGHT_GATE, augmentation.relight, _relight(images, numbers))
     if augmentation.grey:
-        grey = _luma(images)[:, None].expand_as(images)
-        images = change_some(Columns.GREY_GATE, augmentation.grey, grey)
+        images = change_some(Columns.GREY_GATE, augmentation.grey, _luma(images)[:, None].expand_as(images))
     if augmentation.blur:
-        blurred = _blur(images, random_table[:, Columns.BLUR_SIGMA])
-        images = change_some(Columns.BLUR_GATE, augmentation.blur, blurred)
+        numbers = random_table[:, Columns.BLUR_SIGMA]
+        images = change_some(Columns.BLUR_GATE, augmentation.blur, _blur(images, numbers))
     if augmentation.solarise:
-        inverted = torch.where(images >= 128, 255 - images, images)
-        images = change_some(Columns.SOLARISE_GATE, augmentation.solarise, inverted)
+        images = change_some(
+            Columns.SOLARISE_GATE, augmentation.solarise, torch.where(images >= 128, 255 - images, images)
+        )
+    if augmentation.erase:
+        images = _erase(images, random_table[:, Columns.ERASE], augmentation.erase)
     return images
 
 
@@ -163,8 +163,7 @@ def _luma(images: Tensor) -> Tensor:
 
 def _jitter(images: Tensor, numbers: Tensor, jitter: float) -> Tensor:
     """Change brightness, contrast, saturation and hue by numbers `(B, 4)`."""
-    factors = 1 + jitter * (numbers[:, :3] * 2 - 1)
-    brightness, contrast, saturation = factors.unbind(dim=1)
+    brightness, contrast, saturation = (1 + jitter * (numbers[:, :3] * 2 - 1)).unbind(dim=1)
     turn = (numbers[:, 3] * 2 - 1) * (jitter / 4) * 2 * math.pi
     luma = images.new_tensor(LUMA)
     identity = torch.eye(3, device=images.device)

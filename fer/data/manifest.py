@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -114,10 +114,6 @@ class Manifest:
         rows = [(*astuple(row), FORMAT) for row in self.images]
         path.write_text(csv_text([_HEADER, *rows]), encoding="utf-8", newline="")
 
-    def records(self) -> list[dict[str, str | int]]:
-        """Return the rows as dicts, for a data frame."""
-        return [asdict(row) for row in self.images]
-
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest that `prepare` wrote; the data set's name is the file's.
@@ -169,15 +165,14 @@ def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:
     return {person: where for person, where in splits.items() if len(where) > 1}
 
 
-def validation_names(labelled: Sequence[tuple[str, str]], fraction: float = VALIDATION_FRACTION) -> set[str]:
+def validation_names(labelled: Sequence[tuple[str, str]]) -> set[str]:
     """Choose a stratified validation part of a training set without identities.
 
     Args:
         labelled: (name, expression) of every training image.
-        fraction: Part of each class to choose, rounded, at least one of a class of two or more.
 
     Returns:
-        The chosen names.
+        The names of `VALIDATION_FRACTION` of each class, rounded, at least one of a class of two or more.
     """
 
     def rank(name: str) -> bytes:
@@ -188,6 +183,6 @@ def validation_names(labelled: Sequence[tuple[str, str]], fraction: float = VALI
     for expression in EXPRESSIONS:
         names = [name for name, label in labelled if label == expression]
         if len(names) > 1:
-            count = max(round(fraction * len(names)), 1)
+            count = max(round(VALIDATION_FRACTION * len(names)), 1)
             chosen.update(sorted(names, key=rank)[:count])
     return chosen

@@ -11,6 +11,9 @@ from fer.data.batches import Pieces, ShuffledBatches, empty_images
 SMALL_SIDE = 96 / 224
 """Side of a small view as a fraction of a large one's (Caron et al., "SwAV", 2020, appendix A)."""
 
+SMALLEST_CROP = 0.05
+"""Smallest fraction of the area that a small view keeps (likewise)."""
+
 MIN_SIDE = 16
 """Smaller views leave nothing of a face, and nothing for the last layers of a backbone."""
 
@@ -35,24 +38,21 @@ def two_views(size: int, augmentation: Augmentation) -> tuple[ViewSpec, ...]:
     return (ViewSpec(2, size, augmentation),)
 
 
-def multi_crop(
-    size: int, num_small: int, augmentation: Augmentation, smallest_crop: float = 0.05
-) -> tuple[ViewSpec, ...]:
+def multi_crop(size: int, num_small: int, augmentation: Augmentation) -> tuple[ViewSpec, ...]:
     """Return SwAV's views: two large ones and several small ones (Caron et al. 2020, section 3.4).
 
     Args:
         size: Side of the large views.
         num_small: How many small views, of 96/224 of that side.
         augmentation: How far all are changed. Its `crop_min` divides the fractions of the area that are kept: large
-            views keep from `crop_min` to everything, small ones from `smallest_crop` to `crop_min` (in the paper 0.14
-            and 0.05).
-        smallest_crop: Smallest fraction that a small view keeps.
+            views keep from `crop_min` to everything, small ones from `SMALLEST_CROP` to `crop_min` (in the paper from
+            0.14 and 0.05).
     """
     large = ViewSpec(2, size, augmentation)
     if not num_small:
         return (large,)
     crop = augmentation.crop_min
-    small = replace(augmentation, crop_min=min(smallest_crop, crop), crop_max=crop)
+    small = replace(augmentation, crop_min=min(SMALLEST_CROP, crop), crop_max=crop)
     small_size = max(round(size * SMALL_SIDE), MIN_SIDE)
     return large, ViewSpec(num_small, small_size, small)
 

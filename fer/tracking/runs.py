@@ -101,7 +101,7 @@ class TrackedRun:
         """
         import pandas
 
-        frame = pandas.DataFrame(manifest.records()).astype({"expression": "string"})
+        frame = pandas.DataFrame(list(manifest.images)).astype({"expression": "string"})
         with warnings.catch_warnings():
             # MLflow registers the reader of local folders twice and warns that it cannot choose; and it advises
             # floats for our whole numbers, which are never missing.

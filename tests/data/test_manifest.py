@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pandas
 import pytest
 
 from fer.data.manifest import FORMAT, ImageRow, Manifest, folder_of, person_overlap, read_manifest, validation_names
@@ -99,10 +100,10 @@ def test_counts_hold_zeros_and_only_splits_that_occur() -> None:
     assert [*AWKWARD.counts()["test"]] == list(EXPRESSIONS)
 
 
-def test_records_are_rows_by_name() -> None:
-    record = AWKWARD.records()[2]
-    assert list(record) == [item.name for item in fields(ImageRow)]
-    assert (record["person"], record["bytes"]) == ("F01", 123456789)
+def test_the_rows_make_a_data_frame() -> None:
+    frame = pandas.DataFrame(list(AWKWARD.images))
+    assert list(frame.columns) == [item.name for item in fields(ImageRow)]
+    assert (frame["person"][2], frame["bytes"][2]) == ("F01", 123456789)
 
 
 def without_header(text: str) -> str:
@@ -226,10 +227,6 @@ def test_validation_takes_a_tenth_of_every_class() -> None:
     assert chosen <= {name for name, _ in LABELLED}
     counts = Counter(expression for name, expression in LABELLED if name in chosen)
     assert counts == {"surprise": 20, "fear": 10, "disgust": 5, "happiness": 1, "sadness": 1}
-
-
-def test_validation_fraction_is_an_argument() -> None:
-    assert len(validation_names(LABELLED[:200], 0.25)) == 50
 
 
 def test_validation_does_not_depend_on_order() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from fer.data import views
 from fer.data.augment import Augmentation
 from fer.data.batches import PackedImages
 from fer.data.manifest import ImageRow, Manifest
@@ -108,9 +109,10 @@ def test_the_smallest_share_of_a_small_view_is_never_above_its_largest() -> None
     assert (small.augmentation.crop_min, small.augmentation.crop_max) == (0.02, 0.02)
 
 
-def test_small_views_keep_a_smaller_part_of_the_image_than_large_ones() -> None:
+def test_small_views_keep_a_smaller_part_of_the_image_than_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "SMALLEST_CROP", 0.1)
     images = PackedImages([slopes(40)], CPU)
-    drawn = list(batches(images, multi_crop(64, 4, Augmentation(crop_min=0.3), smallest_crop=0.1), size=20).epoch(0))
+    drawn = list(batches(images, multi_crop(64, 4, Augmentation(crop_min=0.3)), size=20).epoch(0))
     shares = []
     for view in zip(*(batch.images for batch in drawn), strict=True):
         places = torch.cat(view)[:, :2].flatten(2)
