@@ -1,0 +1,213 @@
+"""Run what a file of `experiments/` says, stage by stage, once or with several seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from fer.config.commands import ExperimentConfig
+from fer.errors import ConfigError, FerError
+from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
+from fer.experiments.reported import ReportedFigures, read_reported
+from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_metrics, seed_stats_table
+from fer.pipeline.requirements import check_requirements, prepare_requirements
+from fer.pipeline.stages import Stage, Stages, configuration_name
+from fer.tracking.lifecycle import tracked
+from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
+from fer.tracking.provenance import code_version
+from fer.tracking.runs import TrackedRun
+from fer.utils.paths import resolve_data_root
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """What `experiment` made.
+
+    Attributes:
+        run_id: The parent run.
+        stages: What was done, in order; of `all` those of every experiment.
+        table: Test figures in per cent, beside the reported ones; empty where nothing was tested.
+        skipped: Why an experiment of `all` was not run, by name.
+        where: Where to look at the run, in a line or two.
+    """
+
+    run_id: str
+    stages: tuple[Stage, ...]
+    table: str
+    skipped: dict[str, str]
+    where: str
+
+
+def run_experiment(config: ExperimentConfig) -> ExperimentResult:
+    """Run an experiment, or all of them, each in one parent run with a nested run for each stage.
+
+    Raises:
+        ConfigError: There is no such experiment, or its file is not in order.
+        DataError: A set it needs is absent.
+        ModelError: Its starting weights cannot be had.
+        Interrupted: A signal came; a repeated call goes on from there.
+    """
+    root = resolve_data_root(config.data_root)
+    if config.name == ALL:
+        _check_multiple(config)
+        return _run_all(config, root)
+    experiment = _with_given_options(read_experiment(config.name), config)
+    _check_seeds(experiment, config)
+    check_requirements(experiment, root)
+    return _run_one(experiment, config, root)
+
+
+def _check_seeds(experiment: Experiment, config: ExperimentConfig) -> None:
+    if config.seeds > 1 and not experiment.finetune:
+        raise ConfigError(f"seeds repeats finetune, which {experiment.name} has not: leave seeds out")
+    if config.pretrain_seeds > 1 and not experiment.pretrain:
+        raise ConfigError(f"pretrain_seeds repeats pretrain, which {experiment.name} has not: leave pretrain_seeds out")
+    if experiment.finetune:
+        _check_multiple(config)
+
+
+def _check_multiple(config: ExperimentConfig) -> None:
+    # Each pre-training must count as much as the others.
+    if config.seeds % config.pretrain_seeds:
+        enough = config.pretrain_seeds * math.ceil(config.seeds / config.pretrain_seeds)
+        raise ConfigError(
+            f"seeds={config.seeds} fine-tunings cannot be shared equally by pretrain_seeds={config.pretrain_seeds}: "
+            f"make seeds a multiple of it, such as seeds={enough}"
+        )
+
+
+def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
+    """Run every experiment whose data and starting weights are at hand, and say why the others are not."""
+    ready, skipped = _select_ready(config, root)
+    _print_skipped(skipped)
+    stages: list[Stage] = []
+    tables: list[str] = []
+    failed: dict[str, str] = {}
+    with tracked("experiment", config, ALL, {"data_root_used": root}) as run:
+        run.json(skipped, "skipped.json")
+        for experiment in ready:
+            # Not every experiment has both stages to repeat.
+            own = replace(
+                config,
+                name=experiment.name,
+                seeds=config.seeds if experiment.finetune else 1,
+                pretrain_seeds=config.pretrain_seeds if experiment.pretrain else 1,
+            )
+            try:
+                result = _run_one(experiment, own, root)
+            except FerError as error:
+                failed[experiment.name] = str(error)
+                print(f"{experiment.name} failed: {error}")
+                continue
+            stages += result.stages
+            if result.table:
+                tables.append(f"{experiment.name}\n{result.table}")
+        table = "\n\n".join(tables)
+        run.text(table + "\n", "table.txt")
+        print(f"\n{table}\n")
+        _print_skipped(skipped)
+        if failed:
+            raise FerError(f"{len(failed)} of {len(ready)} experiments failed: {', '.join(failed)}; see above")
+    return ExperimentResult(run.id, tuple(stages), table, skipped, run.where())
+
+
+def _select_ready(config: ExperimentConfig, root: Path) -> tuple[list[Experiment], dict[str, str]]:
+    """Return the experiments that can run here, and why each other one cannot."""
+    ready, skipped = [], {}
+    for name in experiment_names():
+        try:
+            experiment = _with_given_options(read_experiment(name), config)
+            check_requirements(experiment, root)
+        except FerError as error:
+            skipped[name] = str(error)
+        else:
+            ready.append(experiment)
+    return ready, skipped
+
+
+def _print_skipped(skipped: Mapping[str, str]) -> None:
+    # Most experiments lack the same set, which need not be said for each.
+    for reason in dict.fromkeys(skipped.values()):
+        names = [name for name, other in skipped.items() if other == reason]
+        print(f"skipped {', '.join(names)}: {reason}")
+
+
+def _with_given_options(experiment: Experiment, config: ExperimentConfig) -> Experiment:
+    """Return the experiment with the folders and the device that were given for all its stages."""
+    given = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        # `config` is the file of this command's own options.
+        if item.name != "config" and value != item.default:
+            given[item.name] = value
+    stages = {}
+    for name, stage in experiment.stages.items():
+        shared = {key: value for key, value in given.items() if hasattr(stage, key)}
+        stages[name] = replace(stage, **shared)
+    return replace(experiment, **stages)
+
+
+def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> ExperimentResult:
+    """Run one experiment in a parent run."""
+    code = code_version()
+    if code.doubt and config.reuse:
+        print(f"nothing is reused: {code.doubt}")
+    row = read_reported().get(experiment.name)
+    tags = {EXPERIMENT: experiment.name}
+    # A file elsewhere may bear a row's name and say something else.
+    if row and not config.name.endswith(".yaml"):
+        tags[REPRODUCES] = row.name
+    with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
+        prepare_requirements(experiment, root)
+        stages = Stages(root, code, config.reuse)
+        figures = _run_stages(experiment, stages, config, tags)
+        _log_stages(run, stages.done)
+        table = _log_figures(run, stages.done, figures, row.figures if row else {})
+    if table:
+        print(f"\n{experiment.name}: accuracy in per cent\n\n{table}\n")
+    finetuned = [stage.run_id for stage in stages.done if stage.command == "finetune"]
+    return ExperimentResult(run.id, tuple(stages.done), table, {}, run.where(finetuned))
+
+
+def _run_stages(
+    experiment: Experiment, stages: Stages, config: ExperimentConfig, tags: Mapping[str, str]
+) -> list[dict[str, float]]:
+    """Run the stages and return the test figures of every seed of the fine-tuning."""
+    pretrain, finetune = experiment.pretrain, experiment.finetune
+    encoders = []
+    if pretrain:
+        for number in range(config.pretrain_seeds):
+            encoders.append(stages.pretrain(replace(pretrain, seed=pretrain.seed + number)))
+    if not finetune:
+        return []
+    # `compare` takes runs of one configuration that differ in their seed for repetitions.
+    tags = {**tags, CONFIGURATION: configuration_name(experiment, finetune)}
+    figures = []
+    for number in range(config.seeds):
+        seeded = replace(finetune, seed=finetune.seed + number)
+        if encoders:
+            # In turn, so that a seed added later starts from the same pre-training whatever their number.
+            seeded = replace(seeded, init=f"runs:/{encoders[number % len(encoders)]}")
+        run_id = stages.finetune(seeded, tags)
+        figures.append(stages.test_figures(run_id, experiment.evaluate, seeded))
+    return figures
+
+
+def _log_stages(run: TrackedRun, done: Sequence[Stage]) -> None:
+    run.json([asdict(stage) for stage in done], STAGES_FILE)
+    reused = [stage.run_id for stage in done if stage.how == "reused"]
+    run.tags({REUSED: " ".join(reused) or "none"})
+
+
+def _log_figures(
+    run: TrackedRun, done: Sequence[Stage], figures: Sequence[dict[str, float]], reported: Mapping[str, ReportedFigures]
+) -> str:
+    """Log means and deviations over the seeds, and return the table; empty where nothing was tested."""
+    stats = seed_stats(figures) if figures else {}
+    if not stats:
+        return ""
+    run.metrics(seed_stats_metrics(stats))
+    pretrainings = sum(stage.command == "pretrain" for stage in done)
+    table = seed_stats_table(stats, len(figures), reported) + pretraining_note(pretrainings, len(figures))
+    run.text(table + "\n", "table.txt")
+    return table
