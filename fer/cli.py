@@ -12,6 +12,7 @@ import click
 from fer.config.commands import COMMANDS, TRAINING_COMMANDS
 from fer.config.options import build
 from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
+from fer.utils.processes import rank, world_size
 
 POSITIONAL = {"first_word": "action", "second_word": "file"}
 """Where a command's action, and what it acts on, may stand without its option's name."""
@@ -53,7 +54,6 @@ def _refuse(error: FerError) -> None:
     print(f"fer: {error}", file=sys.stderr)
     if "MLFLOW_RUN_ID" in os.environ:
         from fer.tracking.lifecycle import fail_launched_run
-        from fer.utils.distributed import rank
 
         # The run was made before our code started and no command has adopted it: it must not end unexplained.
         if rank() == 0:
@@ -96,9 +96,6 @@ def _runner(name: str) -> Callable[..., None]:
         file = given.pop("config", "")
         launched = "MLFLOW_RUN_ID" in os.environ
         config: Any = build(COMMANDS[name], given, file=file, yields_default=launched)
-        # Imported late because it brings torch: neither help nor a refused option waits for it.
-        from fer.utils.distributed import world_size
-
         if world_size() > 1 and name not in TRAINING_COMMANDS:
             raise ConfigError(f"{name} runs in one process: start it without torchrun")
         importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)

@@ -25,8 +25,8 @@ from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, UNRESOLVED, da
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device, use_bf16
 from fer.training.optimization import Settings, clip_grad_norm
-from fer.utils.distributed import local_rank, world_size
 from fer.utils.paths import manifest_path, resolve_data_root
+from fer.utils.processes import local_rank, world_size
 
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
 EVALUATION_BATCH = 128

@@ -39,7 +39,7 @@ from fer.pipeline.initialize import fetch_best, initialize_model, resumed, start
 from fer.tracking.names import REGISTERED_NAME_USED, TRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.loop import train
-from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
+from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
 # Tests, registry and card wait until training is over.
 if TYPE_CHECKING:

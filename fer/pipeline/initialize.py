@@ -27,7 +27,7 @@ from fer.models.initial_weights import (
 from fer.pipeline.context import RunContext, training_sets
 from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
-from fer.utils.distributed import rank
+from fer.utils.processes import rank
 
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
 N = TypeVar("N", Classifier, Encoder)

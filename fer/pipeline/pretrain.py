@@ -35,7 +35,7 @@ from fer.tracking.names import ENCODER, PRETRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.loop import train
 from fer.training.optimization import Settings
-from fer.utils.distributed import exit_nonzero_ranks, rank, world_size
+from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
 PROBE_BATCH = 256
 

@@ -17,7 +17,7 @@ from fer.tracking.names import COMMAND, CONFIG_FILE, ERROR
 from fer.tracking.provenance import environment_tags
 from fer.tracking.runs import MAX_TAG, NullRun, TrackedRun
 from fer.tracking.status_guard import keep_killed
-from fer.utils.distributed import rank
+from fer.utils.processes import rank
 from fer.utils.signals import deferring, follow_parent, interrupting
 
 LAUNCHED_RUN = "MLFLOW_RUN_ID"

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 from fer.errors import ModelError
 from fer.models.files import read_file
 from fer.utils.atomic import atomic_path
-from fer.utils.distributed import Peers, rank
+from fer.utils.distributed import Peers
+from fer.utils.processes import rank
 
 LAST = "last.ckpt"
 """The state after the latest step that was saved, from which a training goes on."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fer.errors import ConfigError
 from fer.models.backbones import Classifier, Encoder
-from fer.utils.distributed import local_rank, local_world_size, world_size
+from fer.utils.processes import local_rank, local_world_size, world_size
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,7 +16,8 @@ from fer.training.checkpoints import BEST, LAST, Progress, TrainingState, all_fi
 from fer.training.devices import make_fabric, pick_device
 from fer.training.interfaces import AfterStep, Batches, Recorder, TrainingBatch, Validate
 from fer.training.optimization import Settings, make_average, make_optimizer, make_schedule
-from fer.utils.distributed import Peers, rank, world_size
+from fer.utils.distributed import Peers
+from fer.utils.processes import rank, world_size
 from fer.utils.signals import StopRequest, deferring
 
 CHECK_LOSS_EVERY = 50

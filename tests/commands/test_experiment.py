@@ -72,7 +72,7 @@ def run(place, monkeypatch) -> Runner:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(files, "FOLDER", place / "files")
     monkeypatch.setattr("fer.experiments.reported.FOLDER", place / "files")
-    monkeypatch.setattr(experiment, "code_version", lambda: COMMIT)
+    monkeypatch.setattr("fer.pipeline.experiment.code_version", lambda: COMMIT)
     mlflow.set_tracking_uri(None)
     store.connect()
     told = {"data_root": str(place / "data"), "output": str(place / "outputs"), "device": "cpu"}
@@ -183,7 +183,7 @@ def test_whatever_differs_is_trained_again(change, no_training, place, run, monk
     else:
         commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
         version = commit.get(change, CodeVersion("unknown", False))
-        monkeypatch.setattr(experiment, "code_version", lambda: version)
+        monkeypatch.setattr("fer.pipeline.experiment.code_version", lambda: version)
     with pytest.raises(Trains, match="anew"):
         run(**given)
     said = {"uncommitted": "nothing is reused: the code differs from commit aaaaaaaa", "outside git": "is unknown"}

@@ -57,7 +57,7 @@ def test_a_file_that_answers_otherwise_is_removed_and_the_earlier_one_stays(plac
     assert place.run("--format", "torch", "--output", "net.pt2")[0] == 0
     before = (place.here / "net.pt2").read_bytes()
 
-    def wrongly(program: object, path: Path, metadata: object) -> tuple[str, export.Answers]:
+    def wrongly(program: object, path: Path, metadata: object) -> tuple[str, export.Predict]:
         path.write_bytes(b"wrong")
         return "", lambda images: torch.full((len(images), 7), 1 / 7)
 

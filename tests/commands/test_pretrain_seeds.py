@@ -62,7 +62,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.chdir(place)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(experiment, "code_version", lambda: CodeVersion("a" * 40, dirty=False))
+    monkeypatch.setattr("fer.pipeline.experiment.code_version", lambda: CodeVersion("a" * 40, dirty=False))
     mlflow.set_tracking_uri(None)
     store.connect()
     told = {"data_root": str(place / "data"), "output": str(place / "outputs"), "device": "cpu"}

@@ -13,7 +13,8 @@ import torch
 from fer.data.batches import shard
 from fer.data.datasets.drawn import layouts
 from fer.expressions import EXPRESSIONS
-from fer.utils.distributed import Peers, exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
+from fer.utils.distributed import Peers
+from fer.utils.processes import exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
 from tests import stores
 from tests.paths import ROOT
 
@@ -30,7 +31,7 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
 from fer.training.optimization import Settings
-from fer.utils.distributed import rank, world_size
+from fer.utils.processes import rank, world_size
 from fer.training.loop import train
 
 class Silent:
