@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
+from fer.evaluation.names import TRAINING_LOSS, VALIDATION_ACCURACY
 from fer.evaluation.report import Report
 from fer.expressions import EXPRESSIONS
 
@@ -31,14 +32,14 @@ POINTS = {
 
 
 PANELS = {
-    "loss": {"train/loss", "validation/loss"},
-    "accuracy": {"validation/accuracy"},
+    "loss": {TRAINING_LOSS, "validation/loss"},
+    "accuracy": {VALIDATION_ACCURACY},
     "learning rate": {"lr"},
     "probes": {"validation/knn_accuracy", "validation/linear_accuracy"},
     "feature std": {"validation/feature_std"},
 }
 """Keys of a training history, by the panel that shows them."""
-STYLES = {"train/loss": ("o-", BLUE), "lr": ("o-", GREY), "validation/knn_accuracy": ("o-", BLUE)}
+STYLES = {TRAINING_LOSS: ("o-", BLUE), "lr": ("o-", GREY), "validation/knn_accuracy": ("o-", BLUE)}
 """Line and colour of some keys; all others are dashed."""
 
 
@@ -140,7 +141,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figur
     Raises:
         ValueError: No epoch holds any of these keys.
     """
-    recorded = {key for row in history for key in row}
+    recorded: set[str] = set().union(*history)
     panels = [panel for panel, keys in PANELS.items() if keys & recorded]
     if not panels:
         raise ValueError("history holds no epoch with a loss, an accuracy or a learning rate, so there is no curve")
@@ -163,7 +164,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figur
 
 def _mark_best(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
     """Point out the first epoch of the highest validation accuracy."""
-    key = "validation/accuracy"
+    key = VALIDATION_ACCURACY
     best, epoch = max((row[key], -number) for number, row in enumerate(history, start=1) if key in row)
     axes.plot(-epoch, best, "*", color="black", markersize=11)
     axes.set_title(f"best validation accuracy {best:.1%} at epoch {-epoch}", fontsize=10)

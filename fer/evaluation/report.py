@@ -121,15 +121,8 @@ def report(
     who = None if persons is None else np.asarray(persons)
     overall = _accuracy_interval(correct, who)
     assert overall is not None  # there is at least one image
-
-    recall: dict[str, float | None] = {}
-    recall_interval: dict[str, Interval | None] = {}
-    support: dict[str, int] = {}
-    for code, name in enumerate(names):
-        inside = truth == code
-        support[name] = int(inside.sum())
-        recall[name] = float(correct[inside].mean()) if support[name] else None
-        recall_interval[name] = _accuracy_interval(correct[inside], None if who is None else who[inside])
+    by_class = {name: truth == code for code, name in enumerate(names)}
+    recall, recall_interval = _recall(correct, by_class, who)
     return Report(
         expressions=names,
         count=len(truth),
@@ -137,7 +130,7 @@ def report(
         accuracy_interval=overall,
         recall=recall,
         recall_interval=recall_interval,
-        support=support,
+        support={name: int(inside.sum()) for name, inside in by_class.items()},
         mean_class_accuracy=float(mean_class_accuracy(confusion)),
         mean_class_accuracy_interval=bootstrap_interval(confusion, mean_class_accuracy, seed=seed),
         macro_f1=float(macro_f1(confusion)),
@@ -148,6 +141,18 @@ def report(
         confusion=confusion,
         bins=reliability_bins(confidence, correct),
     )
+
+
+def _recall(
+    correct: NDArray[np.bool_], by_class: Mapping[str, NDArray[np.bool_]], persons: NDArray[np.str_] | None
+) -> tuple[dict[str, float | None], dict[str, Interval | None]]:
+    """Return each class's accuracy and its interval; None for a class without images."""
+    recall: dict[str, float | None] = {}
+    intervals: dict[str, Interval | None] = {}
+    for name, inside in by_class.items():
+        recall[name] = float(correct[inside].mean()) if inside.any() else None
+        intervals[name] = _accuracy_interval(correct[inside], None if persons is None else persons[inside])
+    return recall, intervals
 
 
 def _accuracy_interval(correct: NDArray[np.bool_], persons: NDArray[np.str_] | None) -> Interval | None:

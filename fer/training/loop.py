@@ -220,9 +220,8 @@ class _Loop:
         network.eval()
         figures |= self.peers.broadcast_from_rank_zero(lambda: validate(network, progress.epoch + 1))
         network.train(was_training)
-        selection = self.settings.selection
-        score = figures[f"validation/{selection}"]
-        if selection == "loss":
+        score = figures[f"validation/{self.settings.selection}"]
+        if self.settings.selection == "loss":
             score = -score
         progress.history.append(figures)
         progress.epoch += 1
