@@ -647,7 +647,7 @@ def test_a_manifest_edited_by_hand_is_refused(fer, own_data, tmp_path, command, 
     fer(*command).refused(str(path), "run prepare again for 'raf'")
 
 
-# YAML files, more of them in tests/test_yaml_files.py
+# YAML files, more of them in tests/utils/test_yaml_files.py
 
 
 @pytest.mark.parametrize("option", [("finetune", "--config"), ("experiment", "--name")], ids=lambda words: words[0])
