@@ -24,7 +24,7 @@ from fer.tracking.lifecycle import tracked
 from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, UNRESOLVED, dataset_tag
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device, use_bf16
-from fer.training.optimization import Settings, clip_grad_norm
+from fer.training.optimization import OptimizationSettings, clip_grad_norm
 from fer.utils.paths import manifest_path, resolve_data_root
 from fer.utils.processes import local_rank, world_size
 
@@ -71,13 +71,13 @@ class RunContext(Generic[C]):
         bf16 = use_bf16(self.precision, self.device, network, smallest_side)
         return replace(self, precision="bf16" if bf16 else "fp32")
 
-    def settings(self, **own: Any) -> Settings:
+    def settings(self, **own: Any) -> OptimizationSettings:
         """Return how to optimise: the options that bear the names of settings, and what a command decides itself."""
-        named = {item.name for item in fields(Settings)} & {item.name for item in fields(self.config)}
+        named = {item.name for item in fields(OptimizationSettings)} & {item.name for item in fields(self.config)}
         given = {name: getattr(self.config, name) for name in named}
         given["clip_grad_norm"] = clip_grad_norm(self.config.clip_grad_norm, self.config.arch)
         given["bf16"] = self.precision == "bf16"
-        return Settings(**{**given, **own})
+        return OptimizationSettings(**{**given, **own})
 
     def open_images(self, sets: Sequence[DataSet]) -> tuple[PackedImages, list[Manifest]]:
         """Return the images of whole sets, packed at the size that suits the network, and their manifests."""

@@ -34,7 +34,7 @@ from fer.pipeline.initialize import initialize_model, resumed
 from fer.tracking.names import ENCODER, PRETRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.loop import train
-from fer.training.optimization import Settings
+from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
 PROBE_BATCH = 256
@@ -122,7 +122,7 @@ def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
     return two_views(config.image_size, augmentation)
 
 
-def make_settings(context: RunContext[PretrainConfig]) -> Settings:
+def make_settings(context: RunContext[PretrainConfig]) -> OptimizationSettings:
     """Return how to optimise."""
     config, method = context.config, METHODS[context.config.method]
     own: dict[str, Any] = {"lr": method.lr_for(config), "optimizer": method.optimizer_for(config)}

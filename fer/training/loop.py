@@ -15,7 +15,7 @@ from fer.models.small_maps import train_small_maps_fast
 from fer.training.checkpoints import BEST, LAST, Progress, TrainingState, all_finite
 from fer.training.devices import make_fabric, pick_device
 from fer.training.interfaces import AfterStep, Batches, Recorder, TrainingBatch, Validate
-from fer.training.optimization import Settings, make_average, make_optimizer, make_schedule
+from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
 from fer.utils.distributed import Peers
 from fer.utils.processes import rank, world_size
 from fer.utils.signals import StopRequest, deferring
@@ -28,7 +28,7 @@ def train(
     objective: nn.Module,
     batches: Batches,
     validate: Validate,
-    settings: Settings,
+    settings: OptimizationSettings,
     recorder: Recorder,
     folder: Path,
     extra_state: Mapping[str, Any],
@@ -86,7 +86,7 @@ class _Loop:
         self,
         objective: nn.Module,
         batches: Batches,
-        settings: Settings,
+        settings: OptimizationSettings,
         folder: Path,
         extra_state: Mapping[str, Any],
     ) -> None:

@@ -16,7 +16,7 @@ DECAYING_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAtten
 
 
 @dataclass(frozen=True)
-class Settings:
+class OptimizationSettings:
     """How to optimise.
 
     Attributes:
@@ -117,7 +117,7 @@ def layer_scale(weights: Tensor, gradient: Tensor, decay: float, trust: float) -
     return torch.where((weight_norm > 0) & (gradient_norm > 0), scale, 1.0)
 
 
-def make_optimizer(objective: nn.Module, settings: Settings) -> Optimizer:
+def make_optimizer(objective: nn.Module, settings: OptimizationSettings) -> Optimizer:
     """Build the optimizer of an objective's parameters.
 
     Two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each two the
@@ -162,11 +162,11 @@ def decaying_names(module: nn.Module) -> set[str]:
     return decaying
 
 
-def _is_constant(name: str, settings: Settings) -> bool:
+def _is_constant(name: str, settings: OptimizationSettings) -> bool:
     return bool(settings.constant) and name.startswith(f"{settings.constant}.")
 
 
-def make_schedule(optimizer: Optimizer, settings: Settings, steps_per_epoch: int) -> LambdaLR:
+def make_schedule(optimizer: Optimizer, settings: OptimizationSettings, steps_per_epoch: int) -> LambdaLR:
     """Build the schedule that sets each group's rate before every step: `rate_factor`, or 1 for constant groups.
 
     Args:
@@ -183,7 +183,7 @@ def _one(step: int) -> float:
     return 1.0
 
 
-def rate_factor(settings: Settings, steps_per_epoch: int) -> Callable[[int], float]:
+def rate_factor(settings: OptimizationSettings, steps_per_epoch: int) -> Callable[[int], float]:
     """Return the rate's factor by step: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
     total = settings.epochs * steps_per_epoch
     # A short run warms up for half its steps at most.

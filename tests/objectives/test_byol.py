@@ -23,7 +23,7 @@ from fer.objectives.probes import feature_std
 from fer.objectives.registry import METHODS
 from fer.training.checkpoints import LAST, Progress
 from fer.training.loop import train
-from fer.training.optimization import Settings
+from fer.training.optimization import OptimizationSettings
 from tests.objectives.byol import BYOL, METHOD, target_momentum
 from tests.objectives.test_learning import Small
 
@@ -71,8 +71,8 @@ class Stopped(ViewBatches):
             yield batch
 
 
-def settings(epochs: int) -> Settings:
-    return Settings(
+def settings(epochs: int) -> OptimizationSettings:
+    return OptimizationSettings(
         epochs=epochs, lr=2e-3, optimizer="adamw", weight_decay=1e-4, momentum=0.9, warmup_epochs=1.0, ema=0.0,
         patience=0, selection="feature_std", device="cpu", bf16=False, seed=0, choose=False,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from fer.objectives.classification import Classification
 from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST, Progress
 from fer.training.devices import pick_device
 from fer.training.loop import train
-from fer.training.optimization import Settings, rate_factor
+from fer.training.optimization import OptimizationSettings, rate_factor
 from fer.utils.distributed import Peers
 
 COUNT = 42
@@ -103,8 +103,8 @@ def validate(network: nn.Module, epoch: int) -> dict[str, float]:
     return {"validation/accuracy": math.sin(flat(network) * 100), "validation/loss": float(epoch)}
 
 
-def settings(**changes: object) -> Settings:
-    plain = Settings(
+def settings(**changes: object) -> OptimizationSettings:
+    plain = OptimizationSettings(
         epochs=3, lr=0.01, optimizer="adamw", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,
         selection="accuracy", device="cpu", bf16=False, seed=0,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from fer.pipeline.pretrain import make_settings
 from fer.tracking.runs import NullRun
 from fer.training.optimization import (
     LARS,
-    Settings,
+    OptimizationSettings,
     clip_grad_norm,
     decaying_names,
     layer_scale,
@@ -23,7 +23,7 @@ from fer.training.optimization import (
     make_schedule,
 )
 
-PLAIN = Settings(
+PLAIN = OptimizationSettings(
     epochs=4, lr=0.1, optimizer="sgd", weight_decay=0.5, momentum=0.9, warmup_epochs=1.0, ema=0.0, patience=0,
     selection="loss", device="cpu", bf16=False, seed=0,
 )  # fmt: skip
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         self.network, self.predictor, self.predictors = nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(2, 4)
 
 
-def rates(settings: Settings, steps: int = 10) -> tuple[list[list[float]], list[list[tuple[int, ...]]]]:
+def rates(settings: OptimizationSettings, steps: int = 10) -> tuple[list[list[float]], list[list[tuple[int, ...]]]]:
     """Return each group's rate by step, and the shapes in each group."""
     optimizer = make_optimizer(Objective(), settings)
     schedule = make_schedule(optimizer, settings, steps)

@@ -30,7 +30,7 @@ from fer.data.batches import PackedImages, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification
-from fer.training.optimization import Settings
+from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import rank, world_size
 from fer.training.loop import train
 
@@ -49,7 +49,7 @@ batches = TrainingBatches(
     images=images, indices=images.indices("train"), image_size=16, batch_size=8, seed=3,
     augmentation=Augmentation(flip=0.5, crop_min=0.6), rank=rank(), world_size=world_size(),
 )
-settings = Settings(
+settings = OptimizationSettings(
     epochs=3, lr=1e-4, optimizer="sgd", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.9, patience=0,
     selection="accuracy", device="cpu", bf16=False, seed=0,
 )
