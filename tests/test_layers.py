@@ -34,7 +34,7 @@ DOORS = {
     "yaml": ("fer/utils/yaml_files.py",),
     "pl_bolts": ("fer/models/bolts.py",),
     "captum": ("fer/prediction/explain.py",),
-    "gradio": ("fer/commands/demo.py",),
+    "gradio": ("fer/prediction/page.py",),
     "jinja2": ("fer/utils/html.py",),
     "requests": ("fer/utils/", "fer/attribution/commons.py"),
 }

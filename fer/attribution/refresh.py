@@ -28,20 +28,19 @@ ENTRY_HINT = (
 )
 
 
-def refresh(root: Path, contact: str = "", api: str = "", timeout: float = 30.0) -> None:
+def refresh(root: Path, contact: str = "", api: str = "") -> None:
     """Look every picture up and write the data root's record; a look-up that fails leaves the record as it was.
 
     Args:
         root: The data root.
         contact: A page or e-mail address, for Wikimedia; empty: `$FER_CONTACT`.
         api: Address of an `api.php`; empty: that of Wikimedia Commons.
-        timeout: Seconds without an answer before an attempt is given up.
 
     Raises:
         ConfigError: The contact is missing or no plain text, or the address is none of the web.
         DataError: Commons cannot be reached, or the record is damaged or cannot be written.
     """
-    client = Commons(_checked_contact(contact), api or API_URL, timeout)
+    client = Commons(_checked_contact(contact), api or API_URL)
     with lock_credits(root):
         titles = {}
         for file, credit in load_by_hand(root).items():

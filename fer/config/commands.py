@@ -172,7 +172,6 @@ class AttributionConfig:
     data_root: str = shared.data_root_option()
     contact: str = option("", "page or e-mail by which Wikimedia can reach you, as it asks; empty: $FER_CONTACT")
     api: str = option("", "address of api.php; empty: that of Wikimedia Commons")
-    timeout: float = option(30.0, "seconds without an answer before an attempt is given up", low=0.1, high=600)
     config: str = shared.config_option()
 
 

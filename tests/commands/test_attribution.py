@@ -149,7 +149,7 @@ def test_an_entry_can_be_changed_in_parts_and_removed(wiki: Wiki, tmp_path: Path
     unset = AttributionConfig(action="unset", data_root=str(tmp_path), file=FILE)
     assert run(unset)[FILE] == shipped_credits()[FILE]
     assert set(load_by_hand(tmp_path)) == {"3/Disgust.jpg"}
-    with pytest.raises(ConfigError, match=r"no credit of 6/Sword.* is entered by hand: 3/Disgust.jpg are"):
+    with pytest.raises(ConfigError, match=r"no credit of 6/Sword.* is entered by hand; entered are: 3/Disgust.jpg"):
         run(unset)
 
 

@@ -20,13 +20,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fer.commands.demo import free_port, run
+from fer.commands.demo import run
 from fer.config.commands import DemoConfig
 from fer.data.datasets.drawn.parameters import Person, random_actions, studio_scene
 from fer.data.datasets.drawn.render import render
 from fer.errors import ConfigError
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
+from fer.prediction.page import free_port
 from tests.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,0 +1,138 @@
+"""Compare runs by their stored predictions and report it in one tracked run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.comparison.comparing import Comparison, compare, table_csv
+from fer.comparison.figures import figures, svg
+from fer.comparison.report import FIGURES_FOLDER, html, markdown, sections, terminal
+from fer.comparison.runs import RunFigures
+from fer.comparison.testing import paired_tests_csv
+from fer.config.commands import CompareConfig
+from fer.data.datasets.registry import DATASETS, resolve_datasets
+from fer.errors import ConfigError, DataError, quoted_path
+from fer.experiments.reported import read_reported
+from fer.tracking.lifecycle import tracked
+from fer.tracking.reading import Runs, Tested
+
+FOLDER = "comparison"
+"""Folder of the report among the run's artifacts."""
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What `compare` made.
+
+    Attributes:
+        run_id: The run that holds the report.
+        comparison: What came out.
+        text: The report for a terminal.
+        where: Lines that tell a person where the report lies.
+    """
+
+    run_id: str
+    comparison: Comparison
+    text: str
+    where: str
+
+
+def compare_runs(config: CompareConfig) -> CompareResult:
+    """Compare the runs a configuration names and report it in one tracked run and in a folder.
+
+    Raises:
+        ConfigError: A run, experiment or baseline is unknown, or there are too few or too many of them.
+        DataError: The runs share no test set, or one has no stored predictions.
+    """
+    datasets = resolve_datasets(config.dataset) if config.dataset else list(DATASETS.values())
+    names = [dataset.name for dataset in datasets]
+    store = Runs(names)
+    chosen = _select(config, store)
+    runs = [store.read(tested) for tested in chosen]
+    _check_predictions(runs, names)
+    described = {
+        dataset.name: (dataset.title, tuple(dict.fromkeys(dataset.angle_groups.values()))) for dataset in datasets
+    }
+    comparison = compare(runs, described, _reported_figures(runs), config.baseline)
+    # Made before the work of drawing the report.
+    folder = _make_folder(config.output) if config.output else None
+    files = report_files(comparison)
+    with tracked("compare", config, f"compare {len(runs)} runs") as run:
+        for path, content in files.items():
+            run.text(content, f"{FOLDER}/{path}")
+            if folder:
+                (folder / path).write_text(content, encoding="utf-8")
+    lines = [f"report: {FOLDER}/report.html of run {run.id}"]
+    if folder:
+        lines.append(f"written to {config.output}")
+    lines += [run.where(), store.page(chosen)]
+    where = "\n".join(lines).rstrip()
+    return CompareResult(run.id, comparison, terminal(comparison), where)
+
+
+def report_files(comparison: Comparison) -> dict[str, str]:
+    """Return the report's files by path: HTML, Markdown, CSV and the figures."""
+    svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
+    report = sections(comparison, svgs)
+    return {
+        "report.html": html(report),
+        "report.md": markdown(report),
+        "table.csv": table_csv(comparison.rows),
+        "tests.csv": paired_tests_csv(comparison.tests),
+        **{f"{FIGURES_FOLDER}/{name}.svg": content for name, content in svgs.items()},
+    }
+
+
+def _select(config: CompareConfig, store: Runs) -> list[Tested]:
+    """Return the runs a configuration names, each once."""
+    selected: list[Tested] = []
+    for name in _split(config.runs):
+        selected += store.named(name)
+    for name in _split(config.experiment):
+        selected += store.of_experiment(name)
+    if config.filter:
+        selected += store.matching(config.filter)
+    if not selected:
+        raise ConfigError(
+            "say what to compare: runs=<id>,<id> (ids, their beginnings or names), experiment=<name> or "
+            "filter=<MLflow search filter>"
+        )
+    # A run named twice would be compared with itself; the first mention decides its letter.
+    unique: dict[str, Tested] = {}
+    for tested in selected:
+        unique.setdefault(tested[0].info.run_id, tested)
+    return list(unique.values())
+
+
+def _split(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _check_predictions(runs: Sequence[RunFigures], datasets: Sequence[str]) -> None:
+    for run in runs:
+        if not run.reported and not run.predictions:
+            names = ", ".join(datasets)
+            raise DataError(
+                f"run {run.label} has no stored predictions (evaluation/<set>/predictions.csv) on {names}, so it "
+                f"cannot be tested: run evaluate with model=runs:/{run.id} and compare that run"
+            )
+
+
+def _reported_figures(runs: Sequence[RunFigures]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the 2021 table by row, data set and metric, if any run repeats a row of it."""
+    # The table is read only where it can be compared with.
+    if not any(run.reproduces for run in runs):
+        return {}
+    return {
+        name: {dataset: figures.scalars() for dataset, figures in row.figures.items()}
+        for name, row in read_reported().items()
+    }
+
+
+def _make_folder(output: str) -> Path:
+    folder = Path(output).expanduser()
+    try:
+        (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output {quoted_path(output)} cannot be written: {error.strerror or error}") from None
+    return folder

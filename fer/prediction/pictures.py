@@ -1,0 +1,143 @@
+"""Recognise every face of a picture or of a folder's pictures in one tracked run; write a table and drawings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+import fer
+from fer.config.commands import PredictConfig
+from fer.errors import DataError
+from fer.portable.images import UnusableImage
+from fer.prediction import files
+from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_saliency
+from fer.prediction.explain import explain_faces
+from fer.prediction.files import Prediction
+from fer.prediction.recogniser import Recogniser
+from fer.tracking.lifecycle import tracked
+from fer.utils.paths import printable
+
+CSV_NAME = "predictions.csv"
+NO_FACE = "no face found; framing=none takes the whole picture as one"
+MAX_NAMED_FILES = 5
+"""Skipped files that are named when the command ends; all are in the table."""
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Predictions of a picture or a folder of pictures.
+
+    Attributes:
+        run_id: The MLflow run.
+        rows: A row for every face and for every picture without one, then one for every file that is no picture.
+        output: The folder of the table and the annotated pictures.
+        summary: The table and the lines that close the command.
+        where: Lines that tell a person where to look at the run.
+    """
+
+    run_id: str
+    rows: list[Prediction]
+    output: Path
+    summary: str
+    where: str
+
+
+def predict_pictures(config: PredictConfig) -> PredictResult:
+    """Recognise the faces of the pictures a configuration names, in one tracked run.
+
+    Raises:
+        ConfigError: The picture or folder does not exist, or the output cannot be beside it.
+        DataError: There is no readable picture, or the output cannot be written.
+        ModelError: The model does not exist or does not fit.
+    """
+    image = files.resolve_image_option(config.image)
+    output = Path(config.output).expanduser().resolve()
+    paths = files.list_pictures(image, output)
+    recogniser = fer.load(config.model, config.device)
+    spec = recogniser.spec
+    name = printable(image.name)
+    with tracked("predict", config, f"predict {name}", {"arch": spec.arch}) as run:
+        run.tags(
+            {
+                "model.trained_on": "+".join(spec.trained_on) or "unknown",
+                "terms": "; ".join(recogniser.terms) or "none",
+            }
+        )
+        folder = image if image.is_dir() else image.parent
+        predictor = _Predictor(recogniser, folder, output, config)
+        for path in tqdm(paths, "predict", unit="file", disable=len(paths) == 1):
+            predictor.predict(path)
+        rows, skipped = predictor.rows, predictor.skipped
+        if not rows:
+            first = f"{skipped[0].picture}: {skipped[0].error}"
+            raise DataError(f"{printable(str(image))} holds no picture; of its {len(paths)} files {first}")
+        for annotated in predictor.annotated[: config.log_pictures]:
+            subfolder = Path("pictures") / annotated.relative_to(output).parent
+            run.file(annotated, printable(str(subfolder)))
+        table = output / CSV_NAME
+        files.write_file(table, files.predictions_csv(rows + skipped).encode())
+        run.metrics({**files.count_faces(rows), "skipped_files": len(skipped)})
+        run.file(table)
+    closing = _closing_lines(skipped, table, recogniser)
+    summary = f"{files.predictions_table(rows)}\n\n{closing}"
+    return PredictResult(run.id, rows + skipped, output, summary, run.where())
+
+
+class _Predictor:
+    """Predicts pictures one by one and keeps what came out.
+
+    Attributes:
+        rows: Of every face, and of every picture without one.
+        skipped: Rows of the files that are no pictures.
+        annotated: The drawings, in the order of the pictures.
+    """
+
+    def __init__(self, recogniser: Recogniser, folder: Path, output: Path, config: PredictConfig) -> None:
+        self.recogniser = recogniser
+        self.folder = folder
+        self.output = output
+        self.config = config
+        self.rows: list[Prediction] = []
+        self.skipped: list[Prediction] = []
+        self.annotated: list[Path] = []
+
+    def predict(self, path: Path) -> None:
+        """Predict a picture's faces; write its drawing, and the saliency maps that are asked for."""
+        name = path.relative_to(self.folder)
+        shown = printable(str(name))
+        try:
+            picture = files.read_picture(path)
+        except UnusableImage as error:
+            self.skipped.append(Prediction(shown, error=f"skipped: {error}"))
+            return
+        faces = self.recogniser.faces(picture, framing=self.config.framing)
+        maps = explain_faces(self.recogniser, faces) if self.config.explain else []
+        stem = self.output / name.parent / files.output_stem(name.name)
+        # Only the first faces have maps.
+        for number, (face, saliency) in enumerate(zip(faces, maps, strict=False), start=1):
+            overlay = overlay_saliency(face.crop, saliency, CROP_SIDE)
+            files.write_picture(Path(f"{stem}.face{number}.png"), overlay, "PNG")
+        annotated = Path(f"{stem}.faces.jpg")
+        files.write_picture(annotated, annotate_picture(picture, faces, maps), "JPEG")
+        self.annotated.append(annotated)
+        for number, face in enumerate(faces, start=1):
+            row = Prediction(shown, number, face.box, face.score, face.expression, face.probabilities)
+            self.rows.append(row)
+        # Every picture is accounted for, so that none seems to have been forgotten.
+        if not faces:
+            self.rows.append(Prediction(shown, error=NO_FACE))
+
+
+def _closing_lines(skipped: Sequence[Prediction], table: Path, recogniser: Recogniser) -> str:
+    """Return the lines that close the command: files skipped, where the results lie, and the model's terms."""
+    lines = []
+    if skipped:
+        names = [row.picture for row in skipped[:MAX_NAMED_FILES]]
+        if len(skipped) > MAX_NAMED_FILES:
+            names.append("...")
+        lines.append(f"{len(skipped)} files are no pictures and were skipped: {', '.join(names)}")
+    lines.append(f"written: {table} and the annotated pictures beside it")
+    if recogniser.terms:
+        lines.append(f"terms of the model: {'; '.join(recogniser.terms)}")
+    return "\n".join(lines)
