@@ -352,8 +352,8 @@ def device_tar(path: Path) -> None:
         (absolute_zip, "would write outside its folder (/tmp/evil.txt)"),
         (climbing_tar, "would write outside its folder (../../evil.txt)"),
         (absolute_tar, "would write outside its folder (/tmp/evil.txt)"),
-        (link_out_tar, "would write outside its folder ('evil.txt'"),
-        (device_tar, "holds what is no file ('evil.txt' is a special file)"),
+        (link_out_tar, "holds what may not be unpacked ('evil.txt'"),
+        (device_tar, "holds what may not be unpacked ('evil.txt' is a special file)"),
     ],
 )
 def test_an_archive_that_climbs_out_of_its_folder_is_refused(fer, data, tmp_path, make, why):

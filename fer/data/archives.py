@@ -12,12 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from fer.errors import DataError
-from fer.utils.paths import printable
+from fer.utils.paths import NO_ACCESS, NO_SPACE, printable
 
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError)
-"""What Python's readers raise on broken content; a KeyError is a link to a member that does not exist."""
-BAD_CONTENT = (errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
-"""What the system says of a place before an archive's beginning, and of names that cannot stand beside each other."""
+# A KeyError is a link to a member that does not exist.
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    KeyError,
+)
 BLOCK = 2**20
 """Bytes read at a time."""
 
@@ -34,21 +40,23 @@ def unpack(archive: Path, folder: Path) -> None:
     """Extract a zip or tar archive into a folder.
 
     Raises:
-        DataError: A member would be written outside the folder or is no file, the archive is damaged or encrypted, or
-            there is no room for what it says it holds.
+        DataError: A member would be written outside the folder or is no file, or the archive is damaged or encrypted.
+        OSError: There is no room for what the archive says it holds.
     """
     with _translate_errors(archive):
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _check_zip(archive, zipped.infolist(), folder)
+                # Before anything is written: a small archive may unpack to more than any disk holds.
+                _require_room(sum(member.file_size for member in zipped.infolist()), folder)
+                for member in zipped.infolist():
+                    _refuse_climbing(archive, member.filename)
                 zipped.extractall(folder)
             return
 
         def check_member(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
             _refuse_climbing(archive, member.name)
             # A compressed tar tells its members one by one, so the room for all cannot be checked beforehand.
-            if member.size > shutil.disk_usage(path).free:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _require_room(member.size, folder)
             return tarfile.data_filter(member, path)
 
         with tarfile.open(archive) as tar:
@@ -60,17 +68,16 @@ def unpack(archive: Path, folder: Path) -> None:
 def _translate_errors(archive: Path) -> Iterator[None]:
     try:
         yield
-    except tarfile.SpecialFileError as error:
-        message = f"holds what is no file ({error}): it was not unpacked"
     except tarfile.FilterError as error:
-        message = f"would write outside its folder ({error}): it was not unpacked"
-    except NotImplementedError as error:
+        message = f"holds what may not be unpacked ({error}): it was not unpacked"
+    except RuntimeError as error:
+        # Encrypted, or compressed in a way that Python does not know.
         message = f"cannot be unpacked here ({error}): unpack it and pass its folder"
     except DAMAGE as error:
         message = f"is damaged ({printable(str(error))}): download it again"
     except OSError as error:
-        # Without a number it comes from a reader, not from the system.
-        if error.errno is not None and error.errno not in BAD_CONTENT:
+        # Whatever else the system says comes from names or places that a sound archive does not hold.
+        if error.errno in (*NO_SPACE, *NO_ACCESS):
             raise
         message = f"is damaged ({error.strerror or error}): download it again"
     else:
@@ -78,18 +85,9 @@ def _translate_errors(archive: Path) -> Iterator[None]:
     raise DataError(f"{archive} {message}")
 
 
-def _check_zip(archive: Path, zipped: list[zipfile.ZipInfo], folder: Path) -> None:
-    for member in zipped:
-        _refuse_climbing(archive, member.filename)
-        encrypted = member.flag_bits & 1
-        if encrypted:
-            raise DataError(f"{archive} is encrypted: unpack it and pass its folder")
-    # Before anything is written: a small archive may unpack to more than any disk holds.
-    size = sum(member.file_size for member in zipped)
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        room = f"only {free / 1e6:,.1f} MB are free under {folder.parent}"
-        raise DataError(f"{archive} unpacks to {size / 1e6:,.1f} MB, but {room}: nothing was unpacked")
+def _require_room(size: int, folder: Path) -> None:
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
