@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fer.data.detector import center_face
+from fer.data.framing import center_face
 from fer.data.manifest import ImageRow, read_manifest
 from fer.portable.detection import Face
 from fer.portable.framing import eyes_to_mouth, frame_of, main_face

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from fer.data.augment import Augmentation
-from fer.data.batches import Batch, PackedImages, TrainingBatches
+from fer.data.batches import Batch, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import packed_side
+from fer.data.packing import PackedImages, packed_side
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options
 from fer.models.small_maps import train_small_maps_fast

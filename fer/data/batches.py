@@ -1,95 +1,23 @@
-"""Batches cut from packed images on the device: no per-image Python, everything random keyed by seed and epoch."""
+"""Batches of images for a classifier, and of views for self-supervised learning, made on the device.
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import accumulate
+No Python runs for a single image, and everything random is keyed by seed and epoch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from fer.data.augment import FINETUNE_COLUMNS, Augmentation, augment, resize
-from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import Pixels
-from fer.expressions import EXPRESSIONS
+from fer.data.augment import FINETUNE_COLUMNS, VIEW_COLUMNS, Augmentation, augment, resize
+from fer.data.packing import PackedImages, Pieces
 
-RESIDENT_FRACTION = 0.5
-"""Part of a GPU's free memory that the pixels may take; the rest is the network's."""
-
-Pieces = list[tuple[Tensor, Tensor]]
-"""A batch's pixels, one piece per data set: positions in the batch, int64 `(b,)`, and uint8 `(b, 3, S, S)`.
-
-Sets are packed at sides of their own, so that pieces cannot be joined before they are resized.
-"""
-
-
-class PackedImages:
-    """The images of one or several packed data sets under one running index.
-
-    The pixels stay on the device when they fit; otherwise each batch is read from the memory map and sent over.
-
-    Args:
-        sets: (manifest, its packed pixels); sides may differ.
-        device: Where batches go.
-        resident: Whether the pixels stay on the device; None decides by its free memory.
-    """
-
-    def __init__(
-        self, sets: Sequence[tuple[Manifest, Pixels]], device: torch.device, resident: bool | None = None
-    ) -> None:
-        rows: list[ImageRow] = []
-        for manifest, _ in sets:
-            rows += manifest.images
-        self.rows = tuple(rows)
-        self.labels = torch.tensor([EXPRESSIONS.index(row.expression) for row in rows], dtype=torch.int64)
-        self.device = device
-        if resident is None:
-            resident = _fits(sum(pixels.nbytes for _, pixels in sets), device)
-        self.resident = resident
-        self._parts = [torch.from_numpy(pixels).to(device if resident else "cpu") for _, pixels in sets]
-        self._ends = list(accumulate(len(part) for part in self._parts))
-
-    def indices(self, *splits: str) -> Tensor:
-        """Return the indices of the images in these splits, int64 `(N,)`, rising."""
-        return torch.tensor([n for n, row in enumerate(self.rows) if row.split in splits], dtype=torch.int64)
-
-    def gather(self, indices: Tensor) -> Pieces:
-        """Collect the pixels of a batch `(B,)` on the device."""
-        pieces = []
-        for part, end in zip(self._parts, self._ends, strict=True):
-            start = end - len(part)
-            positions = torch.nonzero((indices >= start) & (indices < end)).squeeze(1)
-            if not len(positions):
-                continue
-            pixels = part[(indices[positions] - start).to(part.device)]
-            if pixels.device != self.device:
-                # Only pinned memory is copied while the GPU computes. The pixels travel as uint8: a quarter of floats.
-                pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
-                pixels = pixels.to(self.device, non_blocking=True)
-            pieces.append((positions, pixels.permute(0, 3, 1, 2)))
-        return pieces
-
-    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pieces]:
-        """Yield `gather` of each batch, reading one batch ahead when the pixels are not on the device."""
-        if self.resident:
-            yield from map(self.gather, batches)
-            return
-        waiting: Future[Pieces] | None = None
-        with ThreadPoolExecutor(1) as reader:
-            for indices in batches:
-                following = reader.submit(self.gather, indices)
-                if waiting:
-                    yield waiting.result()
-                waiting = following
-            if waiting:
-                yield waiting.result()
-
-
-def _fits(size: int, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True  # the memory map itself serves as the array
-    free, _ = torch.cuda.mem_get_info(device)
-    return size < RESIDENT_FRACTION * free
+SMALL_SIDE = 96 / 224
+"""Side of a small view as a fraction of a large one's (Caron et al., "SwAV", 2020, appendix A)."""
+SMALLEST_CROP = 0.05
+"""Smallest fraction of the area that a small view keeps (likewise)."""
+MIN_SIDE = 16
+"""Smaller views leave nothing of a face, and nothing for the last layers of a backbone."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +109,19 @@ class TrainingBatches(ShuffledBatches):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from step `start` on."""
-        unchanged = self.augmentation == Augmentation()
+        # Without augmentation images are only resized, as they are for a test.
+        augmentation = self.augmentation if self.augmentation != Augmentation() else None
         for indices, pieces, random_table in self.draw(epoch, start, FINETUNE_COLUMNS):
-            numbers = None if unchanged else random_table.to(self.images.device)
-            yield _make_batch(self.images, indices, pieces, self.image_size, numbers, self.augmentation)
+            numbers = random_table.to(self.images.device)
+            yield _make_batch(self.images, indices, pieces, self.image_size, numbers, augmentation)
 
 
-def evaluation_batches(images: PackedImages, indices: Tensor, image_size: int, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(
+    images: PackedImages,
+    indices: Tensor,
+    image_size: int,
+    batch_size: int,
+) -> Iterator[Batch]:
     """Yield images in order and without augmentation, the last batch as long as it is."""
     steps = torch.split(indices, batch_size) if len(indices) else ()
     for step, pieces in zip(steps, images.stream(steps), strict=True):
@@ -202,8 +136,8 @@ def _make_batch(
     random_table: Tensor | None = None,
     augmentation: Augmentation | None = None,
 ) -> Batch:
-    """Resize the pieces of a batch into one tensor, augmented where a random table is given."""
-    batch = empty_images(len(indices), size, images.device)
+    """Resize the pieces of a batch into one tensor, augmented where both a random table and how far are given."""
+    batch = _empty_images(len(indices), size, images.device)
     for positions, pixels in pieces:
         positions = positions.to(images.device)
         if random_table is None or augmentation is None:
@@ -213,6 +147,95 @@ def _make_batch(
     return Batch(batch, images.labels[indices].to(images.device), indices)
 
 
-def empty_images(count: int, size: int, device: torch.device) -> Tensor:
-    """Return uninitialised float images `(count, 3, size, size)`, channels last, where convolutions are fastest."""
+def _empty_images(count: int, size: int, device: torch.device) -> Tensor:
+    # Channels last, where convolutions are fastest.
     return torch.empty(count, 3, size, size, device=device, memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """Views of one kind.
+
+    Attributes:
+        count: How many of each image.
+        size: Their side in pixels.
+        augmentation: How far they are changed.
+    """
+
+    count: int
+    size: int
+    augmentation: Augmentation
+
+
+def multi_crop(size: int, num_small: int, augmentation: Augmentation) -> tuple[ViewSpec, ...]:
+    """Return SwAV's views: two large ones and several small ones (Caron et al. 2020, section 3.4).
+
+    Args:
+        size: Side of the large views.
+        num_small: How many small views, of 96/224 of that side.
+        augmentation: How far all are changed. Its `crop_min` divides the fractions of the area that are kept: large
+            views keep from `crop_min` to everything, small ones from `SMALLEST_CROP` to `crop_min` (in the paper from
+            0.14 and 0.05).
+    """
+    large = ViewSpec(2, size, augmentation)
+    if not num_small:
+        return (large,)
+    crop = augmentation.crop_min
+    small = replace(augmentation, crop_min=min(SMALLEST_CROP, crop), crop_max=crop)
+    small_size = max(round(size * SMALL_SIDE), MIN_SIDE)
+    return large, ViewSpec(num_small, small_size, small)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of a batch, on the device.
+
+    Attributes:
+        images: One float `(B, 3, S, S)` per view, RGB in [0, 255], channels last in memory, with the same image at
+            the same position in each.
+        indices: int64 `(B,)` on the CPU, among the packed images.
+    """
+
+    images: tuple[Tensor, ...]
+    indices: Tensor
+
+    @property
+    def inputs(self) -> tuple[list[Tensor]]:
+        """Return what an objective is called with."""
+        return (list(self.images),)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewBatches(ShuffledBatches):
+    """Shuffled batches of views.
+
+    Attributes:
+        specs: The views of each image, in the order in which they are yielded.
+    """
+
+    specs: tuple[ViewSpec, ...]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Views]:
+        """Yield the batches of an epoch, from step `start` on."""
+        num_views = sum(spec.count for spec in self.specs)
+        for indices, pieces, random_table in self.draw(epoch, start, VIEW_COLUMNS * num_views):
+            yield Views(self._cut(pieces, random_table.to(self.images.device)), indices)
+
+    def _cut(self, pieces: Pieces, random_table: Tensor) -> tuple[Tensor, ...]:
+        """Cut all views of a batch, each by its own columns of the random table `(B, views x VIEW_COLUMNS)`."""
+        device = random_table.device
+        specs: list[ViewSpec] = []
+        for spec in self.specs:
+            specs += [spec] * spec.count
+        views = [_empty_images(len(random_table), spec.size, device) for spec in specs]
+        for positions, pixels in pieces:
+            positions = positions.to(device)
+            images = pixels.float()
+            tables = random_table[positions].chunk(len(specs), dim=1)
+            for spec, view, table in zip(specs, views, tables, strict=True):
+                view[positions] = augment(images, table, spec.augmentation, spec.size)
+        return tuple(views)

@@ -1,23 +1,40 @@
-"""Prepared sets decoded once into memory-mapped uint8 arrays, so that training never reads an image file."""
+"""Packed images: prepared sets decoded once into uint8 arrays, from which batches are gathered on the device.
 
+Training never reads an image file, and runs no Python for a single image.
+"""
+
+import hashlib
 import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError
+from fer.expressions import EXPRESSIONS
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
 from fer.utils.atomic import atomic_path
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, translate_disk_errors
 
+RESIDENT_FRACTION = 0.5
+"""Part of a GPU's free memory that the pixels may take; the rest is the network's."""
+
 Pixels = NDArray[np.uint8]
+Pieces = list[tuple[Tensor, Tensor]]
+"""A batch's pixels, one piece per data set: positions in the batch, int64 `(b,)`, and uint8 `(b, 3, S, S)`.
+
+Sets are packed at sides of their own, so that pieces cannot be joined before they are resized.
+"""
 
 
 def packed_side(native_side: int, image_size: int) -> int:
@@ -57,12 +74,13 @@ def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
         # Mapped, not read: processes share the pages, and a set larger than memory works. As uint8 it is a quarter of
         # what floats would take. Copy-on-write, because torch warns of arrays that cannot be written to.
         pixels: Pixels = np.load(path, mmap_mode="c")
-        if pixels.shape == (len(manifest.images), side, side, 3) and pixels.dtype == np.uint8:
+        if pixels.shape == (len(manifest.images), side, side, 3):
             return pixels
     raise DataError(f"{path} is damaged: delete it, and it is made again")
 
 
 def _remove_outdated(folder: Path, manifest: Manifest) -> None:
+    # Another set's name may begin alike.
     any_digest = "[0-9a-f]" * len(manifest.digest)
     for old in folder.glob(f"{manifest.dataset}-{any_digest}-*.npy"):
         if manifest.digest not in old.name:
@@ -72,7 +90,8 @@ def _remove_outdated(folder: Path, manifest: Manifest) -> None:
 def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
     """Write the `.npy` file of a set's pixels."""
     rows = manifest.images
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(rows), side, side, 3))
+    shape = (len(rows), side, side, 3)
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("r+b") as file:
         # Writing to a mapped page without room behind it would kill the process, without a word.
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -80,8 +99,12 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
     def decode(index: int) -> None:
         row = rows[index]
         source = root / row.path
+
+        def read() -> Pixels:
+            return np.asarray(cut(read_rgb(source), row.square(), side))
+
         try:
-            pixels[index] = decode_within_budget(source, lambda: np.asarray(cut(read_rgb(source), row.square(), side)))
+            pixels[index] = decode_within_budget(source, read)
         except UnusableImage as error:
             raise DataError(f"{source}: {error}; run prepare again for {manifest.dataset!r}") from None
 
@@ -92,14 +115,125 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
     pixels.flush()
 
 
-def read_framed(row: ImageRow, root: Path) -> Image.Image:
-    """Read a picture as networks see it, before any resizing: what its frame holds, or the whole picture.
+class PackedImages:
+    """The images of one or several packed data sets under one running index.
 
-    Raises:
-        UnusableImage: As `read_rgb`.
+    The pixels stay on the device when they fit; otherwise each batch is read from the memory map and sent over.
+
+    Args:
+        sets: (manifest, its packed pixels); sides may differ.
+        device: Where batches go.
+        resident: Whether the pixels stay on the device; None decides by its free memory.
     """
-    picture = read_rgb(root / row.path)
-    frame = row.square()
-    if frame is None:
-        return picture
-    return cut(picture, frame, max(round(frame.side), 1))
+
+    def __init__(
+        self,
+        sets: Sequence[tuple[Manifest, Pixels]],
+        device: torch.device,
+        resident: bool | None = None,
+    ) -> None:
+        rows: list[ImageRow] = []
+        for manifest, _ in sets:
+            rows += manifest.images
+        self.rows = tuple(rows)
+        labels = [EXPRESSIONS.index(row.expression) for row in rows]
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.device = device
+        if resident is None:
+            resident = _fits(sum(pixels.nbytes for _, pixels in sets), device)
+        self.resident = resident
+        place = device if resident else "cpu"
+        self._parts = [torch.from_numpy(pixels).to(place) for _, pixels in sets]
+        self._ends = list(accumulate(len(part) for part in self._parts))
+
+    def indices(self, *splits: str) -> Tensor:
+        """Return the indices of the images in these splits, int64 `(N,)`, rising."""
+        indices = [index for index, row in enumerate(self.rows) if row.split in splits]
+        return torch.tensor(indices, dtype=torch.int64)
+
+    def gather(self, indices: Tensor) -> Pieces:
+        """Collect the pixels of a batch `(B,)` on the device."""
+        pieces = []
+        for part, end in zip(self._parts, self._ends, strict=True):
+            start = end - len(part)
+            positions = torch.nonzero((indices >= start) & (indices < end)).squeeze(1)
+            if not len(positions):
+                continue
+            pixels = part[(indices[positions] - start).to(part.device)]
+            if pixels.device != self.device:
+                # Only pinned memory is copied while the GPU computes. The pixels travel as uint8: a quarter of floats.
+                pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+                pixels = pixels.to(self.device, non_blocking=True)
+            pieces.append((positions, pixels.permute(0, 3, 1, 2)))
+        return pieces
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pieces]:
+        """Yield `gather` of each batch, reading one batch ahead when the pixels are not on the device."""
+        if self.resident:
+            yield from map(self.gather, batches)
+            return
+        waiting: Future[Pieces] | None = None
+        with ThreadPoolExecutor(1) as reader:
+            for indices in batches:
+                following = reader.submit(self.gather, indices)
+                if waiting:
+                    yield waiting.result()
+                waiting = following
+            if waiting:
+                yield waiting.result()
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True  # the memory map itself serves as the array
+    free, _ = torch.cuda.mem_get_info(device)
+    return size < RESIDENT_FRACTION * free
+
+
+def select_label_fraction(
+    names: Sequence[str],
+    labels: Tensor,
+    indices: Tensor,
+    fraction: float,
+    seed: int,
+) -> Tensor:
+    """Choose a stratified part of the training images, as if only they had been labelled.
+
+    Args:
+        names: Name of every packed image, `(P,)`.
+        labels: Class of every packed image, `(P,)`.
+        indices: Images to choose among, `(N,)`.
+        fraction: Part of each class, in (0, 1]; at least one image of a class that occurs.
+        seed: Which part.
+
+    Returns:
+        The chosen indices, rising.
+    """
+
+    def rank(index: int) -> bytes:
+        # By a hash of the name, so that the part is the same on every machine and a smaller one lies inside a larger.
+        return hashlib.sha256(f"{seed}/{names[index]}".encode()).digest()
+
+    kept: list[int] = []
+    for label in range(len(EXPRESSIONS)):
+        ranked = sorted(indices[labels[indices] == label].tolist(), key=rank)
+        kept += ranked[: max(round(fraction * len(ranked)), 1)]
+    return torch.tensor(sorted(kept), dtype=torch.int64)
+
+
+def undersample(labels: Tensor, indices: Tensor, seed: int) -> Tensor:
+    """Drop random images until every class that occurs has as many as the rarest; return the indices that stay, rising.
+
+    Args:
+        labels: Class of every packed image, `(P,)`.
+        indices: Images to choose among, `(N,)`.
+        seed: Which ones stay.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    groups = [indices[labels[indices] == label] for label in range(len(EXPRESSIONS))]
+    fewest = min(len(group) for group in groups if len(group))
+    kept = []
+    for group in groups:
+        order = torch.randperm(len(group), generator=generator)
+        kept.append(group[order[:fewest]])
+    return torch.cat(kept).sort().values

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.packing import pack
+from fer.data.packing import PackedImages, pack
 from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
 from fer.evaluation.inference import outputs
 from fer.evaluation.report import UNIFORM_PRIOR, Report, report

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer.data.batches import PackedImages, evaluation_batches
+from fer.data.batches import evaluation_batches
+from fer.data.packing import PackedImages
 from fer.evaluation.calibration import softmax_with_temperature
 from fer.models.backbones import Classifier
 from fer.training.devices import full_fp32

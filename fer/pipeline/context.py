@@ -11,11 +11,10 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from fer.config.training import FinetuneConfig, PretrainConfig
-from fer.data.batches import PackedImages
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import DATASETS, find_source, missing_download, resolve_datasets
 from fer.data.manifest import Manifest, read_manifest
-from fer.data.packing import pack, packed_side
+from fer.data.packing import PackedImages, pack, packed_side
 from fer.data.prepared import is_prepared
 from fer.errors import ConfigError, quoted
 from fer.models.backbones import Classifier, Encoder, arch_options

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fer.config.training import FinetuneConfig
-from fer.data.batches import PackedImages
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
+from fer.data.packing import PackedImages
 from fer.errors import FerError
 from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softmax_with_temperature
 from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports

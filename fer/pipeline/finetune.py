@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from fer.config.training import FinetuneConfig
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages, TrainingBatches
+from fer.data.batches import TrainingBatches
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets
 from fer.data.manifest import Manifest
-from fer.data.sampling import select_label_fraction, undersample
+from fer.data.packing import PackedImages, select_label_fraction, undersample
 from fer.errors import ConfigError, DataError
 from fer.evaluation.inference import probabilities
 from fer.evaluation.report import Report, report

@@ -14,9 +14,8 @@ from fer.data.datasets.base import DataSet
 from fer.data.datasets.drawn import layouts
 from fer.data.datasets.registry import DRAWN_FOLDER, find_source, missing_download, resolve_datasets
 from fer.data.datasets.wikimedia import differences_from_list
-from fer.data.detector import center_face
+from fer.data.framing import center_face, read_framed
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import read_framed
 from fer.data.prepare import framing_name, prepare
 from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
 from fer.errors import ConfigError

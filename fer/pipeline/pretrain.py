@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages
+from fer.data.batches import ViewBatches, ViewSpec, multi_crop
 from fer.data.datasets.base import DataSet
-from fer.data.sampling import select_label_fraction
-from fer.data.views import ViewBatches, ViewSpec, multi_crop, two_views
+from fer.data.packing import PackedImages, select_label_fraction
 from fer.errors import DataError
 from fer.evaluation.figures import feature_map_figure, learning_curves
 from fer.evaluation.inference import outputs
@@ -119,7 +118,7 @@ def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
     )
     if METHODS[config.method].multi_crop:
         return multi_crop(config.image_size, config.num_small_crops, augmentation)
-    return two_views(config.image_size, augmentation)
+    return (ViewSpec(2, config.image_size, augmentation),)
 
 
 def make_settings(context: RunContext[PretrainConfig]) -> OptimizationSettings:

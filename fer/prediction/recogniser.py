@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer.config.shared import FRAMINGS
-from fer.data.detector import center_face
+from fer.data.framing import center_face
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier

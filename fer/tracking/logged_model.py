@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from PIL import Image
 
 from fer import portable, serving
-from fer.data.detector import PACKAGE, center_face_version, center_face_weights
+from fer.data.framing import PACKAGE, center_face_version, center_face_weights
 from fer.expressions import EXPRESSIONS
 from fer.portable.classifier import SPEC
 from fer.portable.predictions import BOX

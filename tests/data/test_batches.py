@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from fer.data.augment import Augmentation
-from fer.data.batches import Batch, PackedImages, TrainingBatches, epoch_generator, evaluation_batches
+from fer.data.batches import Batch, TrainingBatches, epoch_generator, evaluation_batches
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import Pixels
+from fer.data.packing import PackedImages, Pixels
 from fer.expressions import EXPRESSIONS
 
 CPU = torch.device("cpu")

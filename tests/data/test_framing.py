@@ -12,8 +12,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from fer.data.datasets.kdef import KDEF, PROFILE_SIDE
 from fer.data.datasets.registry import DATASETS
 from fer.data.datasets.wikimedia import WIKIMEDIA
+from fer.data.framing import read_framed
 from fer.data.manifest import ImageRow, Manifest, read_manifest
-from fer.data.packing import pack, read_framed
+from fer.data.packing import pack
 from fer.data.prepare import prepare
 from fer.data.prepared import load_prepared, preparation_counts
 from fer.errors import DataError

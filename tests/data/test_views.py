@@ -5,17 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from fer.data import views
+from fer.data import batches as module
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages
+from fer.data.batches import ViewBatches, Views, ViewSpec, multi_crop
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.packing import Pixels
-from fer.data.views import ViewBatches, Views, ViewSpec, multi_crop, two_views
+from fer.data.packing import PackedImages, Pixels
 from fer.expressions import EXPRESSIONS
 
 CPU = torch.device("cpu")
 STRONG = Augmentation(flip=0.5, crop_min=0.2, jitter=0.4, jitter_probability=0.8, grey=0.2, blur=0.5, solarise=0.1)
-PAIR = two_views(20, STRONG)
+PAIR = (ViewSpec(2, 20, STRONG),)
 MANY = multi_crop(40, 3, STRONG)
 Packed = tuple[Manifest, Pixels]
 
@@ -88,10 +87,6 @@ def images() -> PackedImages:
     return PackedImages([noisy("raf", 22, 16, 1), noisy("kdef", 8, 12, 2)], CPU)
 
 
-def test_two_views_are_of_one_kind() -> None:
-    assert two_views(48, STRONG) == (ViewSpec(2, 48, STRONG),)
-
-
 @pytest.mark.parametrize(("size", "side"), [(224, 96), (64, 27), (48, 21), (32, 16), (16, 16)])
 def test_multi_crop_cuts_swavs_sides_and_shares(size: int, side: int) -> None:
     augmentation = replace(STRONG, crop_min=0.14)
@@ -101,7 +96,7 @@ def test_multi_crop_cuts_swavs_sides_and_shares(size: int, side: int) -> None:
 
 
 def test_multi_crop_without_small_views_is_two_views() -> None:
-    assert multi_crop(48, 0, STRONG) == two_views(48, STRONG)
+    assert multi_crop(48, 0, STRONG) == (ViewSpec(2, 48, STRONG),)
 
 
 def test_the_smallest_share_of_a_small_view_is_never_above_its_largest() -> None:
@@ -110,7 +105,7 @@ def test_the_smallest_share_of_a_small_view_is_never_above_its_largest() -> None
 
 
 def test_small_views_keep_a_smaller_part_of_the_image_than_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "SMALLEST_CROP", 0.1)
+    monkeypatch.setattr(module, "SMALLEST_CROP", 0.1)
     images = PackedImages([slopes(40)], CPU)
     drawn = list(batches(images, multi_crop(64, 4, Augmentation(crop_min=0.3)), size=20).epoch(0))
     shares = []

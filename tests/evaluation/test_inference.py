@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer.data.batches import PackedImages
 from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import PackedImages
 from fer.evaluation.inference import outputs
 from fer.expressions import EXPRESSIONS
 from fer.training.devices import full_fp32

@@ -8,8 +8,7 @@ import torch
 import yaml
 
 from fer.config.options import build
-from fer.data.batches import TrainingBatches
-from fer.data.views import ViewBatches
+from fer.data.batches import TrainingBatches, ViewBatches
 from fer.errors import ConfigError, ModelError
 from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment
 from fer.experiments.reported import read_reported

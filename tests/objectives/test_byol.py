@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages
+from fer.data.batches import ViewBatches, Views, ViewSpec
 from fer.data.datasets.drawn.layouts import write_raf
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.views import ViewBatches, Views, two_views
+from fer.data.packing import PackedImages
 from fer.errors import Interrupted
 from fer.expressions import EXPRESSIONS
 from fer.objectives.probes import feature_std
@@ -44,7 +44,8 @@ def faces(tmp_path_factory) -> PackedImages:
 
 @pytest.fixture
 def batches(faces) -> ViewBatches:
-    specs = two_views(SIDE, Augmentation(flip=0.5, crop_min=0.4, jitter=0.4, jitter_probability=0.8, grey=0.2))
+    augmentation = Augmentation(flip=0.5, crop_min=0.4, jitter=0.4, jitter_probability=0.8, grey=0.2)
+    specs = (ViewSpec(2, SIDE, augmentation),)
     return ViewBatches(images=faces, indices=faces.indices("train"), specs=specs, batch_size=BATCH, seed=0)
 
 

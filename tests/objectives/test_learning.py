@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages
+from fer.data.batches import ViewBatches, ViewSpec, multi_crop
 from fer.data.manifest import ImageRow, Manifest
-from fer.data.views import ViewBatches, multi_crop, two_views
+from fer.data.packing import PackedImages
 from fer.objectives.registry import METHODS
 
 AUGMENTATION = Augmentation(flip=0.5, crop_min=0.5, jitter=0.2)
@@ -46,7 +46,7 @@ def learned(method: str, images: PackedImages, epochs: int) -> tuple[float, floa
     torch.manual_seed(0)
     config = PretrainConfig(method=method, proj_hidden_dim=128, proj_dim=32, num_prototypes=PROTOTYPES, epsilon=0.03)
     chosen = METHODS[method]
-    specs = multi_crop(32, 2, AUGMENTATION) if chosen.multi_crop else two_views(32, AUGMENTATION)
+    specs = multi_crop(32, 2, AUGMENTATION) if chosen.multi_crop else (ViewSpec(2, 32, AUGMENTATION),)
     batches = ViewBatches(images=images, indices=images.indices("train"), specs=specs, batch_size=64, seed=0)
     objective = chosen.build(Small(), config, len(batches))
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3)

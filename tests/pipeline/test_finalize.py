@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from fer.cli import main
-from fer.data.batches import PackedImages
 from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import PackedImages
 from fer.evaluation.inference import outputs, probabilities
 from fer.evaluation.metrics import negative_log_likelihood
 from fer.expressions import EXPRESSIONS

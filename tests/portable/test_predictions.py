@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.detector import center_face_weights
+from fer.data.framing import center_face_weights
 from fer.data.packing import pack
 from fer.data.prepare import prepare
 from fer.expressions import EXPRESSIONS

@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 
 import fer
-from fer.data.batches import PackedImages
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.packing import pack
+from fer.data.packing import PackedImages, pack
 from fer.data.prepare import prepare
 from fer.errors import ConfigError, DataError, ModelError
 from fer.evaluation.inference import probabilities

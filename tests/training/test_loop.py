@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from fer.data.augment import Augmentation
-from fer.data.batches import Batch, PackedImages, TrainingBatches
+from fer.data.batches import Batch, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import PackedImages
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification

