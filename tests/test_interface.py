@@ -15,7 +15,7 @@ import pytest
 
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
-from fer.experiments.reported import read_reported
+from fer.experiments.files import read_reported
 from fer.expressions import EXPRESSIONS
 from tests import stores
 from tests.tracking.servers import tracking_server

@@ -1,7 +1,7 @@
 """`import-reported`: log the figures of 2021 as runs, so that MLflow's own pages show them beside ours."""
 
 from fer.config.commands import ImportReportedConfig
-from fer.experiments.reported import ReportedRow, read_reported
+from fer.experiments.files import ReportedRow, read_reported
 from fer.tracking.names import PROTOCOL, REPRODUCES
 from fer.tracking.runs import ExternalRun, LoggedExternalRuns, log_external_runs
 

@@ -13,8 +13,7 @@ from fer.comparison.seeds import mean_interval
 from fer.comparison.testing import PairedTest, compare_pairs
 from fer.errors import ConfigError
 from fer.evaluation.metrics import Interval
-from fer.evaluation.names import ACCURACY, CLASS_MEAN, metric_key
-from fer.evaluation.report import UNIFORM_PRIOR
+from fer.evaluation.names import ACCURACY, CLASS_MEAN, UNIFORM_PRIOR, metric_key
 from fer.evaluation.statistics import seeds_summary
 from fer.expressions import EXPRESSIONS
 from fer.utils.tables import csv_text, no_formula

@@ -1,4 +1,8 @@
-"""Test a classifier on prepared sets: predictions, their figures, and the files in which they are kept."""
+"""Test a classifier on prepared sets: its outputs, their figures, and the files in which they are kept.
+
+Whatever precision a network was trained in, it is validated, calibrated and tested in fp32, in which the registered
+model answers too: a figure that was logged is the model's own.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +12,29 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from fer.data.batches import evaluation_batches
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack
-from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
-from fer.evaluation.inference import outputs
-from fer.evaluation.report import UNIFORM_PRIOR, Report, report
+from fer.evaluation.calibration import (
+    Calibration,
+    calibration,
+    corrected_prior,
+    softmax_with_temperature,
+)
+from fer.evaluation.metrics import Floats, Ints
+from fer.evaluation.names import (
+    ACCURACY,
+    PREDICTION_COLUMNS,
+    UNCALIBRATED,
+    UNIFORM_PRIOR,
+)
+from fer.evaluation.report import Report, report
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
+from fer.training.devices import full_fp32
 from fer.utils.paths import manifest_path
 from fer.utils.tables import csv_text
 
@@ -40,7 +58,7 @@ class Evaluation:
     dataset: DataSet
     part: str
     manifest: Manifest
-    probabilities: NDArray[np.float64]
+    probabilities: Floats
     report: Report
     groups: dict[str, Report]
     uniform_prior: Report | None = None
@@ -61,8 +79,36 @@ def select_test_split(dataset: DataSet, manifest: Manifest, trained_on: Sequence
     return "test", manifest.of("test")
 
 
+@torch.inference_mode()
+def outputs(
+    network: nn.Module,
+    images: PackedImages,
+    indices: Tensor,
+    image_size: int,
+    batch_size: int,
+) -> Tensor:
+    """Return what a network makes of some images in their order, float32 `(N, ...)` on the CPU.
+
+    Args:
+        network: In evaluation mode, on the images' device; maps `(N, 3, H, W)` in [0, 255] to scores or features.
+        images: The images.
+        indices: Which of them, int64 `(N,)`.
+        image_size: Side of the network's input.
+        batch_size: Images per step.
+    """
+    rows = []
+    with full_fp32():
+        for batch in evaluation_batches(images, indices, image_size, batch_size):
+            rows.append(network(batch.images).cpu())
+    return torch.cat(rows)
+
+
 def evaluate_sets(
-    classifier: Classifier, sets: Sequence[DataSet], root: Path, device: torch.device, batch_size: int
+    classifier: Classifier,
+    sets: Sequence[DataSet],
+    root: Path,
+    device: torch.device,
+    batch_size: int,
 ) -> dict[str, Evaluation]:
     """Test a classifier on every one of these sets that has test images.
 
@@ -84,7 +130,8 @@ def evaluate_sets(
         if not tested.images:
             continue
         # As sharp as the training faces and as the registered model cuts them, whatever this set's own size.
-        images = PackedImages([(manifest, pack(manifest, root, spec.crop_size))], device)
+        packed = pack(manifest, root, spec.crop_size)
+        images = PackedImages([(manifest, packed)], device)
         indices = images.indices("test") if part == "test" else torch.arange(len(images.rows))
         scores = outputs(classifier, images, indices, spec.image_size, batch_size).numpy()
         evaluations[dataset.name] = evaluate_logits(dataset, part, tested, scores, spec)
@@ -92,7 +139,11 @@ def evaluate_sets(
 
 
 def evaluate_logits(
-    dataset: DataSet, part: str, tested: Manifest, scores: NDArray[np.float32], spec: ModelSpec
+    dataset: DataSet,
+    part: str,
+    tested: Manifest,
+    scores: NDArray[np.float32],
+    spec: ModelSpec,
 ) -> Evaluation:
     """Calibrate a classifier's outputs on a set and compute their figures.
 
@@ -103,13 +154,13 @@ def evaluate_logits(
         scores: Outputs before the softmax, `(N, 7)`, in the manifest's order.
         spec: The classifier's; gives temperature and training prior.
     """
-    labels = np.array([EXPRESSIONS.index(row.expression) for row in tested.images])
+    labels = _labels(tested)
     probabilities = softmax_with_temperature(scores, spec.temperature)
     persons = _persons(tested)
     uniform_prior = None
     if spec.training_prior:
         corrected = corrected_prior(probabilities, spec.training_prior)
-        uniform_prior = report(labels, corrected, persons=persons)
+        uniform_prior = report(labels, corrected, persons)
     uncalibrated = None
     if spec.temperature != 1:
         uncalibrated = calibration(labels, softmax_with_temperature(scores))
@@ -118,26 +169,27 @@ def evaluate_logits(
         part=part,
         manifest=tested,
         probabilities=probabilities,
-        report=report(labels, probabilities, persons=persons),
-        groups=reports_by_angle(dataset, tested, labels, probabilities),
+        report=report(labels, probabilities, persons),
+        groups=reports_by_angle(dataset, tested, probabilities),
         uniform_prior=uniform_prior,
         uncalibrated=uncalibrated,
     )
 
 
-def reports_by_angle(
-    dataset: DataSet, tested: Manifest, labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> dict[str, Report]:
+def reports_by_angle(dataset: DataSet, tested: Manifest, probabilities: Floats) -> dict[str, Report]:
     """Report every group of camera angles that occurs, such as `frontal`; none for sets without angles."""
-    groups = np.array([dataset.angle_groups.get(row.angle, "") for row in tested.images])
-    persons = _persons(tested)
+    group_of = [dataset.angle_groups.get(row.angle) for row in tested.images]
     reports = {}
     for group in dict.fromkeys(dataset.angle_groups.values()):
-        inside = groups == group
-        if inside.any():
-            persons_inside = None if persons is None else np.asarray(persons)[inside].tolist()
-            reports[group] = report(labels[inside], probabilities[inside], persons=persons_inside)
+        inside = [index for index, other in enumerate(group_of) if other == group]
+        if inside:
+            images = Manifest(tested.dataset, tuple(tested.images[index] for index in inside))
+            reports[group] = report(_labels(images), probabilities[inside], _persons(images))
     return reports
+
+
+def _labels(tested: Manifest) -> Ints:
+    return np.array([EXPRESSIONS.index(row.expression) for row in tested.images])
 
 
 def _persons(tested: Manifest) -> list[str] | None:
@@ -161,13 +213,14 @@ def flat_reports(evaluations: Mapping[str, Evaluation]) -> dict[str, Report]:
 def all_figures(name: str, evaluation: Evaluation) -> dict[str, float]:
     """Return a set's metrics by full name, such as `kdef/frontal/accuracy/fear` or `kdef/uncalibrated/nll`."""
     figures: dict[str, float] = {}
-    for row, of_row in flat_reports({name: evaluation}).items():
-        for key, value in of_row.scalars().items():
+    for subset, of_subset in flat_reports({name: evaluation}).items():
+        for key, value in of_subset.scalars().items():
             # Of the corrected predictions the accuracies only: their images and support are the set's.
-            if not row.endswith(f"/{UNIFORM_PRIOR}") or "accuracy" in key:
-                figures[f"{row}/{key}"] = value
+            if ACCURACY in key or not subset.endswith(UNIFORM_PRIOR):
+                figures[f"{subset}/{key}"] = value
     if evaluation.uncalibrated:
-        figures |= {f"{name}/uncalibrated/{key}": value for key, value in vars(evaluation.uncalibrated).items()}
+        for key, value in vars(evaluation.uncalibrated).items():
+            figures[f"{name}/{UNCALIBRATED}/{key}"] = value
     return figures
 
 
@@ -177,28 +230,21 @@ def report_json(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.uniform_prior:
         content[UNIFORM_PRIOR] = evaluation.uniform_prior.to_dict()
     if evaluation.uncalibrated:
-        content["uncalibrated"] = vars(evaluation.uncalibrated)
+        content[UNCALIBRATED] = vars(evaluation.uncalibrated)
     return content
 
 
-def confusion_csv(result: Report) -> str:
-    """Return the confusion matrix as CSV: a row per true expression, a column per prediction."""
-    rows: list[list[object]] = [["true", *result.expressions]]
-    for name, counts in zip(result.expressions, result.confusion.tolist(), strict=True):
-        rows.append([name, *counts])
-    return csv_text(rows)
-
-
-def predictions_csv(tested: Manifest, probabilities: NDArray[np.float64]) -> str:
+def predictions_csv(tested: Manifest, probabilities: Floats) -> str:
     """Return a row per image: path, identity, truth, prediction and probabilities, so that runs can be compared.
 
     Args:
         tested: The images.
         probabilities: `(N, 7)`, in their order.
     """
-    rows: list[list[object]] = [["path", "sha256", "person", "angle", "true", "predicted", *EXPRESSIONS]]
+    rows: list[list[object]] = [[*PREDICTION_COLUMNS, *EXPRESSIONS]]
     for row, of_row in zip(tested.images, probabilities, strict=True):
         predicted = EXPRESSIONS[int(of_row.argmax())]
         numbers = [f"{probability:.6f}" for probability in of_row]
-        rows.append([row.path, row.sha256, row.person, row.angle, row.expression, predicted, *numbers])
+        image = [row.path, row.sha256, row.person, row.angle, row.expression]
+        rows.append([*image, predicted, *numbers])
     return csv_text(rows)

@@ -23,13 +23,11 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
 
     Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22:209-212.
 
-    Raises:
-        ValueError: `successes` is not in [0, trials] or `level` not in (0, 1).
+    Args:
+        successes: In [0, trials].
+        trials: How many.
+        level: Coverage, in (0, 1).
     """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie in 0-{trials}, not {successes}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
     if trials == 0:
         return None
     quantile = NormalDist().inv_cdf(0.5 + level / 2)
@@ -72,11 +70,9 @@ def bootstrap_interval(
         seed: Seed of the draw; equal seeds give equal intervals.
 
     Raises:
-        ValueError: The matrix has a wrong shape or counts no image, or `level` is not in (0, 1).
+        ValueError: The matrix has a wrong shape or counts no image.
     """
     counts = check_confusion(confusion)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
     support = counts.sum(axis=1)
     rows = counts / np.maximum(support, 1)[:, None]
     draws = np.random.default_rng(seed).multinomial(support, rows, size=(resamples, len(counts)))
@@ -84,8 +80,8 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence: float = 0.95) -> Interval | None:
-    """Return the interval of accuracy over persons, or None for fewer than two of them.
+def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike) -> Interval | None:
+    """Return the 95 % interval of accuracy over persons, or None for fewer than two of them.
 
     A person's pictures resemble each other, so an interval that takes them for independent images is too narrow. The
     variance is that of the ratio of right answers to images when whole persons are drawn (Cochran, 1977, Sampling
@@ -97,15 +93,9 @@ def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence:
     Args:
         correct: Whether each image is answered rightly, `(N,)` booleans.
         clusters: Who is on it, `(N,)`.
-        confidence: Coverage, in (0, 1).
-
-    Raises:
-        ValueError: The lengths differ, or `confidence` is not in (0, 1).
     """
     right = np.asarray(correct, dtype=np.float64)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-    who = person_numbers(clusters, len(right))
+    who = person_numbers(clusters)
     if not len(who) or who.max() < 1:
         return None
     persons = int(who.max()) + 1
@@ -113,26 +103,25 @@ def person_interval(correct: NDArray[np.bool_], clusters: ArrayLike, confidence:
     deviations = np.bincount(who, weights=right - accuracy)
     variance = float((deviations**2).sum()) / len(right) ** 2 * persons / (persons - 1)
     effective = float(len(right))
+    # Persons may be alike by chance, which makes nobody's pictures more than they are.
     if variance > 0:
         effective = min(accuracy * (1 - accuracy) / variance, effective)
-    quantile = float(stdtrit(persons - 1, 0.5 + confidence / 2))
+    # With few persons their variance is itself known badly, which Student's quantile allows for.
+    quantile = float(stdtrit(persons - 1, 0.975))
     return score_interval(accuracy, effective, quantile)
 
 
-def person_numbers(clusters: ArrayLike, images: int) -> Ints:
-    """Return each image's person as a number from 0, int64 `(N,)`.
-
-    Raises:
-        ValueError: `clusters` does not name one person an image.
-    """
-    persons = np.asarray(clusters)
-    if persons.shape != (images,):
-        raise ValueError(f"clusters must name the person of each of {images} images, not {persons.shape}")
-    return np.unique(persons, return_inverse=True)[1]
+def person_numbers(clusters: ArrayLike) -> Ints:
+    """Return each image's person as a number from 0, int64 `(N,)`."""
+    return np.asarray(np.unique(np.asarray(clusters), return_inverse=True)[1], dtype=np.int64)
 
 
 def swapped_images(
-    gain: Ints, class_of: Ints, classes: int, draws: int, generator: np.random.Generator
+    gain: Ints,
+    class_of: Ints,
+    classes: int,
+    draws: int,
+    generator: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """Draw differences of mean-class accuracies with the answers of single images swapped.
 
@@ -162,7 +151,11 @@ def swapped_images(
 
 
 def swapped_persons(
-    gain: Ints, weights: Floats, who: Ints, draws: int, generator: np.random.Generator
+    gain: Ints,
+    weights: Floats,
+    who: Ints,
+    draws: int,
+    generator: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """Draw the same with all answers on a person swapped together.
 
@@ -175,6 +168,7 @@ def swapped_persons(
     """
     by_person = [np.bincount(who, weights=weights * gain), np.bincount(who, weights=weights)]
     columns = np.stack(by_person, axis=1)
+    # All draws at once would hold a sign for each draw and person.
     at_once = max(1, CELLS // len(columns))
     sums = []
     for start in range(0, draws, at_once):

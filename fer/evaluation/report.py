@@ -7,25 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer.evaluation.calibration import calibration
 from fer.evaluation.intervals import bootstrap_interval, person_interval, wilson_interval
 from fer.evaluation.metrics import (
     Bin,
     Interval,
     Ints,
-    brier_score,
     check_probabilities,
     confusion_matrix,
-    expected_calibration_error,
     macro_f1,
     mean_class_accuracy,
-    negative_log_likelihood,
     reliability_bins,
 )
+from fer.evaluation.names import (
+    ACCURACY,
+    CLASS_MEAN,
+    HIGH,
+    IMAGES,
+    LOW,
+    MACRO_F1,
+    SUPPORT,
+    UNIFORM_PRIOR,
+    measure_key,
+)
 from fer.expressions import EXPRESSIONS
-from fer.utils.tables import text_table
-
-UNIFORM_PRIOR = "uniform_prior"
-"""Names a report of predictions corrected to equally frequent classes, as in `raf/uniform_prior`."""
+from fer.utils.tables import csv_text, text_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +39,6 @@ class Report:
     """How well one model does on one set of images.
 
     Attributes:
-        expressions: Names of the classes, in the order of `confusion`.
         count: Number of images.
         accuracy: Fraction of right predictions, in [0, 1] like every fraction here; the interval is Wilson's at 95 %,
             or that over persons where they are known.
@@ -44,11 +49,10 @@ class Report:
         ece: Expected calibration error over `bins`.
         nll: Negative log-likelihood in nats.
         brier: Brier score, in [0, 2].
-        confusion: `(C, C)` counts, true classes in rows.
+        confusion: `(7, 7)` counts, true classes in rows, in the order of `EXPRESSIONS`.
         bins: Confidence against accuracy.
     """
 
-    expressions: tuple[str, ...]
     count: int
     accuracy: float
     accuracy_interval: Interval
@@ -67,64 +71,74 @@ class Report:
 
     def scalars(self) -> dict[str, float]:
         """Return every figure by flat name, such as `accuracy/fear`; a class without samples has only its support."""
-        flat = {"images": float(self.count), "ece": self.ece, "nll": self.nll, "brier": self.brier}
-        flat |= _with_bounds("accuracy", "", self.accuracy, self.accuracy_interval)
-        flat |= _with_bounds("mean_class_accuracy", "", self.mean_class_accuracy, self.mean_class_accuracy_interval)
-        flat |= _with_bounds("macro_f1", "", self.macro_f1, self.macro_f1_interval)
-        for name in self.expressions:
-            flat[f"support/{name}"] = float(self.support[name])
-            recall, interval = self.recall[name], self.recall_interval[name]
+        flat = {
+            IMAGES: float(self.count),
+            "ece": self.ece,
+            "nll": self.nll,
+            "brier": self.brier,
+        }
+        flat |= {f"{SUPPORT}/{name}": float(count) for name, count in self.support.items()}
+        figures = {
+            ACCURACY: (self.accuracy, self.accuracy_interval),
+            CLASS_MEAN: (self.mean_class_accuracy, self.mean_class_accuracy_interval),
+            MACRO_F1: (self.macro_f1, self.macro_f1_interval),
+        }
+        for measure, (value, (low, high)) in figures.items():
+            flat |= _with_bounds(measure, value, low, high)
+        for name, recall in self.recall.items():
+            interval = self.recall_interval[name]
             if recall is not None and interval is not None:
-                flat |= _with_bounds("accuracy", f"/{name}", recall, interval)
+                flat |= _with_bounds(name, recall, *interval)
         return flat
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as `json.dumps` takes it, None where a figure is absent."""
+        # A stored matrix without the names of its classes could be read in another order.
         return {
             **vars(self),
             "confusion": self.confusion.tolist(),
             "bins": [asdict(entry) for entry in self.bins],
-            "expressions": list(self.expressions),
+            "expressions": list(EXPRESSIONS),
         }
 
 
-def _with_bounds(key: str, suffix: str, value: float, interval: Interval) -> dict[str, float]:
-    """Return a figure and the bounds of its interval, such as `accuracy_low/fear`."""
-    low, high = interval
-    return {f"{key}{suffix}": value, f"{key}_low{suffix}": low, f"{key}_high{suffix}": high}
+def _with_bounds(measure: str, value: float, low: float, high: float) -> dict[str, float]:
+    """Return a figure and the ends of its interval by name, such as `accuracy_low/fear`."""
+    return {
+        measure_key(measure): value,
+        measure_key(measure, LOW): low,
+        measure_key(measure, HIGH): high,
+    }
 
 
 def report(
     labels: ArrayLike,
     probabilities: ArrayLike,
-    expressions: Sequence[str] = EXPRESSIONS,
-    seed: int = 0,
     persons: Sequence[str] | None = None,
 ) -> Report:
     """Measure a classifier's probabilities against the truth; of equal probabilities the first class is predicted.
 
-    `labels` and `probabilities` are as in `negative_log_likelihood`, where rows may miss a sum of 1 by 1e-3;
-    `expressions` names the columns in their order, and `seed` is that of the bootstrapped intervals. `persons` names
-    who is on each image, where that is known: intervals of accuracies are then over persons.
+    Args:
+        labels: True classes as indices into `EXPRESSIONS`, `(N,)`.
+        probabilities: `(N, 7)`; a row may miss a sum of 1 by 1e-3.
+        persons: Who is on each image, where that is known: intervals of accuracies are then over persons.
 
     Raises:
         ValueError: An argument is malformed, or the set is empty.
     """
-    names = tuple(expressions)
     truth, scores = check_probabilities(labels, probabilities)
-    if len(set(names)) != len(names) or scores.shape[1] != len(names):
-        raise ValueError(f"expressions must name the {scores.shape[1]} columns of probabilities once each, not {names}")
+    if scores.shape[1] != len(EXPRESSIONS):
+        raise ValueError(f"probabilities must have a column per expression, {len(EXPRESSIONS)}, not {scores.shape[1]}")
     predicted = scores.argmax(axis=1)
-    confidence = scores.max(axis=1)
     correct = predicted == truth
-    confusion = confusion_matrix(truth, predicted, len(names))
+    confusion = confusion_matrix(truth, predicted, len(EXPRESSIONS))
+    belief = calibration(truth, scores)
     who = None if persons is None else np.asarray(persons)
     overall = _accuracy_interval(correct, who)
     assert overall is not None  # there is at least one image
-    by_class = {name: truth == code for code, name in enumerate(names)}
+    by_class = {name: truth == code for code, name in enumerate(EXPRESSIONS)}
     recall, recall_interval = _recall(correct, by_class, who)
     return Report(
-        expressions=names,
         count=len(truth),
         accuracy=float(correct.mean()),
         accuracy_interval=overall,
@@ -132,30 +146,34 @@ def report(
         recall_interval=recall_interval,
         support={name: int(inside.sum()) for name, inside in by_class.items()},
         mean_class_accuracy=float(mean_class_accuracy(confusion)),
-        mean_class_accuracy_interval=bootstrap_interval(confusion, mean_class_accuracy, seed=seed),
+        mean_class_accuracy_interval=bootstrap_interval(confusion, mean_class_accuracy),
         macro_f1=float(macro_f1(confusion)),
-        macro_f1_interval=bootstrap_interval(confusion, macro_f1, seed=seed),
-        ece=expected_calibration_error(confidence, correct),
-        nll=negative_log_likelihood(truth, scores),
-        brier=brier_score(truth, scores),
+        macro_f1_interval=bootstrap_interval(confusion, macro_f1),
+        **vars(belief),
         confusion=confusion,
-        bins=reliability_bins(confidence, correct),
+        bins=reliability_bins(scores.max(axis=1), correct),
     )
 
 
 def _recall(
-    correct: NDArray[np.bool_], by_class: Mapping[str, NDArray[np.bool_]], persons: NDArray[np.str_] | None
+    correct: NDArray[np.bool_],
+    by_class: Mapping[str, NDArray[np.bool_]],
+    persons: NDArray[np.str_] | None,
 ) -> tuple[dict[str, float | None], dict[str, Interval | None]]:
     """Return each class's accuracy and its interval; None for a class without images."""
     recall: dict[str, float | None] = {}
     intervals: dict[str, Interval | None] = {}
     for name, inside in by_class.items():
+        own_persons = None if persons is None else persons[inside]
         recall[name] = float(correct[inside].mean()) if inside.any() else None
-        intervals[name] = _accuracy_interval(correct[inside], None if persons is None else persons[inside])
+        intervals[name] = _accuracy_interval(correct[inside], own_persons)
     return recall, intervals
 
 
-def _accuracy_interval(correct: NDArray[np.bool_], persons: NDArray[np.str_] | None) -> Interval | None:
+def _accuracy_interval(
+    correct: NDArray[np.bool_],
+    persons: NDArray[np.str_] | None,
+) -> Interval | None:
     """Return the interval of the accuracy over persons, else over images; None without images."""
     if persons is not None:
         # None for a single person, who says nothing of others.
@@ -165,44 +183,43 @@ def _accuracy_interval(correct: NDArray[np.bool_], persons: NDArray[np.str_] | N
     return wilson_interval(int(correct.sum()), len(correct))
 
 
-def _percent(fraction: float | None) -> str:
+def percent(fraction: float | None) -> str:
+    """Return a fraction in per cent, such as `42.9`; `-` where there is none."""
     return "-" if fraction is None else f"{fraction * 100:.1f}"
+
+
+def percent_interval(interval: Interval) -> str:
+    """Return an interval in per cent, such as `[32.8, 53.5]`."""
+    low, high = interval
+    return f"[{percent(low)}, {percent(high)}]"
 
 
 def reports_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
     """Lay out runs (outer names) on data sets (inner names) for a terminal, in per cent, `-` where there is no image.
 
     A line below explains `uniform_prior` where a data set's name ends in it.
-
-    Raises:
-        ValueError: Two reports name or order their classes differently.
     """
-    orders = set()
-    for by_set in reports.values():
-        orders |= {entry.expressions for entry in by_set.values()}
-    orders = orders or {EXPRESSIONS}
-    if len(orders) > 1:
-        raise ValueError(f"reports must share one order of expressions, not {sorted(orders)}")
-    (names,) = orders
-    rows = [["run", "data set", "images", *names, "accuracy [95 %]", "class mean"]]
+    rows = [["run", "data set", "images", *EXPRESSIONS, "accuracy [95 %]", "class mean"]]
     for run, by_set in reports.items():
         for dataset, entry in by_set.items():
-            low, high = map(_percent, entry.accuracy_interval)
-            rows.append(
-                [
-                    run,
-                    dataset,
-                    str(entry.count),
-                    *(_percent(entry.recall[name]) for name in names),
-                    f"{_percent(entry.accuracy)} [{low}, {high}]",
-                    _percent(entry.mean_class_accuracy),
-                ]
-            )
+            accuracy = f"{percent(entry.accuracy)} {percent_interval(entry.accuracy_interval)}"
+            recall = [percent(entry.recall[name]) for name in EXPRESSIONS]
+            class_mean = percent(entry.mean_class_accuracy)
+            rows.append([run, dataset, str(entry.count), *recall, accuracy, class_mean])
     return text_table(rows) + prior_note(row[1] for row in rows)
+
+
+def confusion_csv(result: Report) -> str:
+    """Return the confusion matrix as CSV: a row per true expression, a column per prediction."""
+    rows: list[list[object]] = [["true", *EXPRESSIONS]]
+    for name, counts in zip(EXPRESSIONS, result.confusion.tolist(), strict=True):
+        rows.append([name, *counts])
+    return csv_text(rows)
 
 
 def prior_note(rows: Iterable[str]) -> str:
     """Return lines that explain `uniform_prior` where the name of one of a table's rows ends in it; else nothing."""
-    if not any(row.endswith(f"/{UNIFORM_PRIOR}") for row in rows):
-        return ""
-    return f"\n\n{UNIFORM_PRIOR}: each probability divided by the share that the model gives it on average"
+    if any(row.endswith(f"/{UNIFORM_PRIOR}") for row in rows):
+        meaning = "each probability divided by the share that the model gives it on average"
+        return f"\n\n{UNIFORM_PRIOR}: {meaning}"
+    return ""

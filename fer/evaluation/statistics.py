@@ -13,10 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betaincinv, gammaln, xlog1py, xlogy
 
 from fer.evaluation.intervals import not_rejected, person_numbers, swapped_images, swapped_persons
-from fer.evaluation.metrics import Interval, Ints
+from fer.evaluation.metrics import Interval
 
 LEVEL = 0.05
 """The p below which a difference counts as shown; intervals are at 1 - LEVEL."""
+CENTRAL = 1 - LEVEL / 2
+"""The quantile at the upper end of a 95 % interval."""
+POWER = 0.8
+"""Fraction of comparisons in which the smallest difference that counts as visible would show."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,11 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNem
     Args:
         correct_a: Whether A is right on each image, `(N,)` booleans.
         correct_b: The same of B, in the same order.
-
-    Raises:
-        ValueError: The two are not `(N,)` booleans of one length.
     """
-    first, second = np.asarray(correct_a), np.asarray(correct_b)
-    if first.ndim != 1 or first.shape != second.shape or not first.dtype == second.dtype == bool:
-        raise ValueError(f"correct_a and correct_b must both be (N,) booleans, not {first.shape} and {second.shape}")
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    only_a = int((correct_a & ~correct_b).sum())
+    only_b = int((correct_b & ~correct_a).sum())
     tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
-    low, high = _interval_of_paired_accuracies(only_a, only_b, len(first))
+    low, high = _interval_of_paired_accuracies(only_a, only_b, len(correct_a))
     return McNemar(only_a, only_b, min(1.0, 2 * tail), low, high)
 
 
@@ -78,16 +77,21 @@ def _interval_of_paired_accuracies(only_a: int, only_b: int, images: int) -> Int
     disagree, but may exclude 0 where the exact test does not reject. Clopper & Pearson's (1934, Biometrika 26:404-413)
     of the share of the disagreements that falls to A is the exact test's own, but takes their number for given.
     """
-    quantile = NormalDist().inv_cdf(1 - LEVEL / 2)
-    for_a, for_b = (only_a + 1) / (images + 2), (only_b + 1) / (images + 2)
-    half = quantile * math.sqrt((for_a + for_b - (for_a - for_b) ** 2) / (images + 2))
-    low, high = max(for_a - for_b - half, -1.0), min(for_a - for_b + half, 1.0)
+    quantile = NormalDist().inv_cdf(CENTRAL)
+    # One image more on either side: their adjustment.
+    for_a = (only_a + 1) / (images + 2)
+    for_b = (only_b + 1) / (images + 2)
+    centre = for_a - for_b
+    half = quantile * math.sqrt((for_a + for_b - centre**2) / (images + 2))
+    low, high = max(centre - half, -1.0), min(centre + half, 1.0)
     if only_a + only_b == 0:
         return low, high
     least = float(betaincinv(only_a, only_b + 1, LEVEL / 2)) if only_a else 0.0
-    most = float(betaincinv(only_a + 1, only_b, 1 - LEVEL / 2)) if only_b else 1.0
+    most = float(betaincinv(only_a + 1, only_b, CENTRAL)) if only_b else 1.0
     disagreement = (only_a + only_b) / images
-    return min(low, disagreement * (2 * least - 1)), max(high, disagreement * (2 * most - 1))
+    # A share of the disagreements becomes a difference of accuracies.
+    least, most = disagreement * (2 * least - 1), disagreement * (2 * most - 1)
+    return min(low, least), max(high, most)
 
 
 def randomisation_test(
@@ -116,15 +120,11 @@ def randomisation_test(
         draws: How often predictions are swapped.
         seed: Seed of the draws.
         confidence: Coverage of the interval, in (0, 1).
-
-    Raises:
-        ValueError: An argument is malformed, or there is no image.
     """
-    classes, class_of = _check_predictions(labels, predictions_a, predictions_b, confidence)
-    truth = np.asarray(labels)
-    right_a = (np.asarray(predictions_a) == truth).astype(np.int64)
-    right_b = np.asarray(predictions_b) == truth
-    gain = right_a - right_b
+    present, class_of = np.unique(labels, return_inverse=True)
+    classes = len(present)
+    # 1 where A alone is right, -1 where B alone is.
+    gain = (predictions_a == labels).astype(np.int64) - (predictions_b == labels)
     # What each image counts in the mean over classes.
     weights = 1 / (classes * np.bincount(class_of)[class_of])
     estimate = float(weights @ gain)
@@ -132,13 +132,14 @@ def randomisation_test(
     if clusters is None:
         swapped = swapped_images(gain, class_of, classes, draws, generator)
     else:
-        who = person_numbers(clusters, len(truth))
+        who = person_numbers(clusters)
         if who.max() < 1:
             return Difference(estimate, -1.0, 1.0, 1.0)
         swapped = swapped_persons(gain, weights, who, draws, generator)
     least, most = not_rejected(estimate, *swapped)
     extreme = int(((least <= 0) & (most >= 0)).sum())
-    # p < 1 - confidence exactly where fewer draws than this do not reject.
+    # p < 1 - confidence exactly where fewer draws than this do not reject. The product is rounded, because a whole
+    # number that comes out a hair too large would be taken for the next one.
     needed = math.ceil(round((1 - confidence) * (1 + draws), 9)) - 1
     low = float(np.sort(least)[needed - 1]) if needed else -1.0
     high = float(np.sort(-most)[needed - 1]) * -1 if needed else 1.0
@@ -149,12 +150,7 @@ def holm(p: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, in the order given.
 
     Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6:65-70.
-
-    Raises:
-        ValueError: A value does not lie in [0, 1].
     """
-    if not all(0 <= value <= 1 for value in p):
-        raise ValueError(f"p-values must lie in 0-1, not {list(p)}")
     adjusted, highest = [0.0] * len(p), 0.0
     ascending = sorted(range(len(p)), key=lambda index: p[index])
     for rank, index in enumerate(ascending):
@@ -165,7 +161,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_difference(images: int, disagreement: float, power: float = 0.8) -> float:
+def smallest_difference(images: int, disagreement: float, power: float = POWER) -> float:
     """Return the smallest true difference of accuracies that `mcnemar` shows on so many images with this power.
 
     The power is exact, over the number of images on which only one is right and how they fall to the two: Duffy
@@ -173,19 +169,13 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8) ->
     40:1005-1015. On large sets it is Connor's (1987, Biometrics 43:207-211).
 
     Args:
-        images: N.
+        images: N, at least 1.
         disagreement: Share of the images that one of the two alone answers rightly, in [0, 1].
         power: Probability of p <= LEVEL, in (0, 1).
 
     Returns:
         A share of the images in (0, disagreement]; `math.inf` where they are too few to show any difference.
-
-    Raises:
-        ValueError: An argument is out of range.
     """
-    if images < 1 or not 0 <= disagreement <= 1:
-        raise ValueError(f"images must be 1 or more and disagreement lie in 0-1, not {images} and {disagreement}")
-    _check_fraction("power", power)
     numbers = np.arange(images + 1)
     choices = gammaln(images + 1) - gammaln(numbers + 1) - gammaln(images - numbers + 1)
     log_probability = choices + xlogy(numbers, disagreement) + xlog1py(images - numbers, -disagreement)
@@ -203,6 +193,7 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8) ->
         rejected = bdtr(limits, numbers, fraction) + bdtr(limits, numbers, 1 - fraction)
         return float(probability @ rejected)
 
+    # The power rises with that fraction, so halving finds where it is reached.
     low, high = 0.5, 1.0
     if power_of(high) < power:
         return math.inf
@@ -216,32 +207,9 @@ def smallest_difference(images: int, disagreement: float, power: float = 0.8) ->
 
 
 def seeds_summary(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and sample standard deviation (over n - 1) of runs that differ in their seed; None for one run's.
-
-    Raises:
-        ValueError: There is no value.
-    """
-    if not len(values):
-        raise ValueError("values are empty: give at least one run's figure")
+    """Return mean and sample standard deviation (over n - 1) of runs that differ in their seed; None for one run's."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return float(np.mean(values)), deviation
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must lie between 0 and 1, not {value}")
-
-
-def _check_predictions(labels: ArrayLike, first: ArrayLike, second: ArrayLike, confidence: float) -> tuple[int, Ints]:
-    """Return how many classes occur in the labels, and each image's among them."""
-    _check_fraction("confidence", confidence)
-    shapes = {np.shape(values) for values in (labels, first, second)}
-    if len(shapes) > 1 or np.ndim(labels) != 1:
-        raise ValueError(f"labels and both predictions must be (N,), not {sorted(shapes)}")
-    if not np.size(labels):
-        raise ValueError("labels are empty: give at least one image")
-    present, class_of = np.unique(np.asarray(labels), return_inverse=True)
-    return len(present), class_of
 
 
 def _most_on_one_side(number: int) -> int:

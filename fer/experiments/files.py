@@ -1,5 +1,6 @@
-"""The files of `experiments/`: their names, and the stages each one asks for."""
+"""The files of `experiments/`: the stages that each one asks for, and the figures that the 2021 project reported."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from fer.config.commands import EvaluateConfig
 from fer.config.options import build
 from fer.config.training import FinetuneConfig, PretrainConfig
-from fer.errors import ConfigError, unknown_name
+from fer.errors import ConfigError, shortened, unknown_name
+from fer.evaluation.names import ACCURACY, CLASS_MEAN, IMAGES, measure_key
+from fer.expressions import EXPRESSIONS
 from fer.utils.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -96,10 +99,85 @@ def _check_stages(experiment: Experiment, path: Path) -> None:
     Raises:
         ConfigError: They do.
     """
-    pretrain, finetune, evaluate = experiment.pretrain, experiment.finetune, experiment.evaluate
+    finetune, evaluate = experiment.finetune, experiment.evaluate
     if evaluate and not finetune:
         raise ConfigError(f"evaluate in {path} tests what finetune made: add finetune, or use the command evaluate")
     if evaluate and evaluate.model != EvaluateConfig().model:
         raise ConfigError(f"model in {path} is what finetune made: leave it out")
-    if pretrain and finetune and finetune.init != FinetuneConfig().init:
+    if experiment.pretrain and finetune and finetune.init != FinetuneConfig().init:
         raise ConfigError(f"init of finetune in {path} is what pretrain made: leave it out")
+
+
+@dataclass(frozen=True)
+class ReportedFigures:
+    """Figures reported of one set of images.
+
+    Attributes:
+        accuracy: Fraction of right predictions, in [0, 1].
+        images: Their number.
+        per_class: Accuracy by expression, in [0, 1]; empty where it was not reported.
+        minutes: Training time to the epoch reported; None where unknown.
+        of_minutes: Time of the whole training; None where unknown.
+    """
+
+    accuracy: float
+    images: int
+    per_class: dict[str, float]
+    minutes: float | None = None
+    of_minutes: float | None = None
+
+    def scalars(self) -> dict[str, float]:
+        """Return the figures under the names `Report.scalars` gives ours."""
+        flat = {IMAGES: float(self.images), ACCURACY: self.accuracy}
+        if self.per_class:
+            flat |= {measure_key(name): value for name, value in self.per_class.items()}
+            flat[CLASS_MEAN] = math.fsum(self.per_class.values()) / len(self.per_class)
+        return flat
+
+
+@dataclass(frozen=True)
+class ReportedRow:
+    """One line of the 2021 table.
+
+    Attributes:
+        name: The experiment's; a file of that name runs it again.
+        note: Its title in the table.
+        settings: How it was trained, by the names of our options where there are such.
+        figures: By data set.
+    """
+
+    name: str
+    note: str
+    settings: dict[str, Any]
+    figures: dict[str, ReportedFigures]
+
+
+def read_reported() -> dict[str, ReportedRow]:
+    """Read the rows of the 2021 table from `experiments/reported.yaml`, by name, in the table's order.
+
+    Raises:
+        ConfigError: The file is not there or not in order.
+    """
+    path = FOLDER / f"{REPORTED}.yaml"
+    content = read_yaml(str(path))
+    try:
+        rows = [_read_row(entry, content["protocol"], content["images"]) for entry in content["runs"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        fault = f"{type(error).__name__}: {shortened(str(error))}"
+        raise ConfigError(f"{path} is damaged ({fault}): restore it from the repository") from None
+    return {row.name: row for row in rows}
+
+
+def _read_row(
+    entry: dict[str, Any],
+    protocol: dict[str, Any],
+    images: dict[str, int],
+) -> ReportedRow:
+    figures = {}
+    for dataset, values in entry["figures"].items():
+        scalars = {key: float(value) for key, value in values.items() if key != "per_class"}
+        fractions = [float(value) for value in values.get("per_class", ())]
+        per_class = dict(zip(EXPRESSIONS, fractions, strict=True)) if fractions else {}
+        figures[dataset] = ReportedFigures(images=int(images[dataset]), per_class=per_class, **scalars)
+    settings = {**protocol, **entry["settings"]}
+    return ReportedRow(str(entry["name"]), str(entry["note"]), settings, figures)

@@ -1,36 +1,32 @@
 """Figures of one experiment repeated with several seeds: mean and deviation, and the table beside reported figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from fer.evaluation.report import UNIFORM_PRIOR, prior_note
+from fer.evaluation.names import (
+    ACCURACY,
+    CLASS_MEAN,
+    CONTAMINATED,
+    IMAGES,
+    TEST_BEST,
+    UNCONTAMINATED,
+    UNIFORM_PRIOR,
+    measure_key,
+    metric_key,
+)
+from fer.evaluation.report import percent, prior_note
 from fer.evaluation.statistics import seeds_summary
-from fer.experiments.reported import ReportedFigures
+from fer.experiments.files import ReportedFigures
 from fer.expressions import EXPRESSIONS
 from fer.utils.tables import text_table
 
-TEST_BEST = "test_best/accuracy"
 COLUMNS = {
-    **{name: f"accuracy/{name}" for name in EXPRESSIONS},
-    "accuracy": "accuracy",
-    "class mean": "mean_class_accuracy",
+    **{name: measure_key(name) for name in EXPRESSIONS},
+    "accuracy": ACCURACY,
+    "class mean": CLASS_MEAN,
 }
 """The table's columns and the figures in them, named as `Report.scalars` does."""
-PARTS = ("contaminated", "uncontaminated")
-"""What `<set>/<part>/images` counts a part of; neither is a set of its own."""
-
-
-@dataclass(frozen=True)
-class SeedStats:
-    """One figure over several seeds.
-
-    Attributes:
-        mean: Its mean.
-        std: Its sample standard deviation (n - 1 in the denominator); None for a single seed.
-    """
-
-    mean: float
-    std: float | None
+SeedStats = tuple[float, float | None]
+"""Mean of a figure over seeds, and its sample standard deviation (over n - 1), None for a single seed."""
 
 
 def tested_sets(metrics: Mapping[str, float]) -> list[str]:
@@ -38,14 +34,15 @@ def tested_sets(metrics: Mapping[str, float]) -> list[str]:
 
     A set whose predictions were corrected to a uniform prior is followed by `<set>/uniform_prior`.
     """
-    counted = [key.removesuffix("/images") for key in metrics if key.endswith("/images")]
+    counted = [key.removesuffix(f"/{IMAGES}") for key in metrics if key.endswith(f"/{IMAGES}")]
     sets = []
     for name in sorted(counted):
-        if name.rpartition("/")[2] in PARTS:
+        # Images that a model has or has not seen are counted too, and are no set of their own.
+        if name.endswith((f"/{CONTAMINATED}", f"/{UNCONTAMINATED}")):
             continue
         sets.append(name)
         corrected = f"{name}/{UNIFORM_PRIOR}"
-        if f"{corrected}/accuracy" in metrics:
+        if metric_key(corrected, ACCURACY) in metrics:
             sets.append(corrected)
     return sets
 
@@ -63,17 +60,17 @@ def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
             # A mean over some of the seeds would stand beside means over all.
             values = [metrics[key] for metrics in seeds if key in metrics]
             if len(values) == len(seeds):
-                stats[key] = SeedStats(*seeds_summary(values))
+                stats[key] = seeds_summary(values)
     return stats
 
 
 def seed_stats_metrics(stats: Mapping[str, SeedStats]) -> dict[str, float]:
     """Return the statistics as metrics: `raf/accuracy/mean`, `raf/accuracy/std`."""
     metrics = {}
-    for key, stat in stats.items():
-        metrics[f"{key}/mean"] = stat.mean
-        if stat.std is not None:
-            metrics[f"{key}/std"] = stat.std
+    for key, (mean, deviation) in stats.items():
+        metrics[f"{key}/mean"] = mean
+        if deviation is not None:
+            metrics[f"{key}/std"] = deviation
     return metrics
 
 
@@ -91,18 +88,18 @@ def seed_stats_table(
     """
     title = "this run" if seeds == 1 else f"mean of {seeds} seeds"
     rows = [["data set", "", *COLUMNS]]
-    sets = [key.removesuffix("/accuracy") for key in stats if _is_overall_accuracy(key)]
+    sets = [key.removesuffix(f"/{ACCURACY}") for key in stats if _is_overall_accuracy(key)]
     for dataset in sets:
-        ours = [stats.get(f"{dataset}/{figure}") for figure in COLUMNS.values()]
-        rows.append([dataset, title, *map(_cell, ours)])
+        ours = [_cell(stats.get(f"{dataset}/{figure}")) for figure in COLUMNS.values()]
+        rows.append([dataset, title, *ours])
         best = stats.get(f"{dataset}/{TEST_BEST}")
         if best:
-            cells = [_cell(best) if column == "accuracy" else "" for column in COLUMNS]
+            cells = [_cell(best) if figure == ACCURACY else "" for figure in COLUMNS.values()]
             rows.append([dataset, "best epoch on test", *cells])
         if dataset in reported:
             scalars = reported[dataset].scalars()
-            theirs = [SeedStats(scalars[key], None) if key in scalars else None for key in COLUMNS.values()]
-            rows.append([dataset, "reported in 2021", *map(_cell, theirs)])
+            theirs = [percent(scalars.get(figure)) for figure in COLUMNS.values()]
+            rows.append([dataset, "reported in 2021", *theirs])
     return text_table(rows) + prior_note(sets)
 
 
@@ -111,22 +108,22 @@ def pretraining_note(pretrainings: int, seeds: int) -> str:
     if not pretrainings or seeds == 1:
         return ""
     if pretrainings == 1:
-        return (
-            f"\n\nall {seeds} seeds start from one pre-training: ± says nothing of another one "
-            "(pretrain_seeds repeats it too)"
-        )
-    if pretrainings < seeds:
-        return f"\n\nthe {seeds} seeds start from {pretrainings} pre-trainings in turn"
-    return "\n\neach seed starts from a pre-training of its own"
+        # The deviation over such seeds is easily taken for that of the whole recipe.
+        note = f"all {seeds} seeds start from one pre-training: ± says nothing of another (pretrain_seeds repeats it)"
+    elif pretrainings < seeds:
+        note = f"the {seeds} seeds start from {pretrainings} pre-trainings in turn"
+    else:
+        note = "each seed starts from a pre-training of its own"
+    return f"\n\n{note}"
 
 
 def _is_overall_accuracy(key: str) -> bool:
     # The best epoch's accuracy ends alike, but is a row of its own below its set's.
-    return key.endswith("/accuracy") and not key.endswith(f"/{TEST_BEST}")
+    return key.endswith(f"/{ACCURACY}") and not key.endswith(f"/{TEST_BEST}")
 
 
 def _cell(stat: SeedStats | None) -> str:
     if stat is None:
         return "-"
-    mean = f"{100 * stat.mean:.1f}"
-    return mean if stat.std is None else f"{mean} ± {100 * stat.std:.1f}"
+    mean, deviation = stat
+    return percent(mean) if deviation is None else f"{percent(mean)} ± {percent(deviation)}"

@@ -12,7 +12,7 @@ from fer.comparison.testing import paired_tests_csv
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError, quoted_path
-from fer.experiments.reported import read_reported
+from fer.experiments.files import read_reported
 from fer.tracking.lifecycle import tracked
 from fer.tracking.reading import Runs, Tested
 

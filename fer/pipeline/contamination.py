@@ -13,6 +13,15 @@ from fer.data.datasets.base import DataSet
 from fer.data.manifest import read_manifest
 from fer.errors import DataError
 from fer.evaluation.metrics import confusion_matrix, mean_class_accuracy
+from fer.evaluation.names import (
+    ACCURACY,
+    CLASS_MEAN,
+    CONTAMINATED_IMAGES,
+    IMAGES,
+    PRETRAINING_CONTAMINATED_IMAGES,
+    UNCONTAMINATED,
+    metric_key,
+)
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
@@ -168,18 +177,18 @@ def contamination_figures(
     """
     seen_labelled = {match.test for match in labelled}
     seen_unlabelled = {match.test for match in unlabelled}
-    figures = {"contaminated/images": float(len(seen_labelled))}
+    figures = {CONTAMINATED_IMAGES: float(len(seen_labelled))}
     if seen_unlabelled:
-        figures["contaminated/pretraining_images"] = float(len(seen_unlabelled))
+        figures[PRETRAINING_CONTAMINATED_IMAGES] = float(len(seen_unlabelled))
     rows = evaluation.manifest.images
     clean: NDArray[np.bool_] = np.array([row.path not in seen_labelled | seen_unlabelled for row in rows])
     if clean.any():
         labels = np.array([EXPRESSIONS.index(row.expression) for row in rows])[clean]
         predictions = evaluation.probabilities.argmax(axis=1)[clean]
         confusion = confusion_matrix(labels, predictions, len(EXPRESSIONS))
-        figures["uncontaminated/images"] = float(len(labels))
-        figures["uncontaminated/accuracy"] = float(confusion.diagonal().sum() / len(labels))
-        figures["uncontaminated/mean_class_accuracy"] = float(mean_class_accuracy(confusion))
+        figures[metric_key(UNCONTAMINATED, IMAGES)] = float(len(labels))
+        figures[metric_key(UNCONTAMINATED, ACCURACY)] = float(confusion.diagonal().sum() / len(labels))
+        figures[metric_key(UNCONTAMINATED, CLASS_MEAN)] = float(mean_class_accuracy(confusion))
     return figures
 
 
@@ -192,9 +201,9 @@ def _message(evaluation: "Evaluation", figures: Mapping[str, float], matches: Se
     pairs = {(match.test, match.kind) for match in matches}
     by_kind = Counter(kind for _, kind in pairs)
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(by_kind.items()))
-    unlabelled = int(figures.get("contaminated/pretraining_images", 0))
+    unlabelled = int(figures.get(PRETRAINING_CONTAMINATED_IMAGES, 0))
     by_encoder = f", {unlabelled} of them by the encoder without labels" if unlabelled else ""
-    clean = figures.get("uncontaminated/accuracy")
+    clean = figures.get(metric_key(UNCONTAMINATED, ACCURACY))
     rest = "no other image is left" if clean is None else f"{100 * clean:.1f} % without them"
     return (
         f"{count} of {total} images seen in training{by_encoder} ({kinds}): "

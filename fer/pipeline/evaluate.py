@@ -12,13 +12,12 @@ from fer.errors import DataError
 from fer.evaluation.datasets import (
     Evaluation,
     all_figures,
-    confusion_csv,
     evaluate_sets,
     flat_reports,
     predictions_csv,
     report_json,
 )
-from fer.evaluation.report import Report, reports_table
+from fer.evaluation.report import Report, confusion_csv, reports_table
 from fer.models.backbones import ModelSpec
 from fer.pipeline.contamination import log_contamination, seen_images
 from fer.pipeline.context import log_dataset

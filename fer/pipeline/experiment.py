@@ -7,8 +7,14 @@ from pathlib import Path
 
 from fer.config.commands import ExperimentConfig
 from fer.errors import ConfigError, FerError
-from fer.experiments.files import ALL, Experiment, experiment_names, read_experiment
-from fer.experiments.reported import ReportedFigures, read_reported
+from fer.experiments.files import (
+    ALL,
+    Experiment,
+    ReportedFigures,
+    experiment_names,
+    read_experiment,
+    read_reported,
+)
 from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_metrics, seed_stats_table
 from fer.pipeline.requirements import check_requirements, prepare_requirements
 from fer.pipeline.stages import Stage, Stages, configuration_name

@@ -16,9 +16,9 @@ from fer.data.manifest import Manifest
 from fer.data.packing import PackedImages
 from fer.errors import FerError
 from fer.evaluation.calibration import calibration, fit_temperature, implied_prior, softmax_with_temperature
-from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports
-from fer.evaluation.inference import outputs
-from fer.evaluation.report import UNIFORM_PRIOR, Report, report, reports_table
+from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports, outputs
+from fer.evaluation.names import TEST_BEST, TEST_BEST_EPOCH, TEST_EACH_EPOCH, UNCALIBRATED, VALIDATION
+from fer.evaluation.report import Report, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.models.initial_weights import ADDRESSES
@@ -34,7 +34,6 @@ from fer.training.checkpoints import BEST, Progress
 # Imported where they are used, so that training starts without them: figures, the logged model and its card.
 if TYPE_CHECKING:
     from fer.attribution.credits import Credit
-    from fer.model_card.tables import SetFigures
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def log_progress(run: TrackedRun, progress: Progress) -> None:
 
     run.metrics({"best_epoch": progress.best_epoch, **_test_best(progress)})
     chosen = progress.history[progress.best_epoch - 1]
-    run.metrics({f"best/{key}": value for key, value in chosen.items() if key.startswith("validation/")})
+    run.metrics({f"best/{key}": value for key, value in chosen.items() if key.startswith(f"{VALIDATION}/")})
     run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
 
 
@@ -120,11 +119,11 @@ def _test_best(progress: Progress) -> dict[str, float]:
     """Return the best test accuracy over epochs, as in 2021: an optimistic figure, for comparison only."""
     best: dict[str, float] = {}
     for key in progress.history[0]:
-        if key.endswith("/test_each_epoch/accuracy"):
+        if key.endswith(f"/{TEST_EACH_EPOCH}"):
             accuracies = [figures[key] for figures in progress.history]
-            name = key.split("/")[0]
-            best[f"{name}/test_best/accuracy"] = max(accuracies)
-            best[f"{name}/test_best/epoch"] = accuracies.index(max(accuracies)) + 1
+            name = key.removesuffix(f"/{TEST_EACH_EPOCH}")
+            best[f"{name}/{TEST_BEST}"] = max(accuracies)
+            best[f"{name}/{TEST_BEST_EPOCH}"] = accuracies.index(max(accuracies)) + 1
     return best
 
 
@@ -161,8 +160,8 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
     classifier.spec = replace(classifier.spec, temperature=temperature, training_prior=prior)
     before = calibration(labels, softmax_with_temperature(scores))
     run.metrics({"calibration/temperature": temperature})
-    run.metrics({f"validation/{key}": value for key, value in vars(calibration(labels, probabilities)).items()})
-    run.metrics({f"validation/uncalibrated/{key}": value for key, value in vars(before).items()})
+    run.metrics({f"{VALIDATION}/{key}": value for key, value in vars(calibration(labels, probabilities)).items()})
+    run.metrics({f"{VALIDATION}/{UNCALIBRATED}/{key}": value for key, value in vars(before).items()})
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
     run.figure(reliability_figure(report(labels, probabilities), title, before.ece), "calibration/reliability.png")
 
@@ -212,17 +211,8 @@ def log_model_card(
     for evaluation in evaluations.values():
         if evaluation.dataset.credits:
             credits += credits_of(evaluation.manifest, context.root).values()
-    figures = {name: card_figures(evaluation) for name, evaluation in evaluations.items()}
-    log_card(model_id, card_files(origin, figures, credits))
-
-
-def card_figures(evaluation: Evaluation) -> "SetFigures":
-    """Return an evaluation's figures as a card shows them."""
-    from fer.model_card.tables import SetFigures
-
-    figures = SetFigures(evaluation.part, evaluation.report, evaluation.groups)
-    prior = evaluation.uniform_prior
-    return replace(figures, variants={UNIFORM_PRIOR: prior, **figures.variants}) if prior else figures
+    parts = {name: evaluation.part for name, evaluation in evaluations.items()}
+    log_card(model_id, card_files(origin, parts, flat_reports(evaluations), credits))
 
 
 def code_description(code: CodeVersion) -> str:

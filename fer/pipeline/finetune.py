@@ -16,7 +16,9 @@ from fer.data.datasets.registry import resolve_datasets
 from fer.data.manifest import Manifest
 from fer.data.packing import PackedImages, select_label_fraction, undersample
 from fer.errors import ConfigError, DataError
-from fer.evaluation.inference import probabilities
+from fer.evaluation.calibration import softmax_with_temperature
+from fer.evaluation.datasets import outputs
+from fer.evaluation.names import CLASS_MEAN, TEST_EACH_EPOCH, VALIDATION, VALIDATION_ACCURACY, VALIDATION_LOSS
 from fer.evaluation.report import Report, report
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier
@@ -218,19 +220,20 @@ def make_validation(config: FinetuneConfig, data: TrainingData) -> Callable[[nn.
     """Return the function that measures the network after an epoch: on validation, for `test_best` on test too."""
 
     def test(network: nn.Module, indices: Tensor) -> Report:
-        predictions = probabilities(network, data.images, indices, config.image_size, EVALUATION_BATCH)
-        return report(data.images.labels[indices].numpy(), predictions)
+        scores = outputs(network, data.images, indices, config.image_size, EVALUATION_BATCH).numpy()
+        # The temperature is fitted when training has ended.
+        return report(data.images.labels[indices].numpy(), softmax_with_temperature(scores))
 
     def validate(network: nn.Module, epoch: int) -> dict[str, float]:
         result = test(network, data.validation)
         figures = {
-            "validation/loss": result.nll,
-            "validation/accuracy": result.accuracy,
-            "validation/mean_class_accuracy": result.mean_class_accuracy,
+            VALIDATION_LOSS: result.nll,
+            VALIDATION_ACCURACY: result.accuracy,
+            f"{VALIDATION}/{CLASS_MEAN}": result.mean_class_accuracy,
         }
         if config.test_best:
             for name, indices in _test_indices(data.manifests):
-                figures[f"{name}/test_each_epoch/accuracy"] = test(network, indices).accuracy
+                figures[f"{name}/{TEST_EACH_EPOCH}"] = test(network, indices).accuracy
         return figures
 
     return validate

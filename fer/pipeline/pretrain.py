@@ -14,8 +14,9 @@ from fer.data.batches import ViewBatches, ViewSpec, multi_crop
 from fer.data.datasets.base import DataSet
 from fer.data.packing import PackedImages, select_label_fraction
 from fer.errors import DataError
+from fer.evaluation.datasets import outputs
 from fer.evaluation.figures import feature_map_figure, learning_curves
-from fer.evaluation.inference import outputs
+from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, VALIDATION
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
@@ -55,7 +56,7 @@ class PretrainResult:
 
     def summary(self) -> str:
         """Return the probes' figures, and how to fine-tune the encoder."""
-        figures = [f"{name.removeprefix('validation/')} {value:.3f}" for name, value in self.figures.items()]
+        figures = [f"{name.removeprefix(f'{VALIDATION}/')} {value:.3f}" for name, value in self.figures.items()]
         return f"\nencoder after the last epoch: {', '.join(figures)}\nfine-tune it with init=runs:/{self.run_id}"
 
 
@@ -217,9 +218,9 @@ class Probe:
         labels = self.images.labels[self.train]
         tested_labels = self.images.labels[self.validation]
         return {
-            "validation/knn_accuracy": knn_accuracy(features, labels, tested, tested_labels),
-            "validation/linear_accuracy": linear_accuracy(features, labels, tested, tested_labels),
-            "validation/feature_std": float(feature_std(tested)),
+            KNN_ACCURACY: knn_accuracy(features, labels, tested, tested_labels),
+            LINEAR_ACCURACY: linear_accuracy(features, labels, tested, tested_labels),
+            FEATURE_STD: float(feature_std(tested)),
         }
 
     def feature_map(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:
@@ -246,4 +247,4 @@ def log_encoder(
     title = f"{context.config.method}: features after {progress.epoch} epochs"
     context.run.figure(feature_map_figure(points, expressions, title), "feature_map.png")
     context.run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
-    return {key: value for key, value in progress.history[-1].items() if key.startswith("validation/")}
+    return {key: value for key, value in progress.history[-1].items() if key.startswith(f"{VALIDATION}/")}

@@ -12,7 +12,7 @@ from PIL import Image
 
 import fer
 from fer.errors import ConfigError, DataError, FerError, unknown_name
-from fer.model_card.limits import limits
+from fer.model_card.card import limits
 from fer.portable.images import MAX_PIXELS, UnusableImage, decode_rgb
 from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_saliency
 from fer.prediction.explain import explain_faces

@@ -71,7 +71,6 @@ def run(place, monkeypatch) -> Runner:
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(files, "FOLDER", place / "files")
-    monkeypatch.setattr("fer.experiments.reported.FOLDER", place / "files")
     monkeypatch.setattr("fer.pipeline.experiment.code_version", lambda: COMMIT)
     mlflow.set_tracking_uri(None)
     store.connect()

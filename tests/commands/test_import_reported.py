@@ -4,8 +4,8 @@ import pytest
 from fer.cli import main
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
-from fer.experiments import reported as reading
-from fer.experiments.reported import read_reported
+from fer.experiments import files as reading
+from fer.experiments.files import read_reported
 from fer.expressions import EXPRESSIONS
 from fer.tracking import store
 from tests import stores

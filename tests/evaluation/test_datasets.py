@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from scipy.special import softmax
+from torch import nn
 
 from fer.comparison.comparing import compare
 from fer.comparison.report import terminal
@@ -14,14 +16,15 @@ from fer.comparison.runs import RunFigures
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest
+from fer.data.packing import PackedImages
 from fer.evaluation import datasets as evaluation
-from fer.evaluation.datasets import predictions_csv, reports_by_angle
+from fer.evaluation.datasets import outputs, predictions_csv, reports_by_angle
 from fer.evaluation.intervals import person_interval, wilson_interval
 from fer.evaluation.report import reports_table
 from fer.expressions import EXPRESSIONS
-from fer.model_card.tables import figures as card_figures
+from fer.model_card.card import sets_table
 from fer.models.backbones import ModelSpec
-from fer.pipeline.finalize import card_figures as as_tested
+from fer.training.devices import full_fp32
 from tests.comparison.made import SETS
 
 ANGLES = ("FL", "HL", "S", "HR", "FR")
@@ -50,14 +53,14 @@ def test_reports_reports_by_angle_are_those_of_their_images(manifest):
     generator = np.random.default_rng(0)
     scores = generator.dirichlet(np.ones(7), len(manifest.images))
     labels = np.array([EXPRESSIONS.index(row.expression) for row in manifest.images])
-    groups = reports_by_angle(KDEF, manifest, labels, scores)
+    groups = reports_by_angle(KDEF, manifest, scores)
     assert list(groups) == ["frontal", "half-profile", "full-profile"]
     for group, members in (("frontal", {"S"}), ("half-profile", {"HL", "HR"}), ("full-profile", {"FL", "FR"})):
         chosen = [n for n, row in enumerate(manifest.images) if row.angle in members]
         assert groups[group].count == len(chosen)
         right = sum(scores[n].argmax() == labels[n] for n in chosen)
         assert groups[group].accuracy == pytest.approx(right / len(chosen))
-    assert reports_by_angle(RAF, manifest, labels, scores) == {}
+    assert reports_by_angle(RAF, manifest, scores) == {}
 
 
 COUNTS = (1290, 281, 717, 4772, 1982, 705, 2524)
@@ -114,7 +117,7 @@ def test_sets_of_persons_have_an_interval_over_persons(manifest, scores):
     assert (figures["kdef/accuracy_low"], figures["kdef/accuracy_high"]) == (low, high)
     assert not [key for key in figures if "by_person" in key]
     shown = f"{100 * found.report.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    tables = reports_table({"run": {"kdef": found.report}}), card_figures({"kdef": as_tested(found)})
+    tables = reports_table({"run": {"kdef": found.report}}), sets_table({"kdef": found.report})
     compared = compare([run_figures("a", figures), run_figures("b", figures)], SETS, {})
     assert all(shown in form for form in (*tables, terminal(compared)))
     nobody = Manifest("raf", tuple(replace(row, person="") for row in people))
@@ -147,3 +150,43 @@ def test_the_answers_kept_for_comparison_are_the_calibrated_ones(manifest, score
     shares = np.array([[float(row[name]) for name in EXPRESSIONS] for row in rows])
     assert_allclose(shares, softmax(scores.astype(float) / 2.5, axis=1), atol=1e-6)
     assert [row["predicted"] for row in rows] == [EXPRESSIONS[code] for code in scores.argmax(axis=1)]
+
+
+class Watching(nn.Module):
+    """A network that notes in which precision it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.dtype, bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append((images.dtype, torch.backends.cudnn.allow_tf32))
+        return images.mean((2, 3))
+
+
+def packed(count: int) -> PackedImages:
+    rows = tuple(
+        ImageRow(f"{n}.png", EXPRESSIONS[n % 7], "test", "", "", "", "", 0, 8, 8, "", "") for n in range(count)
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return PackedImages([(Manifest("noise", rows), pixels)], torch.device("cpu"))
+
+
+def test_networks_are_asked_in_full_fp32_in_the_order_of_the_images():
+    network, images = Watching(), packed(7)
+    indices = torch.tensor([5, 0, 3, 6, 1])
+    found = outputs(network, images, indices, 8, batch_size=2)
+    assert network.seen == [(torch.float32, False)] * 3
+    for row, member in zip(found, indices.tolist(), strict=True):
+        ((_, pixels),) = images.gather(torch.tensor([member]))
+        torch.testing.assert_close(row, pixels[0].float().mean((1, 2)))
+
+
+def test_what_training_may_round_is_as_before_afterwards():
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        with full_fp32():
+            raise KeyError
+    except KeyError:
+        pass
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -43,10 +43,6 @@ def test_mcnemar_is_statsmodels_and_scipys(only_a, only_b):
 def test_mcnemar_without_disagreement_or_images_tells_nothing():
     assert mcnemar(*by_hand(0, 0)).p == 1
     assert mcnemar(np.zeros(0, bool), np.zeros(0, bool)).p == 1
-    with pytest.raises(ValueError, match="booleans"):
-        mcnemar(np.array([1, 0]), np.array([1, 0]))
-    with pytest.raises(ValueError, match="booleans"):
-        mcnemar(np.array([True]), np.array([True, False]))
 
 
 @pytest.mark.parametrize("images", [1, 5, 30, 84, 3121])
@@ -157,29 +153,11 @@ def test_draws_repeat_by_seed_and_follow_the_confidence():
         assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_malformed_comparisons_are_refused():
-    labels = np.array([0, 1])
-    with pytest.raises(ValueError, match="labels are empty"):
-        randomisation_test(labels[:0], labels[:0], labels[:0])
-    with pytest.raises(ValueError, match="must be"):
-        randomisation_test(labels, labels[:1], labels)
-    with pytest.raises(ValueError, match="clusters"):
-        randomisation_test(labels, labels, labels, ["F01"])
-    with pytest.raises(ValueError, match="confidence"):
-        randomisation_test(labels, labels, labels, confidence=95)
-
-
 @pytest.mark.parametrize(
     "p", [[], [0.2], [0.01, 0.04, 0.03], [0.02, 0.02, 0.02, 1.0], [0.9, 0.8], [0, 0.5, 1], [0.04, 0.001, 0.2, 0.03]]
 )
 def test_holm_is_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist() if p else [])
-
-
-def test_holm_refuses_what_is_no_probability():
-    for values in ([0.2, math.nan], [1.2], [-0.1]):
-        with pytest.raises(ValueError, match="p-values"):
-            holm(values)
 
 
 def power(images, disagreement, effect, generator, sets=20_000):
@@ -211,10 +189,6 @@ def test_too_few_images_can_show_no_difference(images, disagreement):
 
 def test_six_images_show_only_that_one_is_always_right_alone():
     assert smallest_difference(6, 1.0, power=0.999) == pytest.approx(1, abs=0.001)
-    with pytest.raises(ValueError, match="images"):
-        smallest_difference(0, 0.5)
-    with pytest.raises(ValueError, match="power"):
-        smallest_difference(84, 0.5, power=1)
 
 
 def test_seeds_have_mean_and_sample_deviation():
@@ -225,7 +199,5 @@ def test_seeds_have_mean_and_sample_deviation():
     assert seeds_summary([0.5, 0.5]) == (0.5, 0)
 
 
-def test_one_seed_has_no_deviation_and_none_no_mean():
+def test_one_seed_has_no_deviation():
     assert seeds_summary([0.8]) == (0.8, None)
-    with pytest.raises(ValueError, match="values are empty"):
-        seeds_summary([])

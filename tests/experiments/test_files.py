@@ -10,8 +10,7 @@ import yaml
 from fer.config.options import build
 from fer.data.batches import TrainingBatches, ViewBatches
 from fer.errors import ConfigError, ModelError
-from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment
-from fer.experiments.reported import read_reported
+from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment, read_reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer.experiments import seeds as stats
-from fer.experiments.reported import ReportedFigures
+from fer.experiments.files import ReportedFigures
 from fer.experiments.seeds import seed_stats, seed_stats_metrics, seed_stats_table
 from fer.expressions import EXPRESSIONS
 

@@ -11,7 +11,8 @@ import yaml
 from fer.cli import main
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import PackedImages
-from fer.evaluation.inference import outputs, probabilities
+from fer.evaluation.calibration import softmax_with_temperature
+from fer.evaluation.datasets import outputs
 from fer.evaluation.metrics import negative_log_likelihood
 from fer.expressions import EXPRESSIONS
 from fer.model_card.card import headline
@@ -58,7 +59,7 @@ def classifier() -> Classifier:
 def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(images, classifier, tmp_path):
     indices, run = images.indices("validation"), Recorded()
     labels = images.labels.numpy()
-    before = probabilities(classifier, images, indices, 32, 16)
+    before = softmax_with_temperature(outputs(classifier, images, indices, 32, 16).numpy())
     classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
     calibrate(run, classifier, images, indices, 16)
     temperature = classifier.spec.temperature
@@ -66,9 +67,8 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     save_classifier(classifier, tmp_path)
     read = load_classifier(tmp_path)
     assert read.spec.temperature == temperature
-    after = probabilities(read, images, indices, 32, 16)
     scores = outputs(read, images, indices, 32, 16).double()
-    np.testing.assert_allclose(after, (scores / temperature).softmax(1).numpy())
+    after = (scores / temperature).softmax(1).numpy()
     assert (after.argmax(1) == before.argmax(1)).all()
     np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
     assert run.figures["calibration/temperature"] == temperature
@@ -82,14 +82,6 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
 def test_one_validation_image_is_enough_to_go_on(images, classifier):
     calibrate(Recorded(), classifier, images, images.indices("validation")[:1], 16)
     assert 0.05 <= classifier.spec.temperature <= 20
-
-
-def test_networks_that_are_no_classifier_have_no_temperature(images, classifier):
-    warm = Classifier(replace(classifier.spec, temperature=5.0)).eval()
-    warm.load_state_dict(classifier.state_dict())
-    indices = images.indices("validation")
-    plain = probabilities(torch.nn.Sequential(warm), images, indices, 32, 16)
-    np.testing.assert_allclose(plain, probabilities(classifier, images, indices, 32, 16))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.packing import PackedImages, pack
 from fer.data.prepare import prepare
 from fer.errors import ConfigError, DataError, ModelError
-from fer.evaluation.inference import probabilities
+from fer.evaluation.calibration import softmax_with_temperature
+from fer.evaluation.datasets import outputs
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
@@ -51,7 +52,8 @@ def assert_faces_as_evaluated(model: Recogniser, download: Path, root: Path, det
     manifest = prepare(WIKIMEDIA, download, root, detector).manifest
     images = PackedImages([(manifest, pack(manifest, root, model.spec.crop_size))], torch.device("cpu"))
     indices = torch.arange(len(manifest.images))
-    wanted = probabilities(model.network, images, indices, model.spec.image_size, 32)
+    scores = outputs(model.network, images, indices, model.spec.image_size, 32)
+    wanted = softmax_with_temperature(scores.numpy(), model.spec.temperature)
     compared = 0
     for row, scores in zip(manifest.images, wanted, strict=True):
         found = model.faces(root / row.path)

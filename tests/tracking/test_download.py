@@ -17,7 +17,6 @@ from fer.errors import ModelError
 from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
 from fer.model_card.card import Origin, card_files, headline
-from fer.model_card.tables import SetFigures
 from fer.models.files import load_classifier
 from fer.tracking import models
 from fer.tracking.logged_model import log_card
@@ -39,7 +38,7 @@ def place(client, downloaded, classifier, tmp_path, capsys, monkeypatch) -> Simp
         register("fer-demo", logged.model_id, 0.5, TAGS, promote=False)
         ids.append(logged.model_id)
     origin = Origin("fer-demo", ids[0], classifier.spec, 1, "scratch", "epoch 1", "ab", "commit", "2026-11-25")
-    card = card_files(origin, {"raf": SetFigures("test", report(*draw(0)))}, [])
+    card = card_files(origin, {"raf": "test"}, {"raf": report(*draw(0))}, [])
     log_card(ids[0], card)
     here = tmp_path / "here"
     here.mkdir()
