@@ -1,4 +1,9 @@
-"""The real MLproject, run by `mlflow run` in processes of their own on drawn faces."""
+"""The real MLproject on drawn faces.
+
+Training, its endings and the demo run under `mlflow run` in processes of their own. The other commands run in this
+process: that their entry points pass on what was given is tested in `tests/test_cli.py`, and a launcher costs half a
+minute.
+"""
 
 import base64
 import contextlib
@@ -17,6 +22,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from mlflow.store.artifact.cli import commands as artifact_commands
 from sklearn import metrics as sk
 
 from fer.cli import main
@@ -58,7 +65,7 @@ class Place:
 
     def here(self, command: str, **params: str) -> str:
         """Run a command in this process, where what is tested is not the launcher, and return what it printed."""
-        if command == "finetune":
+        if command in ("finetune", "pretrain"):
             params["output"] = str(self.output)
         printed = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
@@ -97,7 +104,7 @@ def place(empty_store, tmp_path_factory) -> Place:
 
 @pytest.fixture(scope="module")
 def prepared(place) -> Place:
-    place.run("prepare", dataset="raf+kdef")
+    place.here("prepare", dataset="raf+kdef")
     place.here("prepare", dataset="wikimedia", source=str(place.folder / "downloads"))
     return place
 
@@ -193,7 +200,7 @@ def test_the_joined_run_knows_its_training_sets(trained):
 
 @pytest.fixture(scope="module")
 def evaluated(trained) -> Place:
-    trained.run("evaluate", model="models:/fer-demo@champion", dataset="raf+wikimedia")
+    trained.here("evaluate", model="models:/fer-demo@champion", dataset="raf+wikimedia")
     return trained
 
 
@@ -237,7 +244,7 @@ def test_figures_are_tied_to_the_logged_model_and_its_data_set(evaluated):
 @pytest.fixture(scope="module")
 def pretrained(prepared) -> Place:
     heads = {"proj_hidden_dim": "64", "proj_dim": "32", "batch_size": "16", "epochs": "2", "warmup_epochs": "1"}
-    prepared.run("pretrain", method="simclr", dataset="raf", arch="resnet18", image_size="32", **heads)
+    prepared.here("pretrain", method="simclr", dataset="raf", arch="resnet18", image_size="32", **heads)
     return prepared
 
 
@@ -287,7 +294,7 @@ def test_a_stopped_launcher_leaves_no_orphan_and_a_run_that_can_be_continued(tra
     assert run.data.tags["fer.error"] == "stopped by signal 15"
     shutil.rmtree(trained.output / run.info.run_id)  # as on another machine: only the tracked checkpoint is left
     done = len(trained.client.get_metric_history(run.info.run_id, "train/loss"))
-    trained.run("finetune", resume=run.info.run_id)
+    trained.here("finetune", resume=run.info.run_id)
     continued = trained.last_run("finetune")
     assert continued.info.status == "FINISHED"
     assert continued.data.tags["fer.resumed_from"] == run.info.run_id
@@ -320,17 +327,9 @@ def test_ctrl_c_leaves_the_run_killed_though_the_launcher_says_failed(trained):
     assert "checkpoints/last.ckpt" in names
 
 
-@pytest.mark.parametrize(
-    ("entry", "params", "sentence"),
-    [
-        ("finetune", {"epoch": "3"}, "unknown option 'epoch': did you mean 'epochs'?"),
-        ("prepare", {"dataset": "rfa"}, "unknown data set 'rfa': did you mean 'raf'?"),
-        ("evaluate", {"model": "models:/nobody@champion"}, "there is no model at models:/nobody@champion"),
-    ],
-    ids=str,
-)
-def test_a_mistake_ends_the_launchers_run_failed_with_one_sentence(prepared, entry, params, sentence):
-    printed = prepared.run(entry, code=1, **params)
+def test_a_mistake_ends_the_launchers_run_failed_with_one_sentence(prepared):
+    printed = prepared.run("prepare", code=1, dataset="rfa")
+    sentence = "unknown data set 'rfa': did you mean 'raf'?"
     assert f"fer: {sentence}" in printed
     assert "Traceback" not in printed.split("fer: ")[0]
     (run,) = prepared.client.search_runs(["0"], max_results=1)
@@ -339,11 +338,12 @@ def test_a_mistake_ends_the_launchers_run_failed_with_one_sentence(prepared, ent
 
 
 def test_the_champion_downloads_by_name_and_predicts(trained, tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "mlflow", "artifacts", "download", "-u", "models:/fer-demo@champion",
-         "-d", str(tmp_path / "model")],
-        env=trained.environment, cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
+    address = trained.environment["MLFLOW_TRACKING_URI"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        words = ["download", "-u", "models:/fer-demo@champion", "-d", str(tmp_path / "model")]
+        done = CliRunner().invoke(artifact_commands, words)
+    assert done.exit_code == 0, done.output
     picture = next((trained.data / "test" / "wikimedia" / "4").iterdir())
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     text = base64.b64encode(picture.read_bytes()).decode()

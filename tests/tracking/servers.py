@@ -28,6 +28,8 @@ def tracking_server(folder: Path) -> Iterator[str]:
     store = f"sqlite:///{folder}/mlflow.db"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    # Jobs are for evaluating prompts; their processes would each import MLflow.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
