@@ -35,7 +35,7 @@ DOORS = {
     "pl_bolts": ("fer/models/bolts.py",),
     "captum": ("fer/prediction/explain.py",),
     "gradio": ("fer/prediction/page.py",),
-    "jinja2": ("fer/utils/html.py",),
+    "jinja2": ("fer/utils/rendering.py",),
     "requests": ("fer/utils/", "fer/attribution/commons.py"),
 }
 PORTABLE = ROOT / "fer/portable"

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fer.errors import DataError
-from fer.utils.atomic import write_text_atomically
+from fer.utils.atomic import atomic_path
 from fer.utils.paths import translate_disk_errors
 
 VERSION = 1
@@ -176,8 +176,8 @@ def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
         known = {key: value for key, value in asdict(credits[file]).items() if value}
         lines.append(json.dumps(known, ensure_ascii=False))
     text = ",\n".join(lines)
-    with translate_disk_errors(path.parents[1]):
-        write_text_atomically(path, f'{{"version": {VERSION}, "credits": [\n{text}\n]}}\n')
+    with translate_disk_errors(path.parents[1]), atomic_path(path) as partial:
+        partial.write_text(f'{{"version": {VERSION}, "credits": [\n{text}\n]}}\n', encoding="utf-8")
 
 
 def _read(path: Path, remedy: str) -> dict[str, Credit]:

@@ -11,8 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from fer.attribution.credits import COMMONS, HAND, Credit, page_address, search_address
 from fer.attribution.plain_text import html_to_text, one_line, web_address
-from fer.utils.html import render
-from fer.utils.tables import csv_text
+from fer.utils.rendering import csv_text, render
 
 LEFT_TO_RIGHT = "\u200e"
 """A mark without width; text after it goes on from left to right."""

@@ -8,7 +8,7 @@ from fer.config.commands import WeightsConfig
 from fer.models.backbones import classification_archs
 from fer.models.catalogue import CATALOGUE, Entry, cache
 from fer.models.initial_weights import IMAGENET_TERMS, supervised_file
-from fer.utils.download import file_fault
+from fer.utils.http import file_fault
 
 MIN_WIDTH = 60
 MAX_WIDTH = 120

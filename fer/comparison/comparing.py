@@ -16,7 +16,7 @@ from fer.evaluation.metrics import Interval
 from fer.evaluation.names import ACCURACY, CLASS_MEAN, UNIFORM_PRIOR, metric_key
 from fer.evaluation.statistics import seeds_summary
 from fer.expressions import EXPRESSIONS
-from fer.utils.tables import csv_text, no_formula
+from fer.utils.rendering import csv_text, no_formula
 
 MAX_ALL_PAIRS = 10
 """Configurations that are all compared with each other, at most."""

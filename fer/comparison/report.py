@@ -11,8 +11,7 @@ from fer.comparison.grouping import differing_options, one_line
 from fer.comparison.runs import MEASURES, OVERALL
 from fer.comparison.verdicts import p_text, points
 from fer.expressions import EXPRESSIONS
-from fer.utils.html import render
-from fer.utils.tables import escape_markdown, markdown_table, text_table
+from fer.utils.rendering import escape_markdown, markdown_table, render, text_table
 
 TESTS_HEAD = (
     *("data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B"),

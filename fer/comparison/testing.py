@@ -12,7 +12,7 @@ from fer.comparison.runs import SharedImages, align
 from fer.comparison.seeds import CENTRAL, POWER, SeedsTest, seeds_test
 from fer.evaluation.names import ACCURACY, CLASS_MEAN
 from fer.evaluation.statistics import McNemar, holm, mcnemar, randomisation_test, smallest_difference
-from fer.utils.tables import csv_text
+from fer.utils.rendering import csv_text
 
 DRAWS = 10_000
 """Draws of a randomisation test at least."""

@@ -18,7 +18,7 @@ from fer.contamination.signatures import ImageSignatures, Pixels, image_signatur
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest
 from fer.portable.json_files import read_object
-from fer.utils.cache import cached
+from fer.utils.atomic import cached
 from fer.utils.paths import data_lock, translate_disk_errors
 
 IDENTICAL, NEAR_COPY, PERSON = "identical", "near-copy", "person"

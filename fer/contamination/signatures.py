@@ -17,7 +17,7 @@ from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.errors import DataError
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
-from fer.utils.cache import cached
+from fer.utils.atomic import cached
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.framing import Frame, read_frame
-from fer.utils.tables import csv_text
+from fer.utils.rendering import csv_text
 
 FORMAT = "1"
 """Version of the manifest file, the last cell of every row."""

@@ -36,7 +36,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.training.devices import full_fp32
 from fer.utils.paths import manifest_path
-from fer.utils.tables import csv_text
+from fer.utils.rendering import csv_text
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from fer.evaluation.names import (
     measure_key,
 )
 from fer.expressions import EXPRESSIONS
-from fer.utils.tables import csv_text, text_table
+from fer.utils.rendering import csv_text, text_table
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from fer.evaluation.report import percent, prior_note
 from fer.evaluation.statistics import seeds_summary
 from fer.experiments.files import ReportedFigures
 from fer.expressions import EXPRESSIONS
-from fer.utils.tables import text_table
+from fer.utils.rendering import text_table
 
 COLUMNS = {
     **{name: measure_key(name) for name in EXPRESSIONS},

@@ -12,8 +12,7 @@ from fer.evaluation.metrics import Interval
 from fer.evaluation.report import Report, percent, percent_interval, prior_note
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
-from fer.utils.html import render
-from fer.utils.tables import markdown_table
+from fer.utils.rendering import markdown_table, render
 
 README, LICENCE = "README.md", "LICENSE.md"
 """Files of a card; hubs look for these names."""

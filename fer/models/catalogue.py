@@ -9,7 +9,7 @@ import torch
 
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD
-from fer.utils.download import CorruptDownload, download_file, file_fault, is_disk_fault
+from fer.utils.http import CorruptDownload, download_file, file_fault, is_disk_fault
 
 T = TypeVar("T")
 

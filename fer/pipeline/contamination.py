@@ -28,7 +28,7 @@ from fer.models.initial_weights import InitialWeights
 from fer.tracking.names import CONTAMINATION, PRETRAINING_IMAGES, TRAINING_IMAGES, dataset_tag, evaluation_path
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
-from fer.utils.tables import csv_text
+from fer.utils.rendering import csv_text
 
 # The search for copies is imported where it is made: with `contamination=skip` a training needs none of it.
 if TYPE_CHECKING:

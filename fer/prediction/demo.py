@@ -18,7 +18,7 @@ from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_
 from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import RecognisedFace, Recogniser
 from fer.tracking.models import registered_models, resolve_alias
-from fer.utils.html import render
+from fer.utils.rendering import render
 
 MAX_LOADED_MODELS = 2
 CROP_SIDE = 192

@@ -16,7 +16,7 @@ from fer.expressions import EXPRESSIONS
 from fer.portable.images import UnusableImage, decode_rgb
 from fer.utils.atomic import atomic_path
 from fer.utils.paths import printable
-from fer.utils.tables import csv_text, text_table
+from fer.utils.rendering import csv_text, text_table
 
 CSV_COLUMNS = ("picture", "face", "left", "top", "right", "bottom", "score", "expression", *EXPRESSIONS, "error")
 MAX_PRINTED_ROWS = 40

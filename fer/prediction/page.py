@@ -12,8 +12,8 @@ from fer.config.commands import DemoConfig
 from fer.errors import ConfigError, DataError
 from fer.portable.images import MAX_PIXELS
 from fer.prediction.demo import DemoBackend, error_html, model_choices, take_upload
-from fer.utils.html import render
-from fer.utils.signals import interrupting
+from fer.utils.processes import interrupting
+from fer.utils.rendering import render
 
 UPLOAD_SECONDS = 120
 """Seconds after which an upload is deleted that was never read because its page was closed."""

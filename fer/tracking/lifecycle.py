@@ -17,8 +17,7 @@ from fer.tracking.names import COMMAND, CONFIG_FILE, ERROR
 from fer.tracking.provenance import environment_tags
 from fer.tracking.runs import MAX_TAG, NullRun, TrackedRun
 from fer.tracking.status_guard import keep_killed
-from fer.utils.processes import rank
-from fer.utils.signals import deferring, follow_parent, interrupting
+from fer.utils.processes import deferring, follow_parent, interrupting, rank
 
 LAUNCHED_RUN = "MLFLOW_RUN_ID"
 """Environment variable by which `mlflow run` hands on the run that it made."""

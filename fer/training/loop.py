@@ -17,8 +17,7 @@ from fer.training.devices import make_fabric, pick_device
 from fer.training.interfaces import AfterStep, Batches, Recorder, TrainingBatch, Validate
 from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
 from fer.utils.distributed import Peers
-from fer.utils.processes import rank, world_size
-from fer.utils.signals import StopRequest, deferring
+from fer.utils.processes import StopRequest, deferring, rank, world_size
 
 CHECK_LOSS_EVERY = 50
 """Steps after which the loss is read, to stop a training that diverged: reading it makes a GPU wait."""

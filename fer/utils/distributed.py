@@ -26,6 +26,7 @@ class Peers:
         """Return the largest of the processes' numbers."""
         if self._group is None:
             return number
+        # Asked at every step, so a tensor: gathering objects would pickle.
         value = torch.tensor(number)
         dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._group)
         return int(value)
@@ -58,12 +59,9 @@ class Peers:
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:
-    """Return the rows of all processes in the order of their ranks, `(N, ...)` to `(world * N, ...)`.
+    """Return the rows of all processes in the order of their ranks, `(N, ...)` to `(world * N, ...)`, differentiable.
 
-    Differentiable. Let each rank r have a loss of its own, l_r, that sees the rows z_s of every rank s. The gradient of
-    the mean of the losses is then the mean over s of (sum over r of dl_r / dz_s) * dz_s / dw. DDP takes the mean over s
-    of what each rank s has computed; so the backward pass here gives rank s the sum over r, from all ranks' losses, and
-    not only its own part. One process that holds all rows finds the same gradient.
+    One process that holds all rows finds the same gradient.
     """
     if not _several():
         return tensor
@@ -99,7 +97,12 @@ def _several() -> bool:
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenates all ranks' rows; backward sums the ranks' gradients and takes the own rows."""
+    """Concatenate all ranks' rows; backward, sum the ranks' gradients and take the own rows.
+
+    Let each rank r have a loss of its own, l_r, that sees the rows z_s of every rank s. The gradient of the mean of the
+    losses is then the mean over s of (sum over r of dl_r / dz_s) * dz_s / dw. DDP takes the mean over s of what each
+    rank s has computed; so the backward pass here gives rank s the sum over r, from all ranks' losses.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

@@ -21,11 +21,12 @@ TRIM_ABOVE = 40_000_000
 
 @contextmanager
 def thread_pool() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads; after a fault or an interruption, what has not begun is dropped, not finished first."""
+    """Yield a pool of as many threads as there are cores."""
     executor = ThreadPoolExecutor(os.cpu_count())
     try:
         yield executor
     finally:
+        # The executor's own end would first finish, after a fault or Ctrl-C too, what has not begun.
         executor.shutdown(cancel_futures=True)
 
 
@@ -43,8 +44,8 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self, needed: int) -> Iterator[None]:
-        """Wait until so many bytes are free, and hold them; whoever needs more than there are holds all."""
-        # Else it would wait for ever.
+        """Wait until so many bytes are free, and hold them."""
+        # Whoever needs more than there are holds all; else it would wait for ever.
         needed = min(needed, self.size)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= needed)

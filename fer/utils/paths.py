@@ -30,10 +30,10 @@ def resolve_data_root(option: str = "") -> Path:
     try:
         root = Path(chosen).expanduser().resolve()
         present = next(path for path in (root, *root.parents) if path.exists())
-        is_folder = present.is_dir()
+    # No such user's home, a name that is too long, or a zero byte in it.
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"{shown} cannot be a folder: {error}") from None
-    if not is_folder:
+    if not present.is_dir():
         raise ConfigError(f"{shown} cannot be a folder: {present} is a file")
     # MLflow's store and the manifests are UTF-8 text.
     if printable(str(root)) != str(root):
@@ -77,6 +77,7 @@ def _escaped(character: str) -> str:
 @contextmanager
 def data_lock(root: Path, dataset: str) -> Iterator[None]:
     """Hold a data set's lock, so that two processes do not write the same files."""
+    # In a folder of its own: what stands among the data would be taken for a picture or a manifest.
     folder = root / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{dataset}.lock"):
@@ -112,13 +113,11 @@ def model_file_name(address: str) -> str:
     kind, separator, rest = address.partition(":/")
     if not separator:
         return Path(address).stem or "model"
-    if kind == "models":
-        return rest.replace("/", "-")
-    return f"run-{rest[:8]}"
+    return rest.replace("/", "-") if kind == "models" else f"run-{rest[:8]}"
 
 
 def size_in_megabytes(path: Path) -> str:
     """Return the size of a file, or of all files in a folder, such as `52.1 MB`."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    total = sum(file.stat().st_size for file in files)
+    files = [path] if path.is_file() else path.rglob("*")
+    total = sum(file.stat().st_size for file in files if file.is_file())
     return f"{total / 1e6:,.1f} MB"

@@ -1,11 +1,23 @@
-"""Read which of several training processes this one is, as torchrun starts them."""
+"""This process among others: which of several that train together it is, and what stops it in an orderly way."""
 
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from fer.errors import Interrupted
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+PARENT_SECONDS = 1.0
+"""How often `follow_parent` looks."""
 
 
 def rank() -> int:
-    """Return this process's number among all; 0 where there is only one."""
+    """Return this process's number among all, as torchrun says it; 0 where there is only one."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -28,3 +40,84 @@ def exit_nonzero_ranks() -> None:
     """End every process but the first: their part, the training, is done, and one of them logs and tests."""
     if rank() > 0:
         sys.exit(0)
+
+
+class StopRequest:
+    """Whether a signal has arrived while signals were deferred.
+
+    Attributes:
+        signum: The first signal's number, 0 before any.
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Note the signal; a second Ctrl-C does not wait any longer."""
+        # `mlflow run` answers Ctrl-C by sending SIGTERM after it, so that pair counts as one request.
+        if self.signum == signum == signal.SIGINT:
+            raise Interrupted(signum)
+        self.signum = self.signum or signum
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    # The clean-up that follows must not be cut short.
+    _ignore()
+    raise Interrupted(signum)
+
+
+def _ignore() -> None:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Raise `Interrupted` wherever the program stands when a stopping signal arrives."""
+    with _handling(_interrupt):
+        yield
+
+
+@contextmanager
+def deferring() -> Iterator[StopRequest]:
+    """Note stopping signals instead of acting on them, so that a loop can end at a safe place.
+
+    After one has come, further ones are ignored until the enclosing `interrupting` ends: what was trained is being
+    saved then.
+    """
+    request = StopRequest()
+    try:
+        with _handling(request):
+            yield request
+    finally:
+        # Without an enclosing `interrupting` nothing would hear signals again, nor the processes started later.
+        if request.signum and signal.getsignal(signal.SIGTERM) is _interrupt:
+            _ignore()
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    # Python lets only the main thread set handlers.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def follow_parent() -> None:
+    """Send this process SIGTERM when its parent dies: a killed `mlflow run` would otherwise leave it running."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        # An orphan gets another parent. Asking for that is the one way that works on every system.
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # A daemon, so that a finished command does not wait for it.
+    threading.Thread(target=watch, daemon=True).start()

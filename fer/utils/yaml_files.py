@@ -50,23 +50,22 @@ def _text_of(file: str) -> str:
     """
     try:
         path = Path(file).expanduser()
-        if not path.exists():
-            raise _Fault(": there is no such file")
+        # A pipe would be waited for, and a device may never end.
         if not path.is_file():
-            raise _Fault(" is no file")  # a pipe would be waited for
+            raise _Fault(": there is no such file")
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _Fault(f" cannot be read: {error.strerror}") from None
-    except (RuntimeError, ValueError) as error:  # no such home folder, or a zero byte
+    # No such home folder, or a zero byte in the name.
+    except (RuntimeError, ValueError) as error:
         raise _Fault(f" cannot be read: {error}") from None
     if len(content) > MAX_BYTES:
         raise _Fault(f" is larger than {MAX_BYTES} bytes: leave out what is not an option")
     try:
         return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _Fault(f" line {line} is no UTF-8 text: save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise _Fault(" is no UTF-8 text: save it as UTF-8") from None
 
 
 def _parsed(text: str) -> Any:
@@ -82,18 +81,16 @@ def _parsed(text: str) -> Any:
         line = f" line {mark.line + 1}" if mark else ""
         reason = error.problem or error.context or "it cannot be understood"
         raise _Fault(f"{line} is not plain YAML: {shortened(reason)}") from None
-    except (yaml.YAMLError, ArithmeticError, ValueError) as error:  # the last two of signs that no text can hold
+    # The others come from PyYAML's own reading of numbers such as `0x_`.
+    except (yaml.YAMLError, ArithmeticError, LookupError, ValueError) as error:
         raise _Fault(f" is not plain YAML: {shortened(str(error))}") from None
-
-
-def _refused(reason: str, mark: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=reason, problem_mark=mark)
 
 
 def _plain_resolvers() -> dict[str, Any]:
     """Return PyYAML's rules that tell values apart by their first sign, those of other kinds left out."""
     plain = {}
     for sign, rules in yaml.SafeLoader.yaml_implicit_resolvers.items():
+        # A tag is an address such as `tag:yaml.org,2002:int`.
         plain[sign] = [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] in PLAIN]
     return plain
 
@@ -106,15 +103,12 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        # Before anything is composed: an alias repeats all that its anchor holds.
-        if event.anchor is not None:
-            raise _refused("anchors and aliases (& and *) are not read, so write the value itself", event.start_mark)
-        if event.tag is not None:
-            raise _refused("tags (!) are not read, so write the value alone", event.start_mark)
+        # Before anything is composed: an alias repeats all that its anchor holds, and Python's stack bounds the depth.
+        fault = _fault_of(event)
         if self._depth == MAX_DEPTH:
-            raise _refused(f"it is nested more than {MAX_DEPTH} deep", event.start_mark)
-        if isinstance(event, yaml.ScalarEvent):
-            _check_text(event)
+            fault = f"it is nested more than {MAX_DEPTH} deep"
+        if fault:
+            raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -122,25 +116,28 @@ class _PlainLoader(yaml.SafeLoader):
             _refuse_doubled(node)
         return node
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ArithmeticError, LookupError, ValueError):
-            raise _refused(f"{quoted(node.value)} is no number", node.start_mark) from None
 
-
-def _check_text(event: yaml.ScalarEvent) -> None:
-    if len(event.value) > MAX_TEXT:
-        raise _refused(f"a value is longer than {MAX_TEXT} characters", event.start_mark)
+def _fault_of(event: Any) -> str:
+    """Return why one value is no plain one, or an empty text."""
+    if event.anchor is not None:
+        return "anchors and aliases (& and *) are not read, so write the value itself"
+    if event.tag is not None:
+        return "tags (!) are not read, so write the value alone"
+    text = event.value if isinstance(event, yaml.ScalarEvent) else ""
+    if len(text) > MAX_TEXT:
+        return f"a value is longer than {MAX_TEXT} characters"
     # Escapes can write what no file's name and no record can hold.
-    if "\0" in event.value or any("\ud800" <= sign <= "\udfff" for sign in event.value):
-        raise _refused(f"{quoted(event.value)} is no text", event.start_mark)
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        return f"{quoted(text)} is no text"
+    return ""
 
 
 def _refuse_doubled(node: yaml.MappingNode) -> None:
+    """Refuse a key that stands twice, of which PyYAML would take the last."""
     keys = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
             if key.value in keys:
-                raise _refused(f"the key {quoted(key.value)} stands a second time", key.start_mark)
+                fault = f"the key {quoted(key.value)} stands a second time"
+                raise yaml.MarkedYAMLError(problem=fault, problem_mark=key.start_mark)
             keys.add(key.value)

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 import torch
 
-from fer.utils import download
+from fer.utils import http
 
 
 @dataclass
@@ -70,8 +70,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A server on this machine; a download that brings nothing twice running is given up, without pauses."""
-    monkeypatch.setattr(download, "PAUSES", (0.0,))
+    """A server on this machine; a request is repeated once, without a pause."""
+    monkeypatch.setattr(http, "RETRIES", 1)
     monkeypatch.setenv("no_proxy", "*")
     told = Served()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Telling", (Handler,), {"served": told}))
@@ -87,7 +87,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache of downloaded weights, empty and the test's own."""
-    monkeypatch.setattr(download, "PAUSES", (0.0,))
+    monkeypatch.setattr(http, "RETRIES", 1)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     return tmp_path / "hub" / "checkpoints"

@@ -11,7 +11,7 @@ import pytest
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, classification_archs
 from fer.models.catalogue import CATALOGUE, Entry, download
-from fer.utils import download as downloading
+from fer.utils import http
 
 EVERY_ENTRY = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
 
@@ -79,7 +79,7 @@ def left(place: Path) -> set[str]:
 
 def interrupted(served, place: Path, size: int = 1000) -> None:
     """Leave a download that its server broke off after `size` bytes and did not continue."""
-    served.breaks = [size, 0, 0]
+    served.breaks = [size, 0]
     with pytest.raises(ModelError, match="broke off"):
         download(served.address, place)
     assert served.breaks == []
@@ -204,11 +204,11 @@ def test_a_cookie_given_at_a_redirection_is_shown_again(served, place):
 
 
 def test_a_full_disk_is_one_sentence_and_gets_its_room_back(served, place, monkeypatch):
-    class Full(downloading.tqdm):
+    class Full(http.tqdm):
         def update(self, n=1):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(downloading, "tqdm", Full)
+    monkeypatch.setattr(http, "tqdm", Full)
     served.content = CONTENT
     with pytest.raises(ModelError, match=r"No space left.*TORCH_HOME") as error:
         download(served.address, place)

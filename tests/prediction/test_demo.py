@@ -17,7 +17,7 @@ from fer.prediction import demo, recogniser
 from fer.prediction.annotate import MAX_CARDS
 from fer.prediction.demo import DemoBackend, error_html, faces_html, model_choices, model_html, take_upload
 from fer.tracking.models import ListedModel
-from fer.utils.html import render
+from fer.utils.rendering import render
 from tests.data.test_framing import StandIn
 from tests.prediction.test_annotate import Face
 

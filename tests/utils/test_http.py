@@ -40,9 +40,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("statuses", "last"), [([503, 429, 200], 200), ([404], 404), ([500] * 3, 500)])
-def test_faults_that_pass_are_asked_again(server: Server, statuses: list[int], last: int) -> None:
+def test_faults_that_pass_are_asked_again(
+    server: Server, statuses: list[int], last: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "RETRIES", 2)
+    monkeypatch.setattr(http, "BACKOFF", 0.0)
     server.statuses = list(statuses)
-    with retrying_session("fer-test", retries=2, backoff=0) as session:
+    with retrying_session("fer-test") as session:
         assert session.get(f"http://127.0.0.1:{server.server_port}/").status_code == last
     assert server.agents == ["fer-test"] * len(statuses)
 

@@ -15,7 +15,7 @@ from fer.data.datasets import wikimedia
 from fer.data.datasets.drawn.layouts import write_wikimedia
 from fer.data.datasets.wikimedia import ListedFile, scan
 from fer.data.images import inspect
-from fer.utils import download
+from fer.utils import http
 
 
 @dataclass
@@ -75,7 +75,7 @@ def served(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "PAUSES", (0.0,))
+    monkeypatch.setattr(http, "RETRIES", 1)
     monkeypatch.setattr(wikimedia, "FILES", f"http://127.0.0.1:{server.server_port}/files")
     monkeypatch.setattr(wikimedia, "listed_files", lambda *_: repository.listed)
     try:

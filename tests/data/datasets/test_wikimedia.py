@@ -24,7 +24,7 @@ from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
-from fer.utils import download
+from fer.utils import http
 from tests.data.datasets.repository import Repository, drawn_repository, served
 from tests.paths import REAL_FACES
 
@@ -118,7 +118,7 @@ def test_two_at_a_time_obtain_it_once(repository: Repository, root: Path) -> Non
 
 
 def test_without_a_network_address_place_and_cure_are_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSES", (0.0,))
+    monkeypatch.setattr(http, "RETRIES", 1)
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fer.errors import Interrupted
-from fer.utils.signals import STOPPING, deferring, interrupting
+from fer.utils.processes import STOPPING, deferring, interrupting
 
 
 @pytest.mark.parametrize("number", STOPPING)

@@ -1,7 +1,11 @@
 import csv
 import io
 
-from fer.utils.tables import csv_text, markdown_table, text_table
+import jinja2
+import pytest
+
+from fer.utils import rendering
+from fer.utils.rendering import csv_text, markdown_table, text_table
 
 ROWS = [["run", "set", "images"], ["a", "raf", "3"], ["longer", "kdef", "1,000"]]
 
@@ -29,3 +33,17 @@ def test_csv_keeps_every_cell() -> None:
     text = csv_text(rows)
     assert list(csv.reader(io.StringIO(text, newline=""))) == rows
     assert "\r" not in text
+
+
+def test_values_are_escaped_in_pages_and_absent_ones_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "page.html").write_text("<p>{{ text }}</p>")
+    (tmp_path / "page.md").write_text("{{ text }}\n")
+    monkeypatch.setattr(rendering, "TEMPLATES", tmp_path)
+    rendering._environment.cache_clear()
+    try:
+        assert rendering.render("page.html", text="<b> & 'x'") == "<p>&lt;b&gt; &amp; &#39;x&#39;</p>"
+        assert rendering.render("page.md", text="<b>") == "<b>\n"
+        with pytest.raises(jinja2.UndefinedError):
+            rendering.render("page.html")
+    finally:
+        rendering._environment.cache_clear()
