@@ -45,10 +45,9 @@ class Framing:
 
 def frame_all(
     rows: Sequence[ImageRow],
-    paths: Sequence[Path],
+    folder: Path,
     framing: Framing,
     detector: Detector,
-    title: str,
 ) -> list[ImageRow]:
     """Add the frames to a set's rows, detecting faces on all cores.
 
@@ -57,21 +56,21 @@ def frame_all(
 
     Args:
         rows: Pictures as they come.
-        paths: Their files.
+        folder: The folder that their paths start from.
         framing: How the set is framed.
         detector: Finds the faces.
-        title: The set's name for the progress bar.
     """
 
-    def detect(row: ImageRow, path: Path) -> Face | None:
+    def detect(row: ImageRow) -> Face | None:
         if row.angle in framing.fixed:
             return None
+        path = folder / row.path
         faces = decode_within_budget(path, lambda: detector.faces(np.asarray(read_rgb(path))))
         return main_face(faces, row.width, row.height)
 
     with thread_pool() as executor:
-        detected = executor.map(detect, rows, paths)
-        faces = list(tqdm(detected, f"frame {title}", len(rows), unit="image"))
+        detected = executor.map(detect, rows)
+        faces = list(tqdm(detected, "find faces", len(rows), unit="image"))
     by_angle: dict[str, list[Frame]] = {}
     for row, face in zip(rows, faces, strict=True):
         if face:

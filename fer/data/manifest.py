@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
@@ -71,9 +72,8 @@ class ImageRow:
         return read_frame(self.frame, max(self.width, self.height))
 
 
-_COLUMNS = tuple(field.name for field in fields(ImageRow))
 _INTEGERS = [field.name for field in fields(ImageRow) if field.type is int]
-_HEADER = [*_COLUMNS, "format"]
+_HEADER = [*(field.name for field in fields(ImageRow)), "format"]
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,11 @@ class Manifest:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the images per split and expression, zeros included, for the splits that occur."""
-        counted = Counter((row.split, row.expression) for row in self.images)
-        present = {row.split for row in self.images}
-        table = {}
+        table: dict[str, dict[str, int]] = {}
         for split in SPLITS:
-            if split in present:
-                table[split] = {expression: counted[split, expression] for expression in EXPRESSIONS}
+            counted = Counter(row.expression for row in self.of(split).images)
+            if counted:
+                table[split] = {name: counted[name] for name in EXPRESSIONS}
         return table
 
     def write(self, path: Path) -> None:
@@ -121,31 +120,28 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         DataError: The file is damaged or of another version.
     """
-    cure = f"run prepare again for {path.stem!r}"
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *table = csv.reader(file)
-        # A row cut short has no format, but is damaged, not of another one.
-        formats = {cells[-1] for cells in table if len(cells) == len(header)}
-        if header != _HEADER or formats - {FORMAT}:
-            raise DataError(f"{path} was prepared by another version of fer: {cure}")
-        rows = tuple(_parse_row(cells, path.stem) for cells in table)
+        if header != _HEADER:
+            raise ValueError
+        rows = tuple(_parse_row(cells) for cells in table)
     except (ValueError, csv.Error):
-        raise DataError(f"{path} is damaged: {cure}") from None
+        cure = f"run prepare again for {path.stem!r}"
+        raise DataError(f"{path} is damaged or of another version of fer: {cure}") from None
     return Manifest(path.stem, rows)
 
 
-def _parse_row(cells: list[str], dataset: str) -> ImageRow:
-    values = dict(zip(_HEADER, cells, strict=True))
+def _parse_row(cells: list[str]) -> ImageRow:
+    values: dict[str, Any] = dict(zip(_HEADER, cells, strict=True))
+    # The version comes last, so that a row cut short has none.
+    if values.pop("format") != FORMAT:
+        raise ValueError
     if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
         raise ValueError
-    # The path tells split and expression too: a table edited by hand would contradict it.
-    folder, _, name = values["path"].rpartition("/")
-    if folder != folder_of(dataset, values["split"], values["expression"]) or name in ("", ".", ".."):
-        raise ValueError
-    del values["format"]
-    integers = {name: int(values[name]) for name in _INTEGERS}
-    row = ImageRow(**values | integers)  # type: ignore[arg-type]
+    for name in _INTEGERS:
+        values[name] = int(values[name])
+    row = ImageRow(**values)
     row.square()  # raises where the frame is damaged
     return row
 

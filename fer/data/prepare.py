@@ -19,7 +19,6 @@ from fer.data.images import ImageFacts, inspect, refuse_large_file
 from fer.data.manifest import ImageRow, Manifest, folder_of, person_overlap
 from fer.data.prepared import FORMAT_VERSION, Prepared, count_differences, fingerprint, load_prepared
 from fer.errors import DataError
-from fer.expressions import code_of
 from fer.portable.detection import Detector
 from fer.portable.images import UnusableImage
 from fer.utils.parallel import decode_within_budget, thread_pool
@@ -27,8 +26,6 @@ from fer.utils.paths import data_lock, manifest_path, printable, summary_path, t
 
 MANIFEST, SUMMARY = "manifest.csv", "summary.json"
 """Names inside a draft."""
-LONGEST_NAME = 255
-"""Bytes of a file's name that every usual file system takes."""
 
 LeftOut = list[tuple[str, str]]
 MakeDetector = Callable[[], Detector]
@@ -85,7 +82,12 @@ def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:
 
 
 def _prepare(
-    dataset: DataSet, source: Path, scan: Scan, root: Path, fingerprint: str, detector: MakeDetector | None
+    dataset: DataSet,
+    source: Path,
+    scan: Scan,
+    root: Path,
+    fingerprint: str,
+    detector: MakeDetector | None,
 ) -> Prepared:
     with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
         draft = Path(name)
@@ -93,11 +95,10 @@ def _prepare(
         if not rows:
             raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
         if detector and dataset.framing:
-            paths = [draft / row.path.replace(f"/{dataset.name}/", "/", 1) for row in rows]
-            rows = frame_all(rows, paths, dataset.framing, detector(), dataset.name)
+            rows = frame_all(rows, draft, dataset.framing, detector())
         manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
         # Who is known from training would flatter the figures on test.
-        overlap = person_overlap(row for row in manifest.images if row.split in ("train", "test"))
+        overlap = person_overlap(row for row in manifest.images if row.split != "validation")
         if overlap:
             people = ", ".join(sorted(overlap))
             raise DataError(f"{dataset.title}: people stand in both training and test: {people}")
@@ -110,7 +111,8 @@ def _prepare(
             reused=False,
         )
         summary = {"version": FORMAT_VERSION, "fingerprint": fingerprint, **prepared.summary()}
-        (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(summary, indent=1, ensure_ascii=False)
+        (draft / SUMMARY).write_text(text, encoding="utf-8")
         manifest.write(draft / MANIFEST)
         _replace_tree(dataset, root, draft)
     return prepared
@@ -118,12 +120,11 @@ def _prepare(
 
 def _main_fault(left_out: LeftOut) -> str:
     """Return the most frequent reason and its first picture, to end a sentence with."""
-    if not left_out:
-        return ""
     reasons = Counter(reason for _, reason in left_out)
-    most_frequent = max(reasons, key=lambda reason: reasons[reason])
-    first = next(name for name, reason in left_out if reason == most_frequent)
-    return f"; the most frequent fault: {first}: {most_frequent}"
+    for most_frequent, _ in reasons.most_common(1):
+        first = next(name for name, reason in left_out if reason == most_frequent)
+        return f"; the most frequent fault: {first}: {most_frequent}"
+    return ""
 
 
 def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
@@ -132,17 +133,18 @@ def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
     All that needs room was written into the draft; what is left is renaming, which a full disk does not stop half-way.
     """
     manifest = manifest_path(root, dataset.name)
-    parts = [part for part in ("train", "test") if (draft / part).exists()]
+    parts = ("train", "test")
     for folder in (manifest.parent, *(root / part for part in parts)):
         folder.mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)
-    for part in ("train", "test"):
+    for part in parts:
         tree = root / part / dataset.name
+        new_tree = draft / part / dataset.name
         # The old tree goes with the draft.
         if tree.exists():
             tree.rename(draft / f"old-{part}")
-        if part in parts:
-            (draft / part).rename(tree)
+        if new_tree.exists():
+            new_tree.rename(tree)
     (draft / SUMMARY).replace(summary_path(root, dataset.name))
     (draft / MANIFEST).replace(manifest)
 
@@ -154,21 +156,23 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
         The manifest's rows, and (printable name in the download, reason) of what is left out.
     """
     left_out = list(scan.left_out)
-    candidates: dict[Path, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     for candidate in scan.candidates:
-        path = draft / _path_in_draft(candidate)
+        folder = folder_of(dataset.name, candidate.split, candidate.expression)
+        path = f"{folder}/{candidate.name}"
         fault = _name_fault(candidate.name)
+        if not fault and path in candidates:
+            fault = f"stands a second time as {candidate.name}"
         if fault:
             left_out.append((candidate.source_name, fault))
-        elif path in candidates:
-            left_out.append((candidate.source_name, f"stands a second time as {candidate.name}"))
         else:
             candidates[path] = candidate
-    for folder in {path.parent for path in candidates}:
-        folder.mkdir(parents=True)
-    facts_of: dict[Path, ImageFacts] = {}
+    targets = [draft / path for path in candidates]
+    for folder_path in {target.parent for target in targets}:
+        folder_path.mkdir(parents=True)
+    facts_of: dict[str, ImageFacts] = {}
     with thread_pool() as executor:
-        results = executor.map(_copy_and_check, candidates.values(), candidates)
+        results = executor.map(_copy_and_check, candidates.values(), targets)
         progress = tqdm(results, f"prepare {dataset.name}", len(candidates), unit="image")
         for path, facts in zip(candidates, progress, strict=True):
             if isinstance(facts, str):
@@ -181,23 +185,17 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
             del facts_of[path]
     # What is not in the manifest must not be in the tree.
     for path in candidates.keys() - facts_of.keys():
-        path.unlink(missing_ok=True)
-    rows = [_row(dataset, candidates[path], facts) for path, facts in facts_of.items()]
+        (draft / path).unlink(missing_ok=True)
+    rows = [_row(path, candidates[path], facts) for path, facts in facts_of.items()]
     return rows, [(printable(name), reason) for name, reason in left_out]
-
-
-def _path_in_draft(candidate: Candidate) -> str:
-    part = "test" if candidate.split == "test" else "train"
-    return f"{part}/{code_of(candidate.expression)}/{candidate.name}"
 
 
 def _name_fault(name: str) -> str:
     """Return why a name can stand neither in the tree nor in the manifest; empty if it can."""
     if printable(name) != name:
         return "its name is no UTF-8 text in one line"
-    if name in ("", ".", "..") or "/" in name:
-        return "its name is no file's name"
-    return "its name is too long" if len(name.encode()) > LONGEST_NAME else ""
+    # Lists of labels may hold anything as a name.
+    return "its name is no file's name" if name in ("", ".", "..") or "/" in name else ""
 
 
 def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
@@ -215,14 +213,18 @@ def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
     return "entirely black" if facts.black else facts
 
 
-def _copies(candidates: dict[Path, Candidate], facts_of: dict[Path, ImageFacts]) -> dict[Path, str]:
+def _copies(candidates: dict[str, Candidate], facts_of: dict[str, ImageFacts]) -> dict[str, str]:
     """Return the pictures that repeat another one's pixels, each with the reason to leave it out.
 
     One of each group is kept, in test if one is there, else in validation: what is tested on is not trained on.
     """
     ranks = {"test": 0, "validation": 1, "train": 2}
-    kept: dict[str, Path] = {}
-    for path in sorted(facts_of, key=lambda path: (ranks[candidates[path].split], path.name)):
+
+    def rank(path: str) -> tuple[int, str]:
+        return ranks[candidates[path].split], candidates[path].name
+
+    kept: dict[str, str] = {}
+    for path in sorted(facts_of, key=rank):
         kept.setdefault(facts_of[path].pixels, path)
     copies = {}
     for path, facts in facts_of.items():
@@ -232,9 +234,9 @@ def _copies(candidates: dict[Path, Candidate], facts_of: dict[Path, ImageFacts])
     return copies
 
 
-def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
+def _row(path: str, candidate: Candidate, facts: ImageFacts) -> ImageRow:
     return ImageRow(
-        path=f"{folder_of(dataset.name, candidate.split, candidate.expression)}/{candidate.name}",
+        path=path,
         expression=candidate.expression,
         split=candidate.split,
         person=candidate.person,

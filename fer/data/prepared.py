@@ -17,6 +17,7 @@ from fer.utils.paths import manifest_path, summary_path
 FORMAT_VERSION = 4
 """Raised whenever the same download would give another tree, so that older trees are prepared anew."""
 KINDS: dict[str, Any] = {
+    "version": int,
     "fingerprint": str,
     "digest": str,
     "source": str,
@@ -74,19 +75,16 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
         DataError: It is missing, damaged or of another version.
     """
     path = summary_path(root, dataset)
-    cure = f"run prepare again for {dataset!r}"
     try:
         summary = read_object(path)
-        # Before the other keys, which another version may not have.
-        check_kinds(summary, {"version": int})
-        if summary["version"] != FORMAT_VERSION:
-            raise DataError(f"{dataset!r} under {root} was prepared by another version of fer: {cure}")
         check_kinds(summary, KINDS)
-        complete = KINDS.keys() <= summary.keys()
-    except (OSError, KeyError, ValueError):
-        complete = False
-    if not complete:
-        raise DataError(f"{path} is missing or damaged: {cure}")
+        # What another version calls by other names is missing here.
+        fits = KINDS.keys() <= summary.keys() and summary["version"] == FORMAT_VERSION
+    except (OSError, ValueError):
+        fits = False
+    if not fits:
+        cure = f"run prepare again for {dataset!r}"
+        raise DataError(f"{path} is missing, damaged or of another version of fer: {cure}")
     return summary
 
 
@@ -126,11 +124,9 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: 
         whole = all((root / row.path).stat().st_size == row.bytes for row in prepared.manifest.images)
     except (OSError, ValueError, DataError):
         return None
-    fits = (
-        summary["digest"] == prepared.manifest.digest
-        and fingerprint in ("", summary["fingerprint"])
-        and framing in ("", prepared.framing)
-    )
+    # Somebody may have edited the manifest.
+    whole = whole and summary["digest"] == prepared.manifest.digest
+    fits = fingerprint in ("", summary["fingerprint"]) and framing in ("", prepared.framing)
     return prepared if whole and fits else None
 
 
@@ -143,11 +139,13 @@ def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
         DataError: The summary is missing, damaged or of another version.
     """
     summary = read_summary(root, dataset)
-    repaired: dict[str, int] = summary["repaired_or_converted"]
-    framed: dict[str, int] = summary["framed"]
-    counts: dict[str, float] = {"left_out": len(summary["left_out"]), "repaired": sum(repaired.values())}
+    counts: dict[str, float] = {
+        "left_out": len(summary["left_out"]),
+        "repaired": sum(summary["repaired_or_converted"].values()),
+    }
+    framed = summary["framed"]
     if framed:
-        counts["not_found"] = sum(count for how, count in framed.items() if how.startswith(NOT_FOUND))
+        counts["not_found"] = sum(framed[how] for how in framed if how.startswith(NOT_FOUND))
     return counts
 
 

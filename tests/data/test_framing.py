@@ -305,7 +305,7 @@ def test_a_damaged_frame_says_to_prepare_again(download: Path, tmp_path: Path, f
     root = tmp_path / "data"
     manifest = prepare(WIKIMEDIA, download, root, StandIn).manifest
     Manifest("wikimedia", (replace(manifest.images[0], frame=frame),)).write(manifest_path(root, "wikimedia"))
-    with pytest.raises(DataError, match="is damaged: run prepare again for 'wikimedia'"):
+    with pytest.raises(DataError, match="is damaged or of another version of fer: run prepare again for 'wikimedia'"):
         read_manifest(manifest_path(root, "wikimedia"))
 
 

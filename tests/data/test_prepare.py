@@ -248,7 +248,7 @@ def between_the_trees(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> 
     rename = Path.rename
 
     def move(self: Path, target: Path) -> Path:
-        if self.name == "test":
+        if target.parent.name == "test":
             raise fault
         return rename(self, target)
 

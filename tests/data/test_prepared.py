@@ -110,7 +110,10 @@ def test_counts_of_a_damaged_summary_are_refused(
     converted = sum(row.notes != "" for row in done.manifest.images)
     assert preparation_counts(root, "wikimedia") == {"left_out": 0, "repaired": converted}
     damage(root, done)
-    with pytest.raises(DataError, match=r"wikimedia\.json is missing or damaged: run prepare again for 'wikimedia'"):
+    with pytest.raises(
+        DataError,
+        match=r"wikimedia\.json is missing, damaged or of another version of fer: run prepare again for 'wikimedia'",
+    ):
         preparation_counts(root, "wikimedia")
 
 
@@ -124,10 +127,10 @@ def test_a_set_of_another_version_is_refused_and_prepared_anew(
     assert not is_prepared(root, "wikimedia")
     assert load_prepared(WIKIMEDIA, root) is None
     for read in (read_summary, preparation_counts):
-        with pytest.raises(DataError, match=r"'wikimedia' under .* was prepared by another version of fer"):
+        with pytest.raises(DataError, match=r"wikimedia\.json is .* of another version of fer: run prepare again"):
             read(root, "wikimedia")
     for option in ("prepared", "wikimedia"):
-        with pytest.raises(DataError, match="prepared by another version of fer"):
+        with pytest.raises(DataError, match="of another version of fer"):
             resolve_prepared(option, root)
     again = prepare(WIKIMEDIA, source, root)
     assert again == done

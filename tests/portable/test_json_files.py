@@ -199,7 +199,7 @@ def test_a_damaged_summary_of_a_prepared_set_is_made_anew_or_named(text: str, tm
     place.write_text(text)
     assert load_prepared(WIKIMEDIA, tmp_path) is None
     for read in (read_summary, preparation_counts):
-        with pytest.raises(DataError, match="is missing or damaged"):
+        with pytest.raises(DataError, match="is missing, damaged or of another version"):
             read(tmp_path, "wikimedia")
 
 

@@ -141,10 +141,9 @@ def test_every_work_on_all_cores_decodes_within_the_shared_memory(
     room_for_two(sorted(download.rglob("*.png")), monkeypatch)
     root = tmp_path / "data"
     done: Prepared = prepare(WIKIMEDIA, download, root)
-    places = [root / row.path for row in done.manifest.images]
     works: dict[str, Callable[[], object]] = {
         "prepare": lambda: None,
-        "frame": lambda: frame_all(done.manifest.images, places, Framing(), NoFaces(), "any"),
+        "frame": lambda: frame_all(done.manifest.images, root, Framing(), NoFaces()),
         "pack": lambda: pack(done.manifest, root, 20),
         "signatures": lambda: made(done.manifest, root),
     }

@@ -1,5 +1,6 @@
 """Registry of the data sets, and the names by which options choose among them."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,31 +99,24 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
         DataError: The option names neither.
     """
     if not option:
-        return next((path for path in dataset.default_paths(root) if _is_folder(path)), None)
+        # Unlike Path's, this `isdir` says no where a folder may not be entered, such as another user's home.
+        return next(filter(os.path.isdir, dataset.default_paths(root)), None)
     shown = f"source {quoted_path(option)}"
     # zipfile and tarfile, for the few downloads that are still packed.
     from fer.data.archives import is_archive
 
     try:
         source = Path(option).expanduser().resolve()
-        exists = source.exists()
         usable = source.is_dir() or is_archive(source)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{shown} cannot be read: {error}") from None
     if printable(str(source)) != str(source):
         raise DataError(f"{shown} cannot be recorded: its path is no UTF-8 text in one line")
-    if not exists:
+    if not source.exists():
         raise DataError(f"{shown}: there is no {source}")
     if not usable:
         raise DataError(f"{shown} is neither a folder nor a zip or tar archive")
     return source
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False  # in a folder that may not be entered, such as another user's home
 
 
 def missing_download(dataset: DataSet, root: Path) -> DataError:
