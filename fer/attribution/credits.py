@@ -1,17 +1,19 @@
 """Store authors and licences of the Wikimedia pictures: the shipped record, a look-up's, and what people entered."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from fer.attribution.plain_text import html_to_text, one_line, web_address
 from fer.errors import DataError
 from fer.utils.atomic import atomic_path
-from fer.utils.paths import translate_disk_errors
+from fer.utils.paths import data_lock, translate_disk_errors
 
-VERSION = 1
+VERSION = 2
 """Of the format of a record."""
 COMMONS = "https://commons.wikimedia.org"
 SHIPPED = Path(__file__).with_name("wikimedia_credits.json")
@@ -19,12 +21,8 @@ EMBEDDED = "embedded metadata"
 API = "Commons API"
 HAND = "entered by hand"
 """Values of `Credit.source`: metadata inside the file, an actual look-up, a person."""
-CONTRADICTION = "contradiction: "
-"""Beginning of each note on sources that disagree about author or licence."""
 DOUBT = "in doubt: "
 """Beginning of each note on why the page may be another picture's, or its licence none; it leaves unresolved."""
-KEPT = "kept from the look-up of "
-"""Beginning of the note on a credit that Commons no longer proves."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class Credit:
         title_source: "entered by hand as" and the title, where a person said under which to look the picture up.
         changes: Made to the original.
         notes: Contradictions between sources and doubts; each look-up writes them anew.
-        history: Values of earlier look-ups that a later one replaced, each with the date of the change.
     """
 
     file: str
@@ -69,12 +66,12 @@ class Credit:
     title_source: str = ""
     changes: str = "cropped and resized"
     notes: tuple[str, ...] = ()
-    history: tuple[str, ...] = ()
 
     @property
     def proven(self) -> bool:
         """Whether a look-up or a person named author and licence, be it of this picture or perhaps of another."""
-        return self.source in (API, HAND) and all((self.looked_up, self.author, self.licence))
+        is_named = bool(self.looked_up and self.author and self.licence)
+        return is_named and self.source in (API, HAND)
 
     @property
     def resolved(self) -> bool:
@@ -90,11 +87,6 @@ class Credit:
         """The title as a person reads it, without the namespace."""
         return self.title.removeprefix("File:")
 
-    @property
-    def kept(self) -> bool:
-        """Whether an earlier look-up proved this and the last one no longer did."""
-        return any(note.startswith(KEPT) for note in self.notes)
-
 
 def page_address(title: str) -> str:
     """Return the address of a page on Commons, such as that of `File:Sword of Anger.jpg`."""
@@ -104,6 +96,29 @@ def page_address(title: str) -> str:
 def search_address(text: str) -> str:
     """Return the address of a search on Commons among files."""
     return f"{COMMONS}/w/index.php?ns6=1&search={quote(text, safe=':')}"
+
+
+def sanitize(credit: Credit) -> Credit:
+    """Return a credit with plain text in every field, addresses that are safe to link, and a page to visit always."""
+    texts = {}
+    for field in fields(Credit):
+        value = getattr(credit, field.name)
+        if isinstance(value, str):
+            texts[field.name] = _plain(value)
+    # Without what looks like tags a picture could no longer be told by its file's name.
+    texts["file"] = one_line(credit.file)
+    texts["licence_url"] = web_address(credit.licence_url)
+    likely_page = search_address(PurePosixPath(texts["file"]).stem.replace("_", " "))
+    if texts["title"]:
+        likely_page = page_address(texts["title"])
+    texts["page"] = web_address(credit.page) or likely_page
+    notes = tuple(filter(None, map(_plain, credit.notes)))
+    return replace(credit, notes=notes, **texts)
+
+
+def _plain(text: str) -> str:
+    # In one line first: half a character, which JSON can hold, is more than the removal of markup takes.
+    return html_to_text(one_line(text))
 
 
 def shipped_credits() -> dict[str, Credit]:
@@ -119,6 +134,13 @@ def credits_path(root: Path) -> Path:
 def by_hand_path(root: Path) -> Path:
     """Return the path of what people entered, which no look-up writes."""
     return root / "manifests" / "wikimedia_credits_by_hand.json"
+
+
+@contextmanager
+def lock_credits(root: Path) -> Iterator[None]:
+    """Hold the lock under which credits are changed."""
+    with translate_disk_errors(root), data_lock(root, "wikimedia_credits"):
+        yield
 
 
 def load_credits(root: Path) -> dict[str, Credit]:
@@ -183,7 +205,7 @@ def save_credits(path: Path, credits: Mapping[str, Credit]) -> None:
 def _read(path: Path, remedy: str) -> dict[str, Credit]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        # The wording of notes is part of the format: `resolved` and `kept` read it.
+        # The wording of notes is part of the format: `resolved` reads it.
         if record["version"] != VERSION:
             raise ValueError(f"format {record['version']}, not {VERSION}")
         credits = [_credit(entry) for entry in record["credits"]]
@@ -194,9 +216,9 @@ def _read(path: Path, remedy: str) -> dict[str, Credit]:
 
 def _credit(entry: dict[str, Any]) -> Credit:
     # JSON has no tuples, which a frozen credit holds so that it can be compared and hashed.
-    lists = {name: tuple(entry.get(name, ())) for name in ("notes", "history")}
-    credit = Credit(**entry | lists)
-    texts = [getattr(credit, item.name) for item in fields(Credit) if item.name not in lists]
-    if not all(isinstance(text, str) for text in (*texts, *credit.notes, *credit.history)):
+    notes = tuple(entry.get("notes", ()))
+    credit = Credit(**entry | {"notes": notes})
+    texts = asdict(credit) | {"notes": "".join(notes)}
+    if not all(isinstance(text, str) for text in texts.values()):
         raise TypeError(f"{credit.file} holds what is no text")
     return credit

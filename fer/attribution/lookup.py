@@ -3,31 +3,36 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
-from fer.attribution.claims import claim_notes
 from fer.attribution.commons import METADATA_FIELDS, Commons, FilePage
-from fer.attribution.credits import API, DOUBT, EMBEDDED, HAND, KEPT, Credit, page_address, search_address
+from fer.attribution.credits import API, DOUBT, EMBEDDED, HAND, Credit, page_address, search_address
 from fer.attribution.plain_text import clean_name, file_title, html_to_text, one_line, web_address, without_contacts
 from fer.data.datasets.wikimedia import ListedFile
 
 TAKEN = "2021-09-13"
 """Date of the 2021 project's last commit: a file changed later may show another picture."""
+CONTRADICTION = "contradiction: "
+"""Beginning of each note on sources that disagree about author or licence."""
+KEPT = "kept from the look-up of "
+"""Beginning of the note on a credit that Commons no longer proves."""
 NOT_FREE = f"{DOUBT}Commons "
 """Beginning of the notes on why Commons itself doubts a licence."""
 SHOWN_FIELDS = ("Attribution", "Artist", "Credit", "Restrictions")
 """Fields in which people have left telephone numbers and e-mail addresses."""
 COMPARE = "compare the picture on its page"
+UNFREE_CLAIMS = ("all rights reserved", "non-commercial", "no derivatives")
+"""Claims that no licence accepted on Commons makes."""
 
 
 def initial_credit(item: ListedFile) -> Credit:
     """Return the credit of a picture nobody has looked up: its likely title, and what the file itself says."""
+    page = page_address(item.title) if item.title else search_address(item.flickr_id)
     return Credit(
         file=item.file,
         pixels=item.pixels,
         title=item.title,
-        page=page_address(item.title) if item.title else search_address(item.flickr_id),
+        page=page,
         author=item.author,
         credit=item.credit,
         source=EMBEDDED if item.author or item.credit else "",
@@ -40,7 +45,7 @@ def look_up(
     files: Sequence[ListedFile],
     known: Mapping[str, Credit],
     today: str,
-    titles_by_hand: Mapping[str, str] = MappingProxyType({}),
+    titles_by_hand: Mapping[str, str],
 ) -> dict[str, Credit]:
     """Look every picture up by its title.
 
@@ -57,7 +62,7 @@ def look_up(
         A credit of every picture by its place, resolved or not.
 
     Raises:
-        DataError: The API cannot be reached or used, or says that it left out something.
+        DataError: The API cannot be reached or used.
     """
     earlier = {item.file: known.get(item.file, initial_credit(item)) for item in files}
     titles = {}
@@ -73,9 +78,9 @@ def look_up(
         if item.file in titles:
             page = _refuse_smaller(item, pages[titles[item.file]])
         if item.file in titles_by_hand:
-            before, page = _apply_entered_title(item, before, page, titles[item.file], today)
-        elif before.title_source:
-            # The person has taken the title back, so a doubt about the likely one counts again.
+            before, page = _apply_entered_title(item, before, page, titles[item.file])
+        else:
+            # A person may have taken a title back: a doubt about the likely one then counts again.
             before = replace(before, title_source="")
         credits[item.file] = _join(item, before, page, today)
     return credits
@@ -91,19 +96,14 @@ def _refuse_smaller(item: ListedFile, page: FilePage) -> FilePage:
     return page
 
 
-def _apply_entered_title(
-    item: ListedFile, before: Credit, page: FilePage, title: str, today: str
-) -> tuple[Credit, FilePage]:
+def _apply_entered_title(item: ListedFile, before: Credit, page: FilePage, title: str) -> tuple[Credit, FilePage]:
     """Return the earlier credit and the page once a person has entered a title that leads to that page."""
     if not page.info:
         return before, replace(page, fault=f"{title}, the title {HAND}: {page.fault}")
-    entered = f"{HAND} as {title}"
-    if before.title_source != entered and before.title not in (title, page.title):
-        # What was known is another file's, and stays in the history only.
-        fresh = initial_credit(replace(item, title=page.title))
-        replaced = _replaced_values(before, fresh, today)
-        before = replace(fresh, history=(*before.history, *replaced))
-    return replace(before, title_source=entered), page
+    if before.title not in (title, page.title):
+        # What was known is another file's.
+        before = initial_credit(replace(item, title=page.title))
+    return replace(before, title_source=f"{HAND} as {title}"), page
 
 
 def _join(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credit:
@@ -117,8 +117,7 @@ def _join(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credi
         gone = f"Commons names no {' and no '.join(lost)} any more" if new else page.fault
         return _keep(item, before, page, f"{gone} ({today})")
     if new:
-        replaced = _replaced_values(before, new, today)
-        return replace(new, history=(*before.history, *replaced))
+        return new
     # A title found earlier stays until it leads somewhere.
     fresh = initial_credit(replace(item, title=before.title))
     return replace(
@@ -128,7 +127,6 @@ def _join(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credi
         looked_up=today,
         sha1=before.sha1,
         title_source=before.title_source,
-        history=before.history,
         notes=(*fresh.notes, page.fault),
     )
 
@@ -141,19 +139,8 @@ def _keep(item: ListedFile, before: Credit, page: FilePage, reason: str) -> Cred
         if note.startswith(NOT_FREE) and note not in doubts:
             doubts.append(note)
     claims = claim_notes(item, before.author, before.licence)
-    return replace(before, notes=(f"{KEPT}{before.looked_up}: {reason}", *doubts, *claims))
-
-
-def _replaced_values(before: Credit, new: Credit, today: str) -> list[str]:
-    """Return what an earlier look-up had said and a new one replaces."""
-    # Without a look-up, author and licence are what the file itself says, which claim notes compare.
-    names = ("title", "author", "licence", "sha1") if before.source == API else ("title",)
-    lines = []
-    for name in names:
-        text = getattr(before, name)
-        if text and text != getattr(new, name):
-            lines.append(f'{today}: {name} was "{text}"')
-    return lines
+    kept = f"{KEPT}{before.looked_up}: {reason}"
+    return replace(before, notes=(kept, *doubts, *claims))
 
 
 def _credit_from_page(item: ListedFile, before: Credit, page: FilePage, today: str) -> Credit:
@@ -164,15 +151,18 @@ def _credit_from_page(item: ListedFile, before: Credit, page: FilePage, today: s
     # The uploader, `user`, is often not the author and never stands in for one.
     author = clean_name(shown["Attribution"]) or clean_name(shown["Artist"])
     licence = clean_name(metadata["LicenseShortName"]) or clean_name(metadata["UsageTerms"])
-    licence_url = web_address(metadata["LicenseUrl"])
-    if licence == before.licence and not licence_url:
-        licence_url = before.licence_url
     title = info.get("canonicaltitle") or one_line(page.title)
-    notes = _page_notes(item, before.title_source, metadata, author, licence)
-    if info.get("timestamp", "")[:10] > TAKEN:
+    revised = info.get("timestamp", "")
+    notes = _doubts(item, before.title_source, metadata)
+    notes += claim_notes(item, author, licence)
+    if before.title_source:
+        notes.append(f"title {before.title_source}")
+    if not author:
+        notes.append("Commons names no author")
+    if not licence:
+        notes.append("Commons names no licence")
+    if revised[:10] > TAKEN:
         notes.append(f"changed on Commons since {TAKEN}: {COMPARE}")
-    if any(shown[key] != metadata[key] for key in SHOWN_FIELDS):
-        notes.append("a telephone number or e-mail address was left out: see the page")
     return Credit(
         file=item.file,
         pixels=item.pixels,
@@ -180,34 +170,17 @@ def _credit_from_page(item: ListedFile, before: Credit, page: FilePage, today: s
         page=web_address(info.get("descriptionurl", "")) or page_address(title),
         author=author,
         licence=licence,
-        licence_url=licence_url,
+        licence_url=web_address(metadata["LicenseUrl"]),
         credit=shown["Credit"],
         restrictions=shown["Restrictions"],
         uploader=info.get("user", ""),
         sha1=info.get("sha1", ""),
-        revised=info.get("timestamp", ""),
+        revised=revised,
         looked_up=today,
         source=API,
         title_source=before.title_source,
         notes=tuple(notes),
     )
-
-
-def _page_notes(
-    item: ListedFile, title_source: str, metadata: Mapping[str, str], author: str, licence: str
-) -> list[str]:
-    notes = [*_doubts(item, title_source, metadata), *claim_notes(item, author, licence)]
-    if title_source:
-        notes.append(f"title {title_source}")
-    if not author:
-        notes.append("Commons names no author")
-    if not licence:
-        notes.append("Commons names no licence")
-    # The pages of montages hold several authors, of whom the API gives the first.
-    count = metadata["AuthorCount"]
-    if count.isdecimal() and int(count) > len(re.split(r";|,|&|/| and ", author)):
-        notes.append(f"Commons counts {count} authors, not all of them named here: see the page")
-    return notes
 
 
 def _doubts(item: ListedFile, title_source: str, metadata: Mapping[str, str]) -> list[str]:
@@ -223,12 +196,54 @@ def _doubts(item: ListedFile, title_source: str, metadata: Mapping[str, str]) ->
 
 
 def _metadata(info: Mapping[str, Any]) -> dict[str, str]:
-    """Return the extended metadata as plain text; a field that is absent or of an odd type is empty."""
-    entries = info.get("extmetadata")
+    """Return the extended metadata as plain text; a field that is absent is empty."""
     texts = dict.fromkeys(METADATA_FIELDS, "")
-    # An empty set of them is a list in JSON.
-    for key, entry in entries.items() if isinstance(entries, dict) else ():
-        value = entry.get("value") if isinstance(entry, dict) else ""
-        if isinstance(value, str | int):
-            texts[key] = html_to_text(str(value))
+    # Without any, and where the API's extension for them failed, it gives an empty list instead of an object.
+    entries = info.get("extmetadata") or {}
+    for key, entry in entries.items():
+        texts[key] = html_to_text(str(entry["value"]))
     return texts
+
+
+def claim_notes(item: ListedFile, author: str, licence: str, other: str = "Commons") -> list[str]:
+    """Compare what the file itself says of author and rights with its credit.
+
+    Args:
+        item: The picture.
+        author: As the credit names the author; empty: it names none.
+        licence: Likewise; while it is empty, each of the file's own claims is noted.
+        other: Who gives the credit.
+    """
+    notes = []
+    for claim in filter(None, item.claims.split("; ")):
+        statement = f'the file itself says "{claim}"'
+        if licence and _contradicts(claim, licence):
+            notes.append(f'{CONTRADICTION}{statement}, {other} "{licence}"')
+        elif not licence and _is_unfree(claim):
+            notes.append(f"{CONTRADICTION}{statement}, which no licence accepted on Commons does")
+        elif not licence:
+            notes.append(statement)
+    statement = f'the file itself names "{item.author}" as its author'
+    if item.author and not author:
+        notes.append(statement)
+    elif item.author and not _words(item.author) & _words(author):
+        notes.append(f'{CONTRADICTION}{statement}, {other} "{author}"')
+    return notes
+
+
+def _contradicts(claim: str, licence: str) -> bool:
+    is_free = licence.casefold().startswith(("cc0", "public domain", "pd"))
+    if claim in ("some rights reserved", "copyright claimed"):
+        return is_free
+    if claim in ("CC0", "public domain"):
+        return not is_free
+    return _is_unfree(claim) or claim.casefold() not in licence.casefold()
+
+
+def _is_unfree(claim: str) -> bool:
+    return claim in UNFREE_CLAIMS or "-NC" in claim or "-ND" in claim
+
+
+def _words(name: str) -> set[str]:
+    # Initials and particles are too short to tell two people apart.
+    return {word for word in re.findall(r"\w+", name.casefold()) if len(word) > 2}

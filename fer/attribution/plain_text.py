@@ -3,7 +3,7 @@
 import html
 import re
 import unicodedata
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import nh3
 
@@ -14,27 +14,37 @@ MAX_MARKUP = 10 * MAX_LENGTH
 MAX_ROUNDS = 5
 """Of removing markup: text escaped several times over must not turn into markup again."""
 
-_BREAKS = re.compile(r"<(?=/?(?:br|p|div|li|ul|ol|dd|dt|td|th|tr|table)\b)", re.IGNORECASE)
-# The end of a link that another one follows, with nothing but spaces and markup between them.
-_NEXT_LINK = re.compile(r"</a\s*>(?=(?:\s|<(?!/?a\b)[^<>]*>)*<a\b)", re.IGNORECASE)
+_BREAKS = re.compile(
+    r"<(?=/?(?:br|p|div|li|ul|ol|dd|dt|td|th|tr|table)\b)",
+    re.IGNORECASE,
+)
 # Commons repeats some names in a part that browsers do not show.
-_HIDDEN = re.compile(r"<(span|div)\b[^>]*display:\s*none[^>]*>.*?</\1>", re.IGNORECASE | re.DOTALL)
-_EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|\{\s*\}")
+_HIDDEN = re.compile(
+    r"<(span|div)\b[^>]*display:\s*none[^>]*>.*?</\1>",
+    re.IGNORECASE | re.DOTALL,
+)
+_EMPTY_BRACKETS = re.compile(r"[(\[{]\s*[)\]}]")
 _LOOSE_SIGNS = " ,;:-|/"
+# With these one name can be made to look like another.
 _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control codes, halves of characters and line breaks."""
 _CONTACTS = (
     re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"),
-    re.compile(r"\b(?:tel|phone|fax|mobile|cell)\b[.:]?\s*\(?\+?\d[\d\s()+./-]{4,}", re.IGNORECASE),
+    re.compile(
+        r"\b(?:tel|phone|fax|mobile|cell)\b[.:]?\s*\(?\+?\d[\d\s()+./-]{4,}",
+        re.IGNORECASE,
+    ),
     # A telephone number with its country's code; others look like the numbers in addresses of pictures.
     re.compile(r"(?<![\w/])\+\d[\d\s()./-]{5,}\d"),
 )
 
 
 def html_to_text(markup: str) -> str:
-    """Return what a browser would show of an HTML string, in one line, with "; " between its lines, items and links.
+    """Return what a browser would show of an HTML string, in one line, with "; " between its lines and items.
 
     Scripts and styles go with what they hold, also where they come escaped; so do control characters and those that
-    reorder text, with which one name could be made to look like another.
+    reorder text.
 
     Args:
         markup: HTML from the Commons API, for instance authors with links to their pages.
@@ -42,10 +52,10 @@ def html_to_text(markup: str) -> str:
     # A browser shows a line break of the source as a space; those set below are the ones it shows.
     text = " ".join(markup[:MAX_MARKUP].split())
     text = _HIDDEN.sub(" ", text)
-    text = _NEXT_LINK.sub("</a><br>", text)
     for _ in range(MAX_ROUNDS):
         before = text
-        text = html.unescape(nh3.clean(_BREAKS.sub("\n<", text), tags=set()))
+        text = _BREAKS.sub("\n<", text)
+        text = html.unescape(nh3.clean(text, tags=set()))
         if text == before:
             break
     else:
@@ -55,19 +65,23 @@ def html_to_text(markup: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    """Return an author or a licence without brackets left empty and loose signs, or nothing if that is all it was.
+    """Return an author or a licence without empty brackets and loose signs, or nothing if that is all it was.
 
     Args:
         text: Plain text; what remains of "Jane Roe (jane@example.org)" without its contact is "Jane Roe ( )".
     """
     name = " ".join(_EMPTY_BRACKETS.sub(" ", text).split()).strip(_LOOSE_SIGNS)
-    return name if any(sign.isalnum() for sign in name) else ""
+    has_letters = any(sign.isalnum() for sign in name)
+    return name if has_letters else ""
 
 
 def one_line(text: str) -> str:
     """Return a text without line breaks, control and reordering characters, cut at `MAX_LENGTH` characters."""
-    shown = [" " if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") else sign for sign in text]
-    return " ".join(_REORDERING.sub("", "".join(shown)).split())[:MAX_LENGTH]
+    signs = []
+    for sign in _REORDERING.sub("", text):
+        is_control = unicodedata.category(sign) in _CONTROLS
+        signs.append(" " if is_control else sign)
+    return " ".join("".join(signs).split())[:MAX_LENGTH]
 
 
 def without_contacts(text: str) -> str:
@@ -76,21 +90,25 @@ def without_contacts(text: str) -> str:
     for pattern in _CONTACTS:
         shown = pattern.sub(" ", shown)
     # A line that held none stays as it is, loose signs included.
-    return text if shown == text else " ".join(shown.split()).strip(_LOOSE_SIGNS)
+    if shown == text:
+        return text
+    return " ".join(shown.split()).strip(_LOOSE_SIGNS)
 
 
 def web_address(text: str) -> str:
-    """Return an address of the web, or nothing where it is another kind, such as `javascript:`."""
+    """Return an http or https address that is safe to link, or nothing where it is none."""
     address = one_line(html.unescape(text))
     if address.startswith("//"):
         address = f"https:{address}"
     try:
         parts = urlsplit(address)
-        _ = parts.port  # only reading it tells whether it is a number
     except ValueError:
         return ""
-    is_web = parts.scheme in ("http", "https") and parts.hostname
-    return address if is_web and not set(address) & set("<>\"'` ") else ""
+    # A name before the host makes an address look like another site's.
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return ""
+    # What could end the attribute around a link, or the brackets around it in Markdown, is escaped.
+    return quote(address, safe="%/:?#&=+,@~!$*")
 
 
 def file_title(text: str) -> str:
@@ -102,6 +120,8 @@ def file_title(text: str) -> str:
     """
     address = re.match(r"https?://[^?#]*/wiki/([^?#]+)", text.strip())
     typed = unquote(address[1]) if address else text
-    name = re.sub(r"^\s*(file|image)\s*:", "", typed.replace("_", " "), flags=re.IGNORECASE)
+    spaced = typed.replace("_", " ")
+    name = re.sub(r"^\s*(file|image)\s*:", "", spaced, flags=re.IGNORECASE)
     # The API warns of letters whose accents stand apart, as some systems write them in names of files.
-    return f"File:{unicodedata.normalize('NFC', ' '.join(name.split()))}"
+    composed = unicodedata.normalize("NFC", " ".join(name.split()))
+    return f"File:{composed}"

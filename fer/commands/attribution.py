@@ -1,8 +1,7 @@
 """`attribution`: look up, enter or show who made the Wikimedia pictures and under which licences."""
 
-from fer.attribution.by_hand import enter, remove
 from fer.attribution.credits import Credit, load_credits
-from fer.attribution.refresh import credits_summary, refresh
+from fer.attribution.update import credits_summary, enter, refresh, remove
 from fer.config.commands import AttributionConfig
 from fer.errors import ConfigError
 from fer.utils.paths import resolve_data_root
@@ -29,7 +28,7 @@ def run(config: AttributionConfig) -> dict[str, Credit]:
     if config.file and config.action not in ("set", "unset"):
         raise ConfigError(f"{config.action} takes no picture: leave out {config.file!r}")
     if config.action == "refresh":
-        refresh(root, config.contact, config.api)
+        refresh(root, config.contact)
     elif config.action == "set":
         enter(root, config.file, given)
     elif config.action == "unset":

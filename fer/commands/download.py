@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.attribution.formats import PAGE
+from fer.attribution.artifact import PAGE
 from fer.config.commands import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import LICENCE, README, headline, terms

@@ -171,7 +171,6 @@ class AttributionConfig:
     title: str = option("", "set: the picture's title; given alone, the one under which refresh looks it up on Commons")
     data_root: str = shared.data_root_option()
     contact: str = option("", "page or e-mail by which Wikimedia can reach you, as it asks; empty: $FER_CONTACT")
-    api: str = option("", "address of api.php; empty: that of Wikimedia Commons")
     config: str = shared.config_option()
 
 

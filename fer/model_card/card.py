@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fer.attribution.artifact import PAGE, attribution_page, summary
 from fer.attribution.credits import Credit
-from fer.attribution.formats import PAGE, attribution_page, summary
 from fer.attribution.plain_text import one_line
 from fer.data.datasets.registry import DATASETS
 from fer.evaluation.metrics import Interval

@@ -237,8 +237,7 @@ def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -
 
 def _log_credits(run: TrackedRun, manifest: Manifest, root: Path) -> None:
     # Few sets ask for credits, and these bring templates and plain texts of HTML along.
-    from fer.attribution.formats import attribution_files, summary
-    from fer.attribution.matching import REFRESH_HINT, credits_of
+    from fer.attribution.artifact import REFRESH_HINT, attribution_files, credits_of, summary
 
     credits = list(credits_of(manifest, root).values())
     for name, content in attribution_files(credits).items():

@@ -189,7 +189,7 @@ def log_model_card(
     Raises:
         DataError: A Wikimedia picture can no longer be read, or the record of credits is damaged.
     """
-    from fer.attribution.matching import credits_of
+    from fer.attribution.artifact import credits_of
     from fer.model_card.card import Origin, card_files
     from fer.tracking.logged_model import log_card
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from fer.attribution.contact_sheet import CreditedPicture, credited_sheet
-from fer.attribution.matching import REFRESH_HINT, credits_of
-from fer.attribution.refresh import credits_message
+from fer.attribution.artifact import REFRESH_HINT, credited_sheet, credits_of
+from fer.attribution.update import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.drawn import layouts
@@ -146,17 +146,13 @@ def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path
         return ""
     if not dataset.credits:
         return "its pictures may not be shown"
-    credits = credits_of(manifest, root)
-    credited: dict[str, list[CreditedPicture]] = {}
-    unresolved = 0
-    for expression, of_class in rows.items():
-        shown = zip(of_class, pictures[expression], strict=True)
-        credited[expression] = [CreditedPicture(picture, credits[row.path]) for row, picture in shown]
-        unresolved += sum(not credits[row.path].resolved for row in of_class)
+    by_path = credits_of(manifest, root)
+    credits = [by_path[row.path] for row in chain.from_iterable(rows.values())]
+    unresolved = sum(not credit.resolved for credit in credits)
     if unresolved and not allow_unattributed:
-        total = sum(map(len, rows.values()))
-        return f"{unresolved} of its {total} pictures are unresolved: {REFRESH_HINT}, or give allow_unattributed=true"
-    run.figure(credited_sheet(credited, dataset.title), path)
+        state = f"{unresolved} of its {len(credits)} pictures are unresolved"
+        return f"{state}: {REFRESH_HINT}, or give allow_unattributed=true"
+    run.figure(credited_sheet(pictures, credits, dataset.title), path)
     return ""
 
 

@@ -46,8 +46,6 @@ class Wiki:
     troubles: list[Answer | str] = field(default_factory=list)
     """What the coming requests get instead: an answer, `slow`, `cut`, `cut gzip`, `half` (of the JSON)."""
     zipped: bool = True
-    disabled: str = ""
-    """A module that is not there, `imageinfo`; the API then warns and answers without it."""
     extended: bool = True
     """Whether the extension is there that reads authors and licences from the pages."""
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -61,13 +59,7 @@ class Wiki:
         if len(titles) > 50:
             return {"error": {"code": "toomanyvalues", "info": "Too many values supplied"}}
         answer = self._images(titles, request)
-        if self.disabled:
-            for page in answer["query"]["pages"]:
-                page.pop(self.disabled, None)
-            warned = {"query": {"warnings": f'Unrecognized value for parameter "prop": {self.disabled}'}}
-            warned["main"] = {"warnings": "Unrecognized parameters: iiprop, iiextmetadatafilter."}
-            answer["warnings"] = warned
-        elif not unicodedata.is_normalized("NFC", request["titles"]):
+        if not unicodedata.is_normalized("NFC", request["titles"]):
             answer["warnings"] = {"query": {"warnings": 'The value passed for "titles" contains non-normalized data.'}}
         return answer
 

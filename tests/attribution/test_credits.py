@@ -75,7 +75,7 @@ def test_damaged_entries_are_not_to_be_deleted(tmp_path: Path) -> None:
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    changed = replace(KNOWN, history=('2026-02-02: author was "Bob"',), title_source="entered by hand as File:A.jpg")
+    changed = replace(KNOWN, title_source="entered by hand as File:A.jpg")
     credits = {"6/a.jpg": changed, "1/ب.jpg": Credit("1/ب.jpg", "cd", author="مریم")}
     save_credits(credits_path(tmp_path / "new"), credits)
     assert load_credits(tmp_path / "new") == credits
@@ -90,11 +90,10 @@ ENTRIES = (
     '{"file": "a", "pixels": "b", "x": ""}',
     '{"file": "a", "pixels": 3}',
     '{"file": "a", "pixels": "b", "notes": [1]}',
-    '{"file": "a", "pixels": "b", "history": [1]}',
     "1",
 )
-DAMAGED = ["", "{", "[1]", "{}1", "{}", '{"version": 1}', "[" * 100_000]
-DAMAGED += [f'{{"version": 1, "credits": [{entry}]}}' for entry in ENTRIES]
+DAMAGED = ["", "{", "[1]", "{}1", "{}", '{"version": 2}', "[" * 100_000]
+DAMAGED += [f'{{"version": 2, "credits": [{entry}]}}' for entry in ENTRIES]
 
 
 @pytest.mark.parametrize("content", DAMAGED)
@@ -110,8 +109,8 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 def test_a_record_of_another_format_is_refused(tmp_path: Path) -> None:
     path = credits_path(tmp_path)
     save_credits(path, {"6/a.jpg": KNOWN})
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(DataError, match=r"format 2, not 1.*delete it and refresh"):
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(DataError, match=r"format 1, not 2.*delete it and refresh"):
         load_credits(tmp_path)
 
 
