@@ -197,7 +197,7 @@ def _write_below(figure: "Figure", texts: Sequence[str]) -> None:
     total = height + below
     figure.set_size_inches(width, total)
     # The sheet keeps its size: it gets the part of the taller figure that was the whole one.
-    figure.get_layout_engine().set(rect=(0, below / total, 1, height / total))
+    figure.set_layout_engine("constrained", rect=(0, below / total, 1, height / total))
     for x, lines in ((MARGIN, left), (2 * MARGIN + column_width, right)):
         for index, line in enumerate(lines):
             y = below - MARGIN - index * LINE_HEIGHT

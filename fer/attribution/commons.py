@@ -85,7 +85,7 @@ class Commons:
             DataError: The API cannot be reached, or answers with what is none of its answers.
         """
         distinct = list(dict.fromkeys(titles))
-        pages = {}
+        pages: dict[str, FilePage] = {}
         with _translate_errors():
             for start in range(0, len(distinct), TITLES_PER_REQUEST):
                 batch = distinct[start : start + TITLES_PER_REQUEST]
