@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 from torch.nn import functional
 
 from fer.contamination.correlation import SHORTLIST, Contents, search, unit
-from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find_matches, whole_images
-from fer.contamination.signatures import LARGE, SMALL, image_signatures, read_grey
+from fer.contamination.matching import COPY, IDENTICAL, WITHIN, Match, find_matches
+from fer.contamination.signatures import LARGE, SMALL, image_signatures, read_grey, whole_images
 from fer.data.manifest import Manifest, read_manifest
 from fer.utils.paths import manifest_path, resolve_data_root
 

@@ -5,7 +5,6 @@ Grey pictures; a window's mean and contrast are divided out, so that neither bri
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,40 +18,24 @@ SHORTLIST = 0.86
 """Correlation at 16 px from which a pair is looked at closely; what copies reach is measured in the benchmark."""
 FLAT = 1.0
 """Standard deviation in grey levels up to which a window shows nothing that could be recognised."""
-DIRECTIONS = 64
-"""Principal directions of the contents in which pairs are told apart at first."""
 WINDOWS_AT_ONCE, CONTENTS_AT_ONCE, PAIRS_AT_ONCE = 1200, 1024, 64
 """Windows and contents compared at once (their products should fit a processor's cache), and pairs refined at once."""
 PROGRESS_DELAY = 5
 """Seconds after which a bar shows how far the search is."""
-
-
-class Round(NamedTuple):
-    """A round in which size and position of a match are improved by steps.
-
-    Attributes:
-        scale: Step of the size, relative.
-        pixels: Step of the position, at 48 px.
-        stride: Every how many pixels the pictures are compared.
-        enough: Correlation that a pair must reach to go on.
-    """
-
-    scale: float
-    pixels: float
-    stride: int
-    enough: float
-
-
 ROUNDS = (
-    Round(scale=0.03, pixels=1.0, stride=3, enough=0.8),
-    Round(scale=0.02, pixels=0.75, stride=2, enough=0.9),
-    Round(scale=0.01, pixels=0.4, stride=1, enough=0.92),
-    Round(scale=0.005, pixels=0.2, stride=1, enough=0.0),
+    (0.03, 1.0, 3, 0.8),
+    (0.02, 0.75, 2, 0.9),
+    (0.01, 0.4, 1, 0.92),
+    (0.005, 0.2, 1, 0.0),
 )
+"""Rounds in which size and position of a match are improved by steps.
+
+Each has the step of the size (relative), the step of the position in pixels (at 48 px), every how many pixels the
+pictures are compared, and the correlation that a pair must reach to go on.
+"""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """A pair whose pictures show the same.
 
     Attributes:
@@ -77,20 +60,6 @@ class Contents:
     def __init__(self, small: Tensor, large: Tensor) -> None:
         self.large = large
         self.units = unit(small.float().flatten(1))
-        # Eigenvectors in the order of their eigenvalues: the last ones hold most of the contents.
-        _, directions = torch.linalg.eigh(self.units.T @ self.units)
-        self.directions = directions[:, -DIRECTIONS:]
-        self.short = self.shortened(self.units)
-
-    def shortened(self, units: Tensor) -> Tensor:
-        """Return `(..., 65)` for `(..., 256)`: the principal directions, and the length of what they leave out.
-
-        By Cauchy and Schwarz the product of two of them is never less than that of the vectors themselves, so a pair
-        it rejects is no match, at a quarter of the work.
-        """
-        kept = units @ self.directions
-        rest = (units.square().sum(-1) - kept.square().sum(-1)).clamp(min=0).sqrt()
-        return torch.cat([kept, rest.unsqueeze(-1)], -1)
 
 
 def unit(windows: Tensor) -> Tensor:
@@ -148,23 +117,16 @@ def _windows(pictures: Tensor, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
-    """Return `(P, 2)` the pairs that correlate by `SHORTLIST` somewhere, in order, and `(P,)` their best windows."""
+    """Return `(P, 2)` the pairs that correlate by `SHORTLIST` somewhere, and `(P,)` their best windows."""
     pictures, count = windows.shape[:2]
-    short = contents.shortened(windows).flatten(0, 1)
-    possible_parts = []
-    # First by the short vectors, which rule out most pairs at a quarter of the work.
-    for part in torch.split(contents.short, CONTENTS_AT_ONCE):
-        bounds = (short @ part.T).view(pictures, count, -1)
-        possible_parts.append(bounds.amax(1) >= SHORTLIST)
-    possible = torch.cat(possible_parts, 1)
+    flat = windows.flatten(0, 1)
     pairs = [torch.empty(0, 2, dtype=torch.long)]
     best_windows = [torch.empty(0, dtype=torch.long)]
-    # Then, of the rest, by the vectors themselves.
-    for picture in possible.any(1).nonzero().flatten().tolist():
-        indices = possible[picture].nonzero().flatten()
-        best, window = (contents.units[indices] @ windows[picture].T).max(1)
+    for start in range(0, len(contents.units), CONTENTS_AT_ONCE):
+        part = contents.units[start : start + CONTENTS_AT_ONCE]
+        best, window = (flat @ part.T).view(pictures, count, -1).max(1)
         is_near = best >= SHORTLIST
-        pairs.append(functional.pad(indices[is_near, None], (1, 0), value=picture))
+        pairs.append(is_near.nonzero() + torch.tensor([0, start]))
         best_windows.append(window[is_near])
     return torch.cat(pairs), torch.cat(best_windows)
 

@@ -23,6 +23,8 @@ from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
 
 SMALL, LARGE = 16, 48
 """Sides of the thumbnails in pixels."""
+WHOLE_SIDE = 96
+"""Shorter side in pixels of whole test pictures."""
 VERSION = 1
 """Of a cached file: raised whenever signatures come out otherwise, so that they are computed anew."""
 
@@ -110,6 +112,21 @@ def read_grey(row: ImageRow, root: Path) -> Image.Image:
     return _read_picture(row, root).convert("L")
 
 
+def whole_images(manifest: Manifest, root: Path) -> list[Pixels]:
+    """Return the whole pictures of a manifest, grey, their shorter side 96 px.
+
+    Raises:
+        DataError: A picture can no longer be read.
+    """
+    pictures = []
+    for row in manifest.images:
+        picture = read_grey(row, root)
+        scale = WHOLE_SIDE / min(picture.size)
+        width, height = (max(round(side * scale), WHOLE_SIDE) for side in picture.size)
+        pictures.append(np.asarray(picture.resize((width, height))))
+    return pictures
+
+
 def _read_picture(row: ImageRow, root: Path) -> Image.Image:
     try:
         return read_rgb(root / row.path)
@@ -125,15 +142,11 @@ def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     """Return what a file holds; None where it is absent, damaged or of another version."""
     try:
         with np.load(path) as arrays:
-            version = int(arrays["version"])
-            signatures = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
-    except (FileNotFoundError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
+            if arrays["version"] != VERSION:
+                return None
+            return ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None
-    count = len(signatures)
-    # A damaged file can hold arrays of other lengths.
-    shapes = (signatures.small.shape, signatures.large.shape)
-    is_whole = shapes == ((count, SMALL, SMALL), (count, LARGE, LARGE))
-    return signatures if version == VERSION and is_whole else None
 
 
 def _write(path: Path, signatures: ImageSignatures) -> None:
@@ -156,15 +169,14 @@ def _compute(manifest: Manifest, root: Path) -> ImageSignatures:
         small[index] = np.asarray(thumbnail.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
         return pixel_hash(picture)
 
-    # Pictures are large while they are decoded, and all cores decode.
     def fill_within_budget(index: int) -> str:
         return decode_within_budget(root / rows[index].path, lambda: fill(index))
 
+    # Pictures are large while they are decoded, and all cores decode.
     with thread_pool() as executor:
         hashes = executor.map(fill_within_budget, range(len(rows)))
         task = f"image signatures of {manifest.dataset}"
-        progress = tqdm(hashes, task, len(rows), unit="image", disable=None)
-        pixels = list(progress)
+        pixels = list(tqdm(hashes, task, len(rows), unit="image", disable=None))
     return ImageSignatures(
         dataset=manifest.dataset,
         digest=manifest.digest,
