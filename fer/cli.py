@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from fer.config.build import build
 from fer.config.commands import COMMANDS, TRAINING_COMMANDS
-from fer.config.options import build
 from fer.errors import ConfigError, FerError, Interrupted, quoted, unknown_name
 from fer.utils.processes import rank, world_size
 
@@ -29,7 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.NoSuchOption as error:
-        _refuse(_unknown_option(error.option_name.lstrip("-"), error.ctx.command.name if error.ctx else None))
+        _refuse(
+            _unknown_option(
+                error.option_name.lstrip("-"),
+                error.ctx.command.name if error.ctx else None,
+            )
+        )
     except click.UsageError as error:
         _refuse(ConfigError(error.format_message()))
     except FerError as error:
@@ -64,27 +69,36 @@ def _refuse(error: FerError) -> None:
 def _program() -> click.Group:
     group = click.Group("fer", help="Run, record and compare facial-expression-recognition experiments.")
     for name, cls in COMMANDS.items():
-        parameters: list[click.Parameter] = [_option(item) for item in fields(cls)]
-        if any(item.name == "action" for item in fields(cls)):
-            parameters += [_argument(word, option) for word, option in POSITIONAL.items()]
-        group.add_command(click.Command(name, params=parameters, callback=_runner(name), help=cls.__doc__))
+        options = fields(cls)
+        parameters: list[click.Parameter] = [_option(item) for item in options]
+        if any(item.name == "action" for item in options):
+            for word, option in POSITIONAL.items():
+                argument = click.Argument([word], required=False, metavar=f"[{option.upper()}]")
+                parameters.append(argument)
+        command = click.Command(name, params=parameters, callback=_runner(name), help=cls.__doc__)
+        group.add_command(command)
     return group
 
 
 def _option(item: Field[Any]) -> click.Option:
     help_text = str(item.metadata["help"])
-    if item.metadata["choices"]:
-        help_text += f" ({' | '.join(item.metadata['choices'])})"
+    choices = item.metadata["choices"]
+    if choices:
+        help_text += f" ({' | '.join(choices)})"
     if item.default not in ("", ()):
         default = str(item.default)
-        help_text += f" [default: {default.lower() if isinstance(item.default, bool) else default}]"
+        # As it is typed: Python writes booleans with a capital.
+        shown = default.lower() if isinstance(item.default, bool) else default
+        help_text += f" [default: {shown}]"
     # Underscores, and a value for every boolean, because `mlflow run -P key=value` arrives as `--key value`. Text only:
     # types are checked by `build`, which also reads files.
-    return click.Option([f"--{item.name}", item.name], type=str, default=None, help=help_text, metavar="VALUE")
-
-
-def _argument(word: str, option: str) -> click.Argument:
-    return click.Argument([word], required=False, metavar=f"[{option.upper()}]")
+    return click.Option(
+        [f"--{item.name}", item.name],
+        type=str,
+        default=None,
+        help=help_text,
+        metavar="VALUE",
+    )
 
 
 def _runner(name: str) -> Callable[..., None]:
@@ -94,10 +108,13 @@ def _runner(name: str) -> Callable[..., None]:
             if word in given:
                 given.setdefault(option, given.pop(word))
         file = given.pop("config", "")
+        # The launcher passes the defaults of MLproject as if somebody had typed them.
         launched = "MLFLOW_RUN_ID" in os.environ
         config: Any = build(COMMANDS[name], given, file=file, yields_default=launched)
+        # Each process would make a run of its own, and write the same files.
         if world_size() > 1 and name not in TRAINING_COMMANDS:
             raise ConfigError(f"{name} runs in one process: start it without torchrun")
-        importlib.import_module(f"fer.commands.{name.replace('-', '_')}").run(config)
+        module = importlib.import_module(f"fer.commands.{name.replace('-', '_')}")
+        module.run(config)
 
     return run

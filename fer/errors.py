@@ -55,6 +55,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
         valid: The names that exist.
     """
     names = sorted(valid)
+    # Below that, what is near is more often misleading than meant.
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"unknown {kind} {quoted(name)}: did you mean {quoted(near[0])}?"

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from fer.errors import ModelError, shortened
 
-EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+EXPRESSIONS = (
+    "surprise",
+    "fear",
+    "disgust",
+    "happiness",
+    "sadness",
+    "anger",
+    "neutral",
+)
 """Stored order of every array, table, checkpoint and model; index = code - 1."""
 
 
@@ -30,6 +38,7 @@ def check_order(stored: Sequence[str], where: str) -> None:
     Raises:
         ModelError: `stored` differs from `EXPRESSIONS`.
     """
+    # Sorted by name, as folders of classes are, they would silently be taken for one another.
     if tuple(stored) != EXPRESSIONS:
         raise ModelError(
             f"{where} orders its expressions as {shortened(', '.join(stored)) or 'nothing'}, "

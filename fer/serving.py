@@ -39,7 +39,12 @@ class ServedModel(PythonModel):
         _hide_traces()
 
     # MLflow reads the annotation of `model_input` and warns of any but a few kinds.
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self,
+        context: Any,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Return a row for every face, and for every picture without a prediction.
 
         Args:

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from fer.cli import main
+from fer.config.build import build
 from fer.config.commands import COMMANDS, TRACKED_COMMANDS, EvaluateConfig
-from fer.config.options import build
 from fer.errors import DataError, Interrupted
 from tests.paths import ROOT
 

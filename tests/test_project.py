@@ -9,6 +9,7 @@ import base64
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -143,7 +144,9 @@ def test_prepare_makes_the_common_tree(prepared):
 def test_prepare_is_tracked_with_manifest_digest_and_counts(prepared):
     run = prepared.last_run("prepare")
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["wikimedia/images/test/fear"] == 2
+    assert run.data.metrics["wikimedia/images"] == 14
+    summary = json.loads((prepared.data / "manifests" / "wikimedia.json").read_text(encoding="utf-8"))
+    assert summary["counts"]["test"]["fear"] == 2
     assert run.data.metrics["wikimedia/left_out"] == 0
     assert run.data.metrics["wikimedia/repaired"] > 0
     (entry,) = run.inputs.dataset_inputs

@@ -24,7 +24,8 @@ def run(config: AttributionConfig) -> dict[str, Credit]:
     given = {name: value for name, value in values.items() if value}
     # Whoever gives an option that the action ignores has mistaken the action, and would believe it done.
     if given and config.action != "set":
-        raise ConfigError(f"{next(iter(given))} belongs to `fer attribution set <picture>`, not to {config.action}")
+        option = next(iter(given))
+        raise ConfigError(f"{option} belongs to `fer attribution set <picture>`, not to {config.action}")
     if config.file and config.action not in ("set", "unset"):
         raise ConfigError(f"{config.action} takes no picture: leave out {config.file!r}")
     if config.action == "refresh":
@@ -34,6 +35,7 @@ def run(config: AttributionConfig) -> dict[str, Credit]:
     elif config.action == "unset":
         remove(root, config.file)
     credits = load_credits(root)
+    # The others have said what they did, of one picture.
     if config.action in ("show", "refresh"):
         print(credits_summary(credits, root))
     return credits

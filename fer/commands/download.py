@@ -3,20 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.attribution.artifact import PAGE
 from fer.config.commands import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
-from fer.model_card.card import LICENCE, README, headline, terms
+from fer.model_card.card import README, headline, terms
 from fer.models.backbones import ModelSpec
-from fer.models.files import SPEC
 from fer.models.initial_weights import ADDRESSES
-from fer.tracking.logged_model import MLMODEL, remove_machine_paths
+from fer.tracking.logged_model import remove_machine_paths
 from fer.tracking.models import fetch_classifier, resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
-
-VARIABLE_FILES = {README, LICENCE, PAGE, "__pycache__"}
-"""Files that one version may have and another not: a card, and what Python writes beside code that is loaded."""
+from fer.utils.rendering import render
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ def run(config: DownloadConfig) -> DownloadResult:
     """Download a model into a folder, whole or not at all.
 
     Raises:
-        ConfigError: The address is none, or the folder holds something else.
+        ConfigError: The address is none, or the folder is taken.
         ModelError: There is no such model, or it is no classifier of this project.
         Interrupted: A signal came; nothing is left.
     """
@@ -48,50 +44,27 @@ def run(config: DownloadConfig) -> DownloadResult:
         )
     address = resolve_alias(config.model)
     folder = Path(config.output or model_file_name(address)).expanduser().resolve()
-    _check_output(folder)
+    # Before the download, which may take minutes; replacing a folder would delete what somebody has put into it.
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError(f"output {quoted_path(folder)} holds something already: name a new or an empty folder")
     with staging_folder(folder) as staging:
         classifier, fetched = fetch_classifier(address, staging / "model")
         remove_machine_paths(fetched.path)
-        added = _names(folder) - _names(fetched.path) - VARIABLE_FILES
-        # Replacing the folder would delete what somebody has put into an earlier download.
-        if added:
-            raise ConfigError(
-                f"output {quoted_path(folder)} holds {quoted(min(added))} beside the model: "
-                "move it away, or name another folder"
-            )
         move_into_place(fetched.path, folder)
-    print(_summary(address, folder, classifier.spec))
+    print(_summary(address, folder, classifier.spec), end="")
     return DownloadResult(address, folder, classifier.spec)
-
-
-def _check_output(folder: Path) -> None:
-    """Refuse an output that is neither free nor an earlier download.
-
-    Raises:
-        ConfigError: It is a file, or a folder of something else.
-    """
-    if folder.is_file():
-        raise ConfigError(f"output {quoted_path(folder)} is a file: name a folder")
-    earlier_download = (folder / MLMODEL).is_file() and any(folder.rglob(SPEC))
-    if _names(folder) and not earlier_download:
-        raise ConfigError(
-            f"output {quoted_path(folder)} holds something else than a model: name a new or an empty folder"
-        )
-
-
-def _names(folder: Path) -> set[str]:
-    return {item.name for item in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _summary(address: str, folder: Path, spec: ModelSpec) -> str:
     """Return the model's folder and size, its headline figures and its terms, for a person."""
     card = folder / README
-    figures = headline(card.read_text(encoding="utf-8")) if card.is_file() else ""
-    paragraphs = [
-        f"{address}: {size_in_megabytes(folder)} in {folder}",
-        figures or "It has no model card: it was logged before there were any.",
-        f"Terms it inherits:\n{terms(spec)}",
-    ]
-    if figures:
-        paragraphs.append(f"Its card, with limits and uses: {card}")
-    return "\n\n".join(paragraphs)
+    return render(
+        "download.txt",
+        address=address,
+        folder=folder,
+        size=size_in_megabytes(folder),
+        card=card,
+        # A model that was not made by `finetune` may have none.
+        figures=headline(card.read_text(encoding="utf-8")) if card.is_file() else "",
+        terms=terms(spec),
+    )

@@ -8,11 +8,18 @@ from pathlib import Path
 from fer.config.commands import ExportConfig
 from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import INPUT, terms
-from fer.models.backbones import ModelSpec
-from fer.models.export import CHECKED, ENDINGS, TOLERANCE, Exported, check_packages, export
+from fer.models.export import (
+    CHECKED,
+    ENDINGS,
+    TOLERANCE,
+    Exported,
+    check_packages,
+    export,
+)
 from fer.tracking.models import fetch_classifier, resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
+from fer.utils.rendering import render
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,29 @@ def run(config: ExportConfig) -> ExportResult:
         # The description last: whoever finds it finds the file it describes.
         move_into_place(staged_file, file)
         move_into_place(staged_sidecar, sidecar)
-    print(_summary(file, sidecar, exported, classifier.spec))
+    # The rest of what is known of it stands in the description.
+    spec = classifier.spec
+    summary = render(
+        "export.txt",
+        file=file,
+        size=size_in_megabytes(file),
+        sidecar=sidecar.name,
+        exported=exported,
+        spec=spec,
+        framed=INPUT[spec.framing],
+        checked=CHECKED,
+        tolerance=TOLERANCE,
+        terms=terms(spec),
+    )
+    print(summary, end="")
     return ExportResult(file, sidecar, exported)
 
 
 def _output_file(config: ExportConfig, address: str) -> Path:
     ending = ENDINGS[config.format]
-    file = Path(config.output or model_file_name(address) + ending).expanduser().resolve()
+    output = config.output or f"{model_file_name(address)}{ending}"
+    file = Path(output).expanduser().resolve()
+    # Programs that read such a file tell its format by its ending.
     if file.suffix != ending:
         raise ConfigError(f"output must end in {ending} for format={config.format}, not {quoted(file.name)}")
     if file.is_dir():
@@ -81,17 +104,3 @@ def _description(file: Path, exported: Exported) -> str:
         **exported.metadata,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _summary(file: Path, sidecar: Path, exported: Exported, spec: ModelSpec) -> str:
-    """Return where the file is and how closely it agrees with the model, for a person."""
-    batches = f"{', '.join(map(str, CHECKED[:-1]))} and {CHECKED[-1]}"
-    lines = [
-        f"{file}: {size_in_megabytes(file)}, {exported.form}; described in {sidecar.name}",
-        f"in:  {exported.metadata['input']}; each {INPUT[spec.framing]}",
-        f"out: {exported.metadata['output']}: {', '.join(spec.expressions)}",
-        f"Equal to the model on random batches of {batches}: probabilities differ by at most "
-        f"{exported.difference:.1e} (tolerance {TOLERANCE:.0e}).",
-        f"Terms it inherits:\n{terms(spec)}",
-    ]
-    return "\n".join(lines)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fer.config.training import FinetuneConfig
 from fer.pipeline.finetune import finetune_classifier
 
+# Comes with tests, registry and card, which wait until training is over.
 if TYPE_CHECKING:
     from fer.pipeline.finalize import FinetuneResult
 

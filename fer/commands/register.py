@@ -13,6 +13,7 @@ def run(config: RegisterConfig) -> Registration:
         ModelError: There is no such run, or it has logged no model.
         RegistrationError: The registry refuses or does not answer.
     """
+    # Not any address of a model: the name it was meant for, its score and protocol stand with its run.
     run_id = config.model.removeprefix(RUN)
     if not config.model.startswith(RUN) or not run_id.isalnum():
         raise ConfigError(f"model must be {RUN}<id> of a run of finetune, not {config.model!r}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from fer.config import shared
+from fer.config import options
 from fer.config.options import Scope, option
 from fer.config.training import FinetuneConfig, PretrainConfig
 
@@ -11,44 +11,44 @@ from fer.config.training import FinetuneConfig, PretrainConfig
 class MainConfig:
     """The demo: prepare the drawn faces, train two configurations, compare them."""
 
-    data_root: str = shared.data_root_option()
-    output: str = shared.checkpoints_option()
-    scale: float = shared.scale_option()
+    data_root: str = options.data_root()
+    output: str = options.checkpoints()
+    scale: float = options.scale()
+    # Its experiment files say the rest: the demo shows what anybody can run.
     epochs: int = option(0, "epochs of both trainings; 0: as their experiment files say", low=0)
-    config: str = shared.config_option()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
     """Bring a data set into the common tree, check it and write its manifest."""
 
-    dataset: str = shared.dataset_option()
-    source: str = option("", "the download, a folder or a zip or tar archive; empty: the data set's usual places")
-    data_root: str = shared.data_root_option()
+    dataset: str = options.dataset()
+    source: str = option("", "the download, a folder or an archive; empty: the set's usual places")
+    data_root: str = options.data_root()
+    # It moves accuracy on photographs by tens of points, so every set is framed alike.
     framing: str = option(
         "auto",
-        "auto: cut pictures to the detected face, upright and as large as in FER+; none: stretch them, as in 2021",
-        choices=shared.FRAMINGS,
+        "auto: cut pictures to the detected face, upright; none: stretch them, as in 2021",
+        choices=options.FRAMINGS,
     )
-    scale: float = shared.scale_option()
-    allow_unattributed: bool = option(
-        False,
-        "show Wikimedia pictures even while author or licence of some is unresolved",
-    )
-    config: str = shared.config_option()
+    scale: float = options.scale()
+    # Free licences ask for credits wherever a picture is shown.
+    allow_unattributed: bool = option(False, "show Wikimedia pictures even while authors or licences are unresolved")
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Test any model on any prepared sets."""
 
-    model: str = shared.model_option()
-    dataset: str = option("prepared", f"prepared (all there are), or {shared.DATASET_HELP}")
-    data_root: str = shared.data_root_option()
+    model: str = options.model()
+    dataset: str = option("prepared", f"prepared (all there are), or {options.DATASET_HELP}")
+    data_root: str = options.data_root()
     batch_size: int = option(128, "images per step", low=1)
-    device: str = shared.device_option()
-    contamination: str = shared.contamination_option()
-    config: str = shared.config_option()
+    device: str = options.device()
+    contamination: str = options.contamination()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,28 @@ class ExperimentConfig:
     """Run what a file of experiments/ says, stage by stage, and show it beside what was reported in 2021."""
 
     name: str = option("debug", "a file of experiments/ without .yaml, the path of another one, or all")
-    seeds: int = option(1, "how often to fine-tune, with the file's seed and the ones after it", low=1, high=100)
-    pretrain_seeds: int = option(
+    # Repetitions differ in nothing else, so that their spread is that of chance.
+    seeds: int = option(
         1,
-        "how often to pre-train, likewise; fine-tunings start from the pre-trainings in turn, so seeds is a multiple",
+        "how often to fine-tune, with the file's seed and the ones after it",
         low=1,
         high=100,
     )
-    reuse: bool = option(True, "take over finished stages of equal configuration, code and data; continue stopped ones")
-    data_root: str = shared.data_root_option()
-    output: str = shared.checkpoints_option()
-    device: str = shared.device_option()
-    config: str = shared.config_option()
+    pretrain_seeds: int = option(
+        1,
+        "how often to pre-train, likewise; fine-tunings start from these in turn, so seeds is a multiple",
+        low=1,
+        high=100,
+    )
+    # Off for timing, or where a result is doubted.
+    reuse: bool = option(
+        True,
+        "take over finished stages of equal options, code and data; continue stopped ones",
+    )
+    data_root: str = options.data_root()
+    output: str = options.checkpoints()
+    device: str = options.device()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
@@ -75,12 +85,18 @@ class CompareConfig:
     """Say which of several runs is better, with tests on the images they all answered, in one report."""
 
     runs: str = option("", "ids of runs, beginnings of ids, or names, joined by commas")
-    experiment: str = option("", "names or ids of runs of `experiment`, whose seeds become one configuration each")
+    experiment: str = option(
+        "",
+        "names or ids of runs of `experiment`, whose seeds become one configuration each",
+    )
     filter: str = option("", "an MLflow search filter, such as \"params.arch = 'resnet18'\"")
-    dataset: str = option("", "the test sets to compare on, joined by '+'; empty: all that two of the runs share")
-    baseline: str = option("", "the run or configuration to test all others against; empty: all pairs, of 10 at most")
-    output: str = shared.output_option("", "folder for the report beside the run's artifacts; empty: none")
-    config: str = shared.config_option()
+    dataset: str = option("", "test sets, joined by '+'; empty: all that two of the runs share")
+    baseline: str = option(
+        "",
+        "run or configuration to test the others against; empty: all pairs, of 10 at most",
+    )
+    output: str = options.output("", "folder for a copy of the report; empty: none")
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
@@ -88,64 +104,76 @@ class PredictConfig:
     """Recognise the expressions of the faces in a picture or in a folder of pictures."""
 
     image: str = option("", "a picture, or a folder whose pictures are taken at any depth")
-    model: str = shared.model_option()
+    model: str = options.model()
     framing: str = option(
         "auto",
         "auto: find the faces, as the model's training did; none: a picture is a face",
-        choices=shared.FRAMINGS,
+        choices=options.FRAMINGS,
     )
-    explain: bool = option(False, "show where on each face the answer comes from; about as long as a hundred answers")
-    output: str = shared.output_option("predictions", "folder for predictions.csv and the annotated pictures")
+    explain: bool = option(
+        False,
+        "show where on each face the answer comes from; takes a hundred times as long",
+    )
+    output: str = options.output("predictions", "folder for predictions.csv and the annotated pictures")
+    # All are on the disk; the server need not hold an album.
     log_pictures: int = option(16, "annotated pictures logged as artifacts at most", low=0)
-    device: str = shared.device_option()
-    config: str = shared.config_option()
+    device: str = options.device()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Open a page on this machine where a dropped picture is answered; needs the extra `demo`."""
 
-    model: str = option(shared.CHAMPION, "the model chosen first; the page offers all registered ones")
-    host: str = option("127.0.0.1", "address to listen on; the default can be reached from this machine only")
+    model: str = option(options.CHAMPION, "the model chosen first; the page offers all registered ones")
+    host: str = option(
+        "127.0.0.1",
+        "address to listen on; the default can be reached from this machine only",
+    )
     port: int = option(7860, "port to listen on; 0: a free one", low=0, high=65535)
     max_megabytes: float = option(20.0, "largest upload in MB, of 1,048,576 bytes", low=0.01, high=200)
-    device: str = shared.device_option()
-    config: str = shared.config_option()
+    device: str = options.device()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class DownloadConfig:
     """Bring a model into a folder, with its card; say what it is worth and which terms it inherits."""
 
-    model: str = option(shared.CHAMPION, "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>")
-    output: str = shared.output_option("", "the folder, new, empty or of an earlier download; empty: <name>-<version>")
-    config: str = shared.config_option()
+    # A checkpoint or a folder is here already, so neither is taken.
+    model: str = option(
+        options.CHAMPION,
+        "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>",
+    )
+    output: str = options.output("", "the folder, new, empty or of an earlier download; empty: <name>-<version>")
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """Write a model's network as one file for other programs, checked to answer as the model does."""
 
-    model: str = shared.model_option()
+    model: str = options.model()
     format: str = option(
         "onnx",
         "onnx (needs the extra `export`), or torch: torch.export's",
-        choices=shared.EXPORT_FORMATS,
+        choices=options.EXPORT_FORMATS,
     )
-    output: str = shared.output_option("", "the file, .onnx or .pt2; empty: <name>-<version> with that ending")
-    config: str = shared.config_option()
+    output: str = options.output("", "the file, .onnx or .pt2; empty: <name>-<version> with that ending")
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
 class RegisterConfig:
     """Register the model that a run of finetune has logged, where the registry refused it when the run ended."""
 
+    # Only a run knows the score and the protocol by which versions compete.
     model: str = option("", "runs:/<id>")
-    registered_name: str = shared.registered_name_option(
+    registered_name: str = options.registered_name(
         help="registered model: auto (the one the run was meant for), or a name",
     )
-    promote: bool = shared.promote_option()
-    config: str = shared.config_option()
+    promote: bool = options.promote()
+    config: str = options.config()
 
 
 @dataclass(frozen=True)
@@ -162,16 +190,24 @@ class ImportReportedConfig:
 class AttributionConfig:
     """Look up who made the Wikimedia pictures, under which licences, enter it by hand, or show what is known."""
 
-    action: str = option("show", "what to do, also as the first word", choices=("show", "refresh", "set", "unset"))
-    file: str = option("", "set, unset: the picture, such as 6/Sword_of_Anger.jpg, also as the second word")
+    action: str = option(
+        "show",
+        "what to do, also as the first word",
+        choices=("show", "refresh", "set", "unset"),
+    )
+    file: str = option(
+        "",
+        "set, unset: the picture, such as 6/Sword_of_Anger.jpg, also as the second word",
+    )
     author: str = option("", "set: who made the picture, as they ask to be named")
     licence: str = option("", "set: its short name, such as CC BY-SA 3.0")
     licence_url: str = option("", "set: web address of the licence's text")
     source: str = option("", "set: web address of the page that names author and licence")
-    title: str = option("", "set: the picture's title; given alone, the one under which refresh looks it up on Commons")
-    data_root: str = shared.data_root_option()
-    contact: str = option("", "page or e-mail by which Wikimedia can reach you, as it asks; empty: $FER_CONTACT")
-    config: str = shared.config_option()
+    title: str = option("", "set: its title; given alone, the one under which refresh looks it up")
+    data_root: str = options.data_root()
+    # Wikimedia blocks clients that nobody answers for.
+    contact: str = option("", "page or e-mail by which Wikimedia can reach you; empty: $FER_CONTACT")
+    config: str = options.config()
 
 
 TRACKED_COMMANDS: dict[str, type] = {

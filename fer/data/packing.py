@@ -135,6 +135,7 @@ class PackedImages:
         rows: list[ImageRow] = []
         for manifest, _ in sets:
             rows += manifest.images
+        self.manifests = tuple(manifest for manifest, _ in sets)
         self.rows = tuple(rows)
         labels = [EXPRESSIONS.index(row.expression) for row in rows]
         self.labels = torch.tensor(labels, dtype=torch.int64)

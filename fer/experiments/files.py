@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer.config.build import build
 from fer.config.commands import EvaluateConfig
-from fer.config.options import build
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.errors import ConfigError, shortened, unknown_name
 from fer.evaluation.names import ACCURACY, CLASS_MEAN, IMAGES, measure_key

@@ -51,7 +51,11 @@ def compare_runs(config: CompareConfig) -> CompareResult:
     runs = [store.read(tested) for tested in chosen]
     _check_predictions(runs, names)
     described = {
-        dataset.name: (dataset.title, tuple(dict.fromkeys(dataset.angle_groups.values()))) for dataset in datasets
+        dataset.name: (
+            dataset.title,
+            tuple(dict.fromkeys(dataset.angle_groups.values())),
+        )
+        for dataset in datasets
     }
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
     # Made before the work of drawing the report.
@@ -118,7 +122,9 @@ def _check_predictions(runs: Sequence[RunFigures], datasets: Sequence[str]) -> N
             )
 
 
-def _reported_figures(runs: Sequence[RunFigures]) -> dict[str, dict[str, dict[str, float]]]:
+def _reported_figures(
+    runs: Sequence[RunFigures],
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return the 2021 table by row, data set and metric, if any run repeats a row of it."""
     # The table is read only where it can be compared with.
     if not any(run.reproduces for run in runs):

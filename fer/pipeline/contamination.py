@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import read_manifest
@@ -25,7 +24,13 @@ from fer.evaluation.names import (
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
-from fer.tracking.names import CONTAMINATION, PRETRAINING_IMAGES, TRAINING_IMAGES, dataset_tag, evaluation_path
+from fer.tracking.names import (
+    CONTAMINATION,
+    PRETRAINING_IMAGES,
+    TRAINING_IMAGES,
+    dataset_tag,
+    evaluation_path,
+)
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path
 from fer.utils.rendering import csv_text
@@ -56,9 +61,10 @@ class SeenImages:
 
     def after(self, splits: tuple[str, ...], labels: bool) -> "SeenImages":
         """Return what a model has seen after a training on more splits, with or without their labels."""
-        if labels:
-            return SeenImages(tuple(dict.fromkeys(self.training + splits)), self.pretraining)
-        return SeenImages(self.training, tuple(dict.fromkeys(self.pretraining + splits)))
+        field = "training" if labels else "pretraining"
+        # A second training on the same split adds nothing.
+        together = dict.fromkeys(getattr(self, field) + splits)
+        return replace(self, **{field: tuple(together)})
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a run whose model has seen them."""
@@ -77,13 +83,16 @@ def store_signatures(sets: Sequence[DataSet], root: Path, look: bool = True) -> 
     Raises:
         DataError: A picture can no longer be read, or the disk is full.
     """
-    splits = [read_manifest(manifest_path(root, dataset.name)).of("train") for dataset in sets]
-    if look:
-        from fer.contamination.signatures import image_signatures
+    names = []
+    for dataset in sets:
+        manifest = read_manifest(manifest_path(root, dataset.name))
+        split = manifest.of("train")
+        names.append(f"{split.dataset}/{split.digest}")
+        if look:
+            from fer.contamination.signatures import image_signatures
 
-        for split in splits:
             image_signatures(split, root)
-    return tuple(f"{split.dataset}/{split.digest}" for split in splits)
+    return tuple(names)
 
 
 def seen_images(model: ModelSpec | InitialWeights, run_id: str = "") -> SeenImages:
@@ -94,16 +103,20 @@ def seen_images(model: ModelSpec | InitialWeights, run_id: str = "") -> SeenImag
         run_id: The run, or empty.
     """
     seen = SeenImages(model.training_images, model.pretraining_images)
-    if seen != SeenImages((), ()) or not run_id:
-        return seen
-    # Reading runs brings all of `compare` along.
-    from fer.tracking.provenance import images_of_run
+    if run_id and not seen.tags():
+        # Reading runs brings all of `compare` along.
+        from fer.tracking.provenance import images_of_run
 
-    return SeenImages(*images_of_run(run_id))
+        seen = SeenImages(*images_of_run(run_id))
+    return seen
 
 
 def log_contamination(
-    run: TrackedRun, evaluations: Mapping[str, "Evaluation"], seen: SeenImages, root: Path, option: str = "check"
+    run: TrackedRun,
+    evaluations: Mapping[str, "Evaluation"],
+    seen: SeenImages,
+    root: Path,
+    option: str = "check",
 ) -> None:
     """Report which tested images the model has seen, and its accuracy without them.
 
@@ -114,6 +127,7 @@ def log_contamination(
         root: The data root.
         option: `check` or `skip`.
     """
+    # A set that was not looked at must not seem clean, so each one is tagged.
     if option == "skip":
         run.tags({dataset_tag(name, CONTAMINATION): "not looked for: contamination=skip" for name in evaluations})
         return
@@ -136,7 +150,8 @@ def log_contamination(
         message = _message(evaluation, figures, [*labelled, *unlabelled])
         run.tags({dataset_tag(name, CONTAMINATION): message})
         if labelled or unlabelled:
-            run.text(matches_csv(labelled, unlabelled), evaluation_path(name, FILE))
+            content = matches_csv(labelled, unlabelled)
+            run.text(content, evaluation_path(name, FILE))
             print(f"warning: {name}: {message}")
 
 
@@ -150,10 +165,13 @@ def _load_all_signatures(seen: SeenImages, root: Path) -> tuple[list["ImageSigna
     for name in seen.training + seen.pretraining:
         dataset, _, digest = name.partition("/")
         signatures = load_signatures(dataset, digest, root)
+        # One that is missing makes all figures doubtful: its images may be those of the test.
         if signatures is None:
             raise LookupError(f"the data root holds no training images of {dataset} with digest {digest}")
         loaded[name] = signatures
-    return [loaded[name] for name in seen.training], [loaded[name] for name in seen.pretraining]
+    labelled = [loaded[name] for name in seen.training]
+    unlabelled = [loaded[name] for name in seen.pretraining]
+    return labelled, unlabelled
 
 
 def _matches(evaluation: "Evaluation", splits: Sequence["ImageSignatures"], root: Path) -> list["Match"]:
@@ -166,7 +184,9 @@ def _matches(evaluation: "Evaluation", splits: Sequence["ImageSignatures"], root
 
 
 def contamination_figures(
-    evaluation: "Evaluation", labelled: Sequence["Match"], unlabelled: Sequence["Match"]
+    evaluation: "Evaluation",
+    labelled: Sequence["Match"],
+    unlabelled: Sequence["Match"],
 ) -> dict[str, float]:
     """Count the seen images of a set and compute the accuracies without them; absent where no image is left.
 
@@ -175,19 +195,22 @@ def contamination_figures(
         labelled: Test images that training saw with labels.
         unlabelled: Test images that pre-training saw without labels.
     """
+    # A test image may match several training images, and counts once.
     seen_labelled = {match.test for match in labelled}
     seen_unlabelled = {match.test for match in unlabelled}
     figures = {CONTAMINATED_IMAGES: float(len(seen_labelled))}
     if seen_unlabelled:
         figures[PRETRAINING_CONTAMINATED_IMAGES] = float(len(seen_unlabelled))
     rows = evaluation.manifest.images
-    clean: NDArray[np.bool_] = np.array([row.path not in seen_labelled | seen_unlabelled for row in rows])
+    seen = seen_labelled | seen_unlabelled
+    clean = np.array([row.path not in seen for row in rows])
     if clean.any():
-        labels = np.array([EXPRESSIONS.index(row.expression) for row in rows])[clean]
-        predictions = evaluation.probabilities.argmax(axis=1)[clean]
-        confusion = confusion_matrix(labels, predictions, len(EXPRESSIONS))
-        figures[metric_key(UNCONTAMINATED, IMAGES)] = float(len(labels))
-        figures[metric_key(UNCONTAMINATED, ACCURACY)] = float(confusion.diagonal().sum() / len(labels))
+        labels = np.array([EXPRESSIONS.index(row.expression) for row in rows])
+        predictions = evaluation.probabilities.argmax(axis=1)
+        confusion = confusion_matrix(labels[clean], predictions[clean], len(EXPRESSIONS))
+        images = confusion.sum()
+        figures[metric_key(UNCONTAMINATED, IMAGES)] = float(images)
+        figures[metric_key(UNCONTAMINATED, ACCURACY)] = float(confusion.diagonal().sum() / images)
         figures[metric_key(UNCONTAMINATED, CLASS_MEAN)] = float(mean_class_accuracy(confusion))
     return figures
 
@@ -201,8 +224,8 @@ def _message(evaluation: "Evaluation", figures: Mapping[str, float], matches: Se
     pairs = {(match.test, match.kind) for match in matches}
     by_kind = Counter(kind for _, kind in pairs)
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(by_kind.items()))
-    unlabelled = int(figures.get(PRETRAINING_CONTAMINATED_IMAGES, 0))
-    by_encoder = f", {unlabelled} of them by the encoder without labels" if unlabelled else ""
+    unlabelled = figures.get(PRETRAINING_CONTAMINATED_IMAGES)
+    by_encoder = f", {unlabelled:.0f} of them by the encoder without labels" if unlabelled else ""
     clean = figures.get(metric_key(UNCONTAMINATED, ACCURACY))
     rest = "no other image is left" if clean is None else f"{100 * clean:.1f} % without them"
     return (
@@ -217,6 +240,8 @@ def matches_csv(labelled: Sequence["Match"], unlabelled: Sequence["Match"]) -> s
     rows = [COLUMNS]
     for matches, labels in ((labelled, "seen"), (unlabelled, "not seen")):
         for match in matches:
+            # Persons were compared by name, without a correlation.
             correlation = "" if match.correlation is None else f"{match.correlation:.4f}"
-            rows.append((match.test, match.dataset, match.training, labels, match.kind, correlation))
+            pair = (match.test, match.dataset, match.training)
+            rows.append((*pair, labels, match.kind, correlation))
     return csv_text(rows)

@@ -1,37 +1,50 @@
 """Open the run of a training, with all that its steps share, be it `finetune` or `pretrain`."""
 
 import shutil
-import time
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.registry import DATASETS, find_source, missing_download, resolve_datasets
+from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack, packed_side
-from fer.data.prepared import is_prepared
-from fer.errors import ConfigError, quoted
-from fer.models.backbones import Classifier, Encoder, arch_options
-from fer.models.initial_weights import check_init
+from fer.models.backbones import Classifier, Encoder, ModelSpec
+from fer.pipeline.initialize import fetch_best, find_stopped
+from fer.pipeline.requirements import (
+    check_training,
+    default_name,
+    ensure_prepared,
+    needed_sets,
+    resolved_options,
+)
 from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CHECKPOINTS, DIGEST, RESUMED_FROM, UNRESOLVED, dataset_tag
+from fer.tracking.names import (
+    CHECKPOINTS,
+    DIGEST,
+    RESUMED_FROM,
+    UNRESOLVED,
+    dataset_tag,
+)
 from fer.tracking.runs import TrackedRun
+from fer.training.checkpoints import BEST, Progress
 from fer.training.devices import pick_device, use_bf16
+from fer.training.interfaces import Batches, Validate
+from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings, clip_grad_norm
 from fer.utils.paths import manifest_path, resolve_data_root
-from fer.utils.processes import local_rank, world_size
+from fer.utils.processes import rank
 
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
 EVALUATION_BATCH = 128
 """Images per step in validation and tests."""
-POLL_SECONDS = 0.5
-"""How often a process looks whether another one on its machine has prepared the sets."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class RunContext(Generic[C]):
         device: Where to compute.
         precision: `bf16` or `fp32`, in which training computes; `auto` until the network is known.
         config: The configuration.
+        name: The run's name.
+        checkpoint: What to continue from, or None for a fresh start.
     """
 
     run: TrackedRun
@@ -51,6 +66,8 @@ class RunContext(Generic[C]):
     device: torch.device
     precision: str
     config: C
+    name: str = ""
+    checkpoint: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -70,145 +87,112 @@ class RunContext(Generic[C]):
         bf16 = use_bf16(self.precision, self.device, network, smallest_side)
         return replace(self, precision="bf16" if bf16 else "fp32")
 
-    def settings(self, **own: Any) -> OptimizationSettings:
-        """Return how to optimise: the options that bear the names of settings, and what a command decides itself."""
-        named = {item.name for item in fields(OptimizationSettings)} & {item.name for item in fields(self.config)}
-        given = {name: getattr(self.config, name) for name in named}
-        given["clip_grad_norm"] = clip_grad_norm(self.config.clip_grad_norm, self.config.arch)
-        given["bf16"] = self.precision == "bf16"
-        return OptimizationSettings(**{**given, **own})
-
-    def open_images(self, sets: Sequence[DataSet]) -> tuple[PackedImages, list[Manifest]]:
-        """Return the images of whole sets, packed at the size that suits the network, and their manifests."""
-        manifests = [read_manifest(manifest_path(self.root, dataset.name)) for dataset in sets]
+    def open_images(self, sets: Sequence[DataSet]) -> PackedImages:
+        """Return the images of whole sets, packed at the size that suits the network."""
         packed = []
-        for dataset, manifest in zip(sets, manifests, strict=True):
+        for dataset in sets:
+            manifest = read_manifest(manifest_path(self.root, dataset.name))
             side = packed_side(dataset.native_side, self.config.image_size)
             packed.append((manifest, pack(manifest, self.root, side)))
-        return PackedImages(packed, self.device), manifests
+        return PackedImages(packed, self.device)
 
-    def log_inputs(self, manifests: Sequence[Manifest], purposes: Mapping[str, str], images: int) -> None:
+    def log_inputs(self, images: PackedImages, purposes: Mapping[str, str], count: int) -> None:
         """Log what is trained on.
 
         Args:
-            manifests: Of the training sets.
+            images: Of the training sets.
             purposes: What each split that is used is used for.
-            images: How many images are trained on, which may be fewer than the splits hold.
+            count: How many images are trained on, which may be fewer than the splits hold.
         """
-        for manifest in manifests:
+        for manifest in images.manifests:
             for split, purpose in purposes.items():
                 log_dataset(self.run, manifest.of(split), self.root, purpose)
             self.run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest})
-        self.run.params({"precision_used": self.precision, "training_images": images})
+        self.run.params({"precision_used": self.precision, "training_images": count})
         if self.config.resume:
             self.run.tags({RESUMED_FROM: self.config.resume})
 
+    def settings(self, **own: Any) -> OptimizationSettings:
+        """Return how to optimise: the options that bear the names of settings, and what a command decides itself."""
+        config = self.config
+        given = {}
+        for item in fields(OptimizationSettings):
+            if hasattr(config, item.name):
+                given[item.name] = getattr(config, item.name)
+        # These two mean something of their own until network and device are known.
+        given["clip_grad_norm"] = clip_grad_norm(config.clip_grad_norm, config.arch)
+        given["bf16"] = self.precision == "bf16"
+        return OptimizationSettings(**{**given, **own})
+
+    def train(
+        self,
+        objective: nn.Module,
+        batches: Batches,
+        validate: Validate,
+        settings: OptimizationSettings,
+        spec: ModelSpec,
+    ) -> Progress:
+        """Train, or continue from the checkpoint; `folder` then holds `last.ckpt` and `best.ckpt`.
+
+        Args:
+            objective: What to minimise.
+            batches: Training batches.
+            validate: Measures the network after each epoch.
+            settings: How to optimise.
+            spec: The network's specification.
+        """
+        # By the specification a checkpoint can be loaded as a model, by the configuration it is continued as it began.
+        extra_state = {"spec": spec.to_dict(), "config": asdict(self.config)}
+        return train(
+            objective,
+            batches,
+            validate,
+            settings,
+            self.run,
+            self.folder,
+            extra_state,
+            self.checkpoint,
+        )
+
 
 @contextmanager
-def training_run(
-    command: str, config: C, name: str, resolved: Mapping[str, Any], checkpoints: Sequence[str]
-) -> Iterator[RunContext[C]]:
+def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: str = "") -> Iterator[RunContext[C]]:
     """Run a training's body inside an MLflow run that keeps its checkpoints, whatever the ending.
 
     Args:
         command: `finetune` or `pretrain`.
-        config: What to do.
-        name: The run's name.
-        resolved: What the options mean on this machine, logged as parameters.
+        config: What to do; with `resume` what the stopped run did.
         checkpoints: File names of the checkpoints that the run keeps.
+        run_name: The run's name; empty for one made of the main options.
 
     Yields:
-        The context of all steps.
-    """
-    root = resolve_data_root(config.data_root)
-    device = pick_device(config.device)
-    with tracked(command, config, name, resolved) as run:
-        context = RunContext(run, root, device, config.precision, config)
-        try:
-            yield context
-        finally:
-            # A run that failed or was stopped is continued from these, on another machine perhaps.
-            for file in checkpoints:
-                if (context.folder / file).is_file():
-                    run.file(context.folder / file, CHECKPOINTS)
-    # Not in `finally`: after another ending the folder is the nearest place to continue from.
-    shutil.rmtree(context.folder)
-
-
-def resolved_options(config: FinetuneConfig | PretrainConfig) -> dict[str, Any]:
-    """Return what options that both trainings have mean on this machine, as parameters of the run."""
-    return {
-        "clip_grad_norm_used": clip_grad_norm(config.clip_grad_norm, config.arch),
-        "data_root_used": resolve_data_root(config.data_root),
-        "device_used": pick_device(config.device).type,
-    }
-
-
-def check_training(config: FinetuneConfig | PretrainConfig, sets: Sequence[DataSet], init: str) -> None:
-    """Refuse, before a run begins, what cannot be trained.
-
-    Args:
-        config: What to do.
-        sets: All sets it needs.
-        init: Where to start, `auto` resolved.
+        The context of all steps; the sets are prepared.
 
     Raises:
-        ConfigError: Options are wrong, or the processes cannot share a batch evenly.
-        DataError: A set's download is absent.
+        ConfigError: Options are wrong or contradict each other.
+        DataError: A set is absent.
+        ModelError: The checkpoint cannot be used.
     """
-    if config.batch_size % world_size():
-        raise ConfigError(f"batch_size must be a multiple of the {world_size()} processes, not {config.batch_size}")
-    unprepared(sets, resolve_data_root(config.data_root))
-    arch_options(config.arch, config.image_size)
-    check_init(init)
-    pick_device(config.device)
-
-
-def training_sets(option: str) -> list[DataSet]:
-    """Return the sets to train on: of a group such as `drawn` those with training images, else exactly those named.
-
-    Raises:
-        ConfigError: A name is unknown, or a set has no training images.
-    """
-    sets = resolve_datasets(option)
-    for dataset in sets:
-        if not dataset.has_train and dataset.name in option.split("+"):
-            raise ConfigError(f"{dataset.title} is a test set: it has no training images")
-    chosen = [dataset for dataset in sets if dataset.has_train]
-    if not chosen:
-        raise ConfigError(f"dataset {quoted(option)} has no training images")
-    return chosen
-
-
-def unprepared(sets: Sequence[DataSet], root: Path) -> list[DataSet]:
-    """Return the sets not prepared by this version, having made sure that each can be prepared.
-
-    Raises:
-        DataError: A set's download is in none of its usual places.
-    """
-    missing = [dataset for dataset in sets if not is_prepared(root, dataset.name)]
-    for dataset in missing:
-        if not dataset.drawn and not dataset.download and find_source(dataset, "", root) is None:
-            raise missing_download(dataset, root)
-    return missing
-
-
-def ensure_prepared(sets: Sequence[DataSet], root: Path) -> None:
-    """Prepare the sets that are not prepared yet, in a run of their own.
-
-    Of the processes on one machine the first prepares and the others wait.
-
-    Raises:
-        DataError: A set's download is in none of its usual places.
-    """
-    missing = unprepared(sets, root)
-    if missing and local_rank() == 0:
-        # Detector, contact sheets and drawn faces cost seconds that a training on prepared sets need not wait for.
-        from fer.pipeline.prepare import prepare_named
-
-        prepare_named([dataset.name for dataset in missing], root)
-    while unprepared(sets, root):
-        time.sleep(POLL_SECONDS)
+    with tempfile.TemporaryDirectory() as downloads:
+        config, checkpoint = find_stopped(command, config, Path(downloads))
+        check_training(config)
+        name = run_name or default_name(config)
+        root = resolve_data_root(config.data_root)
+        device = pick_device(config.device)
+        with tracked(command, config, name, resolved_options(config)) as run:
+            context = RunContext(run, root, device, config.precision, config, name, checkpoint)
+            try:
+                ensure_prepared(needed_sets(config), root)
+                if checkpoint and BEST in checkpoints and rank() == 0:
+                    fetch_best(config.resume, checkpoint, context.folder)
+                yield context
+            finally:
+                # A run that failed or was stopped is continued from these, on another machine perhaps.
+                for file in checkpoints:
+                    if (context.folder / file).is_file():
+                        run.file(context.folder / file, CHECKPOINTS)
+        # Not in `finally`: after another ending the folder is the nearest place to continue from.
+        shutil.rmtree(context.folder)
 
 
 def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:
@@ -230,12 +214,8 @@ def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -
     """
     handle = run.dataset(manifest, root, context)
     dataset = DATASETS.get(manifest.dataset)
-    if dataset and dataset.credits and manifest.images:
-        _log_credits(run, manifest, root)
-    return handle
-
-
-def _log_credits(run: TrackedRun, manifest: Manifest, root: Path) -> None:
+    if not (dataset and dataset.credits and manifest.images):
+        return handle
     # Few sets ask for credits, and these bring templates and plain texts of HTML along.
     from fer.attribution.artifact import REFRESH_HINT, attribution_files, credits_of, summary
 
@@ -246,3 +226,4 @@ def _log_credits(run: TrackedRun, manifest: Manifest, root: Path) -> None:
     run.tags({dataset_tag(manifest.dataset, UNRESOLVED): unresolved})
     hint = f"; {REFRESH_HINT}" if unresolved else ""
     print(f"attribution: {summary(credits)}{hint}")
+    return handle

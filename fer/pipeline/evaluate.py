@@ -1,29 +1,47 @@
-"""Test any model on any prepared sets, in one tracked run, and log what came out."""
+"""Test any model on any prepared sets, in one tracked run, and log what came out; calibrate a trained one."""
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import Tensor
 
 from fer.config.commands import EvaluateConfig
 from fer.data.datasets.registry import resolve_prepared
+from fer.data.packing import PackedImages
 from fer.data.prepared import preparation_counts
 from fer.errors import DataError
+from fer.evaluation.calibration import (
+    calibration,
+    fit_temperature,
+    implied_prior,
+    softmax_with_temperature,
+)
 from fer.evaluation.datasets import (
     Evaluation,
     all_figures,
     evaluate_sets,
     flat_reports,
+    outputs,
     predictions_csv,
     report_json,
 )
-from fer.evaluation.report import Report, confusion_csv, reports_table
-from fer.models.backbones import ModelSpec
+from fer.evaluation.figures import confusion_figure, reliability_figure
+from fer.evaluation.names import UNCALIBRATED, VALIDATION
+from fer.evaluation.report import Report, confusion_csv, report, reports_table
+from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline.contamination import log_contamination, seen_images
-from fer.pipeline.context import log_dataset
+from fer.pipeline.context import EVALUATION_BATCH, log_dataset
 from fer.tracking.lifecycle import tracked
-from fer.tracking.models import FetchedModel
-from fer.tracking.names import PART, PREDICTIONS_FILE, TESTED_DIGEST, dataset_tag, evaluation_path
+from fer.tracking.models import FetchedModel, fetch_classifier
+from fer.tracking.names import (
+    PART,
+    PREDICTIONS_FILE,
+    TESTED_DIGEST,
+    dataset_tag,
+    evaluation_path,
+)
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device
 from fer.utils.paths import resolve_data_root
@@ -45,6 +63,10 @@ class EvaluateResult:
     table: str
     where: str
 
+    def summary(self) -> str:
+        """Return the table of test figures."""
+        return f"\n{self.table}\n"
+
 
 def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
     """Test a model on the sets a configuration names, in one tracked run.
@@ -54,11 +76,10 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         DataError: A set is not prepared, or none has a test image.
         ModelError: The model does not exist or does not fit.
     """
-    from fer.tracking.models import fetch_classifier
-
     root = resolve_data_root(config.data_root)
     sets = resolve_prepared(config.dataset, root)
     device = pick_device(config.device)
+    # Before the run begins, so that a mistyped model leaves no failed run behind.
     with tempfile.TemporaryDirectory() as folder:
         classifier, fetched = fetch_classifier(config.model, Path(folder))
     classifier = classifier.to(device)
@@ -67,7 +88,8 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         run.tags(_origin_tags(fetched, classifier.spec))
         evaluations = evaluate_sets(classifier, sets, root, device, config.batch_size)
         if not evaluations:
-            raise DataError(f"none of {', '.join(dataset.name for dataset in sets)} has test images")
+            names = ", ".join(dataset.name for dataset in sets)
+            raise DataError(f"none of {names} has test images")
         log_evaluations(run, evaluations, root, fetched.model_id)
         seen = seen_images(classifier.spec, fetched.run_id)
         log_contamination(run, evaluations, seen, root, config.contamination)
@@ -83,10 +105,16 @@ def _origin_tags(fetched: FetchedModel, spec: ModelSpec) -> dict[str, str]:
         "model.id": fetched.model_id,
         "model.run": fetched.run_id,
     }
+    # A checkpoint on the disk has neither id nor run.
     return {key: value for key, value in tags.items() if value}
 
 
-def log_evaluations(run: TrackedRun, evaluations: Mapping[str, Evaluation], root: Path, model_id: str = "") -> None:
+def log_evaluations(
+    run: TrackedRun,
+    evaluations: Mapping[str, Evaluation],
+    root: Path,
+    model_id: str = "",
+) -> None:
     """Log every set's figures, plots and predictions; figures are tied to the logged model where there is one."""
     for name, evaluation in evaluations.items():
         figures = all_figures(name, evaluation)
@@ -95,7 +123,9 @@ def log_evaluations(run: TrackedRun, evaluations: Mapping[str, Evaluation], root
             run.model_metrics(figures, model_id, handle)
         else:
             run.metrics(figures)
-        run.metrics({f"{name}/{key}": count for key, count in preparation_counts(root, name).items()})
+        # Of the set rather than the model: whoever reads the figures sees what was left out of it.
+        counts = preparation_counts(root, name)
+        run.metrics({f"{name}/{key}": count for key, count in counts.items()})
         run.tags(
             {
                 dataset_tag(name, PART): evaluation.part,
@@ -106,16 +136,46 @@ def log_evaluations(run: TrackedRun, evaluations: Mapping[str, Evaluation], root
 
 
 def _log_artifacts(run: TrackedRun, name: str, evaluation: Evaluation) -> None:
-    from fer.evaluation.figures import confusion_figure, reliability_figure
-
     result = evaluation.report
     run.json(report_json(evaluation), evaluation_path(name, "report.json"))
     for group, of_group in evaluation.groups.items():
         run.json(of_group.to_dict(), evaluation_path(name, f"report-{group}.json"))
     run.text(confusion_csv(result), evaluation_path(name, "confusion.csv"))
+    # By these `compare` tests two runs image by image.
     predictions = predictions_csv(evaluation.manifest, evaluation.probabilities)
     run.text(predictions, evaluation_path(name, PREDICTIONS_FILE))
     title = f"{evaluation.dataset.title}, {evaluation.part} set"
-    run.figure(confusion_figure(result, title), evaluation_path(name, "confusion.png"))
+    confusion = confusion_figure(result, title)
+    run.figure(confusion, evaluation_path(name, "confusion.png"))
     before = evaluation.uncalibrated.ece if evaluation.uncalibrated else None
-    run.figure(reliability_figure(result, title, before), evaluation_path(name, "reliability.png"))
+    reliability = reliability_figure(result, title, before)
+    run.figure(reliability, evaluation_path(name, "reliability.png"))
+
+
+def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, indices: Tensor) -> None:
+    """Fit temperature and prior to the validation images and store them in a classifier's specification.
+
+    Args:
+        run: Gets the temperature, and how far the probabilities can be believed before and after.
+        classifier: In evaluation mode, on the images' device.
+        images: The images.
+        indices: The validation images among them, int64 `(N,)`.
+    """
+    spec = classifier.spec
+    scores = outputs(classifier, images, indices, spec.image_size, EVALUATION_BATCH).numpy()
+    labels = images.labels[indices].numpy()
+    temperature = fit_temperature(scores, labels)
+    probabilities = softmax_with_temperature(scores, temperature)
+    prior = spec.training_prior
+    if prior:
+        # What the calibrated network itself gives each class, which is not quite what the loss was weighted with.
+        prior = tuple(implied_prior(probabilities, labels, prior).tolist())
+    classifier.spec = replace(spec, temperature=temperature, training_prior=prior)
+    before = calibration(labels, softmax_with_temperature(scores))
+    after = calibration(labels, probabilities)
+    run.metrics({"calibration/temperature": temperature})
+    run.metrics({f"{VALIDATION}/{key}": value for key, value in vars(after).items()})
+    run.metrics({f"{VALIDATION}/{UNCALIBRATED}/{key}": value for key, value in vars(before).items()})
+    title = f"Validation, on which the temperature {temperature:.3g} was fitted"
+    figure = reliability_figure(report(labels, probabilities), title, before.ece)
+    run.figure(figure, "calibration/reliability.png")

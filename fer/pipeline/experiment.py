@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fer.config.commands import ExperimentConfig
@@ -15,11 +15,22 @@ from fer.experiments.files import (
     read_experiment,
     read_reported,
 )
-from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_metrics, seed_stats_table
-from fer.pipeline.requirements import check_requirements, prepare_requirements
+from fer.experiments.seeds import (
+    pretraining_note,
+    seed_stats,
+    seed_stats_metrics,
+    seed_stats_table,
+)
+from fer.pipeline.requirements import check_experiment, prepare_experiment
 from fer.pipeline.stages import Stage, Stages, configuration_name
 from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CONFIGURATION, EXPERIMENT, REPRODUCES, REUSED, STAGES_FILE
+from fer.tracking.names import (
+    CONFIGURATION,
+    EXPERIMENT,
+    REPRODUCES,
+    REUSED,
+    STAGES_FILE,
+)
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import resolve_data_root
@@ -58,18 +69,13 @@ def run_experiment(config: ExperimentConfig) -> ExperimentResult:
         _check_multiple(config)
         return _run_all(config, root)
     experiment = _with_given_options(read_experiment(config.name), config)
-    _check_seeds(experiment, config)
-    check_requirements(experiment, root)
-    return _run_one(experiment, config, root)
-
-
-def _check_seeds(experiment: Experiment, config: ExperimentConfig) -> None:
-    if config.seeds > 1 and not experiment.finetune:
-        raise ConfigError(f"seeds repeats finetune, which {experiment.name} has not: leave seeds out")
-    if config.pretrain_seeds > 1 and not experiment.pretrain:
-        raise ConfigError(f"pretrain_seeds repeats pretrain, which {experiment.name} has not: leave pretrain_seeds out")
+    for option, stage in (("seeds", "finetune"), ("pretrain_seeds", "pretrain")):
+        if getattr(config, option) > 1 and stage not in experiment.stages:
+            raise ConfigError(f"{option} repeats {stage}, which {experiment.name} has not: leave {option} out")
     if experiment.finetune:
         _check_multiple(config)
+    check_experiment(experiment, root)
+    return _run_one(experiment, config, root)
 
 
 def _check_multiple(config: ExperimentConfig) -> None:
@@ -85,10 +91,9 @@ def _check_multiple(config: ExperimentConfig) -> None:
 def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
     """Run every experiment whose data and starting weights are at hand, and say why the others are not."""
     ready, skipped = _select_ready(config, root)
-    _print_skipped(skipped)
     stages: list[Stage] = []
     tables: list[str] = []
-    failed: dict[str, str] = {}
+    failed: list[str] = []
     with tracked("experiment", config, ALL, {"data_root_used": root}) as run:
         run.json(skipped, "skipped.json")
         for experiment in ready:
@@ -102,7 +107,8 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
             try:
                 result = _run_one(experiment, own, root)
             except FerError as error:
-                failed[experiment.name] = str(error)
+                # The others may take a night: one that fails must not cost them.
+                failed.append(experiment.name)
                 print(f"{experiment.name} failed: {error}")
                 continue
             stages += result.stages
@@ -123,7 +129,7 @@ def _select_ready(config: ExperimentConfig, root: Path) -> tuple[list[Experiment
     for name in experiment_names():
         try:
             experiment = _with_given_options(read_experiment(name), config)
-            check_requirements(experiment, root)
+            check_experiment(experiment, root)
         except FerError as error:
             skipped[name] = str(error)
         else:
@@ -140,16 +146,16 @@ def _print_skipped(skipped: Mapping[str, str]) -> None:
 
 def _with_given_options(experiment: Experiment, config: ExperimentConfig) -> Experiment:
     """Return the experiment with the folders and the device that were given for all its stages."""
-    given = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        # `config` is the file of this command's own options.
-        if item.name != "config" and value != item.default:
-            given[item.name] = value
+    default = ExperimentConfig()
     stages = {}
     for name, stage in experiment.stages.items():
-        shared = {key: value for key, value in given.items() if hasattr(stage, key)}
-        stages[name] = replace(stage, **shared)
+        given = {}
+        for option in ("data_root", "output", "device"):
+            value = getattr(config, option)
+            # What was not given stays as the file says it.
+            if value != getattr(default, option) and hasattr(stage, option):
+                given[option] = value
+        stages[name] = replace(stage, **given)
     return replace(experiment, **stages)
 
 
@@ -164,7 +170,7 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
     if row and not config.name.endswith(".yaml"):
         tags[REPRODUCES] = row.name
     with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
-        prepare_requirements(experiment, root)
+        prepare_experiment(experiment, root)
         stages = Stages(root, code, config.reuse)
         figures = _run_stages(experiment, stages, config, tags)
         _log_stages(run, stages.done)
@@ -176,7 +182,10 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
 
 
 def _run_stages(
-    experiment: Experiment, stages: Stages, config: ExperimentConfig, tags: Mapping[str, str]
+    experiment: Experiment,
+    stages: Stages,
+    config: ExperimentConfig,
+    tags: Mapping[str, str],
 ) -> list[dict[str, float]]:
     """Run the stages and return the test figures of every seed of the fine-tuning."""
     pretrain, finetune = experiment.pretrain, experiment.finetune
@@ -206,7 +215,10 @@ def _log_stages(run: TrackedRun, done: Sequence[Stage]) -> None:
 
 
 def _log_figures(
-    run: TrackedRun, done: Sequence[Stage], figures: Sequence[dict[str, float]], reported: Mapping[str, ReportedFigures]
+    run: TrackedRun,
+    done: Sequence[Stage],
+    figures: Sequence[dict[str, float]],
+    reported: Mapping[str, ReportedFigures],
 ) -> str:
     """Log means and deviations over the seeds, and return the table; empty where nothing was tested."""
     stats = seed_stats(figures) if figures else {}

@@ -2,11 +2,10 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -24,27 +23,27 @@ from fer.models.initial_weights import (
     resolve_init,
     weights_from_folder,
 )
-from fer.pipeline.context import RunContext, training_sets
+from fer.pipeline.requirements import starting_weights, training_sets
 from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.processes import rank
 
+# The context of a training begins with what is resumed here.
+if TYPE_CHECKING:
+    from fer.pipeline.context import RunContext
+
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
 N = TypeVar("N", Classifier, Encoder)
 
-# What only a run that starts from another one needs is imported where that is found out.
 
-
-def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: Sequence[DataSet]) -> N:
-    """Build a network and load its starting weights.
+def initialize_model(kind: type[N], context: "RunContext[Any]") -> N:
+    """Build a training's network and load its starting weights.
 
     Its specification holds their pixel normalisation and terms, and the images they have seen.
 
     Args:
         kind: `Classifier` or `Encoder`.
         context: Its run gets what was loaded as tags.
-        init: Where to start, `auto` resolved.
-        sets: The training sets.
 
     Raises:
         ModelError: The starting weights cannot be had or do not fit.
@@ -52,8 +51,9 @@ def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: S
     from fer.pipeline.contamination import seen_images, store_signatures
 
     config = context.config
+    sets: list[DataSet] = training_sets(config.dataset)
     with tempfile.TemporaryDirectory() as downloads:
-        weights: InitialWeights = fetch_initial_weights(init, config.arch, Path(downloads))
+        weights: InitialWeights = fetch_initial_weights(starting_weights(config), config.arch, Path(downloads))
     # Pre-training has no test of its own, so nothing would be gained by leaving the signatures out.
     look = not isinstance(config, FinetuneConfig) or config.contamination == "check"
     splits = store_signatures(sets, context.root, look)
@@ -79,19 +79,16 @@ def initialize_model(kind: type[N], context: RunContext[Any], init: str, sets: S
     loaded = load_initial_weights(network, weights)
     if rank() == 0:
         print(loaded)
-    context.run.tags({"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **seen.tags()})
+    context.run.tags(
+        {
+            "weights.loaded": str(loaded),
+            TERMS: "; ".join(spec.terms) or "none",
+            **seen.tags(),
+        }
+    )
     if weights.run_id:
         context.run.tags({STARTED_FROM: weights.run_id})
     return network
-
-
-def starting_weights(config: FinetuneConfig) -> str:
-    """Return the option `init` of a fine-tuning, `auto` resolved."""
-    if config.init != "auto":
-        return config.init
-    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
-    drawn = all(dataset.drawn for dataset in training_sets(config.dataset))
-    return "scratch" if drawn else "supervised-imagenet"
 
 
 def expected_framing(sets: Sequence[DataSet], root: Path) -> str:
@@ -138,37 +135,33 @@ def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
     return replace(weights, origin=init, run_id=fetched.run_id)
 
 
-@contextmanager
-def resumed(command: str, config: C) -> Iterator[tuple[C, Path | None]]:
-    """Find what a configuration's `resume` continues, for as long as the block lasts.
+def find_stopped(command: str, config: C, downloads: Path) -> tuple[C, Path | None]:
+    """Find what a configuration's `resume` continues.
 
     Args:
         command: `finetune` or `pretrain`.
         config: What is given now.
+        downloads: Where a checkpoint from MLflow goes.
 
-    Yields:
+    Returns:
         What to do, and the checkpoint to continue from, or None for a fresh start.
 
     Raises:
         ConfigError: An option given now differs from the stopped run's.
         ModelError: There is no checkpoint, or it is another command's.
     """
-    with tempfile.TemporaryDirectory() as downloads:
-        checkpoint = _find_checkpoint(config, Path(downloads)) if config.resume else None
-        if checkpoint:
-            config = _stored_config(command, config, checkpoint)
-        yield config, checkpoint
-
-
-def _find_checkpoint(config: FinetuneConfig | PretrainConfig, downloads: Path) -> Path:
+    if not config.resume:
+        return config, None
+    # Reading runs brings all of `compare` along, which a fresh start does not need.
     from fer.tracking.models import fetch_file
 
     # A run that was killed outright has its checkpoint in the output folder only.
     local = Path(config.output) / config.resume / LAST
     for path in (Path(config.resume).expanduser(), local):
         if path.is_file():
-            return path
-    return fetch_file(config.resume, checkpoint_path(LAST), downloads)
+            return _stored_config(command, config, path), path
+    path = fetch_file(config.resume, checkpoint_path(LAST), downloads)
+    return _stored_config(command, config, path), path
 
 
 def _stored_config(command: str, config: C, checkpoint: Path) -> C:
@@ -177,6 +170,7 @@ def _stored_config(command: str, config: C, checkpoint: Path) -> C:
 
     content = read_checkpoint(checkpoint).get("config")
     items = fields(config)
+    # The two trainings have options of their own, by which their checkpoints are told apart.
     if not isinstance(content, dict) or not content.keys() <= {item.name for item in items}:
         raise ModelError(f"{checkpoint} is no checkpoint of {command}")
     stored = type(config)(**content)
@@ -187,6 +181,7 @@ def _stored_config(command: str, config: C, checkpoint: Path) -> C:
         before = getattr(stored, item.name)
         if item.name in machine_options:
             own[item.name] = given
+        # An option left at its default was probably not given at all, so it contradicts nothing.
         elif given not in (before, item.default):
             raise ConfigError(
                 f"resume continues with {item.name}={before}, not {given}: leave {item.name} out, or start a new run"
@@ -194,12 +189,12 @@ def _stored_config(command: str, config: C, checkpoint: Path) -> C:
     return replace(stored, **own)
 
 
-def fetch_best(config: FinetuneConfig, checkpoint: Path, folder: Path) -> None:
+def fetch_best(resume: str, checkpoint: Path, folder: Path) -> None:
     """Put the best epoch so far into a continuation's folder, since no later one may be better.
 
     Args:
-        config: What is given now.
-        checkpoint: The stopped run's `last.ckpt`; its `best.ckpt` lies beside it or with the run.
+        resume: The option, which names the stopped run or its `last.ckpt`.
+        checkpoint: The `last.ckpt` that was found; its `best.ckpt` lies beside it or with the run.
         folder: Of the continuation.
 
     Raises:
@@ -207,13 +202,13 @@ def fetch_best(config: FinetuneConfig, checkpoint: Path, folder: Path) -> None:
     """
     from fer.tracking.models import fetch_file
 
+    # Stopped within the first epoch: there is none yet.
     if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
-        # Stopped within the first epoch: there is none yet.
         return
     best = checkpoint.with_name(BEST)
     if not best.is_file():
-        if Path(config.resume).expanduser() == checkpoint:
+        if Path(resume).expanduser() == checkpoint:
             raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
-        best = fetch_file(config.resume, checkpoint_path(BEST), checkpoint.parent)
+        best = fetch_file(resume, checkpoint_path(BEST), checkpoint.parent)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(best, folder / BEST)

@@ -1,6 +1,5 @@
 """Prepare downloads into the common tree, each set checked, listed and logged in one tracked run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +11,12 @@ from fer.attribution.update import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.drawn import layouts
-from fer.data.datasets.registry import DRAWN_FOLDER, find_source, missing_download, resolve_datasets
+from fer.data.datasets.registry import (
+    DRAWN_FOLDER,
+    find_source,
+    missing_download,
+    resolve_datasets,
+)
 from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.framing import center_face, read_framed
 from fer.data.manifest import ImageRow, Manifest
@@ -26,6 +30,7 @@ from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
+from fer.utils.rendering import render, text_table
 
 PICTURES_PER_EXPRESSION = 12
 """On a contact sheet."""
@@ -55,7 +60,10 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
     """
     root = resolve_data_root(config.data_root)
     sets = resolve_datasets(config.dataset)
-    sources = _find_sources(sets, config, root)
+    if config.source and len(sets) > 1:
+        raise ConfigError("source belongs to one data set: prepare the sets one by one")
+    # Before the run begins, so that a missing download leaves no failed run behind.
+    sources = {dataset.name: _find_source(dataset, config.source, root) for dataset in sets}
     prepared: dict[str, Prepared] = {}
     with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
@@ -65,17 +73,12 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
             prepared[dataset.name] = result
             _log_prepared(run, dataset, result, root)
             no_sheet = _log_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
-            print(_summary(dataset, result, no_sheet))
+            print(_summary(dataset, result, no_sheet), end="")
             if dataset.credits:
                 pictures = {row.source_name: root / row.path for row in result.manifest.images}
                 for difference in differences_from_list(dataset.credits, pictures):
                     print(f"  {difference}")
     return PrepareResult(run.id, prepared)
-
-
-def prepare_named(names: Sequence[str], root: Path) -> None:
-    """Prepare sets from their usual places, as `prepare` does by default."""
-    prepare_sets(PrepareConfig(dataset="+".join(names), data_root=str(root)))
 
 
 def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:
@@ -99,25 +102,20 @@ def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str)
     return earlier
 
 
-def _find_sources(sets: Sequence[DataSet], config: PrepareConfig, root: Path) -> dict[str, Path | None]:
-    """Return where each set comes from, downloaded where that is possible; None for a prepared set without download."""
-    if config.source and len(sets) > 1:
-        raise ConfigError("source belongs to one data set: prepare the sets one by one")
-    sources: dict[str, Path | None] = {}
-    for dataset in sets:
-        if dataset.drawn and not config.source:
-            # Not there yet: it is drawn within the run.
-            sources[dataset.name] = dataset.default_paths(root)[0]
-            continue
-        source = find_source(dataset, config.source, root)
-        if source is None and not is_prepared(root, dataset.name):
-            if not dataset.download:
-                raise missing_download(dataset, root)
-            source = dataset.download(root)
-            if dataset.credits:
-                print(credits_message(root))
-        sources[dataset.name] = source
-    return sources
+def _find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
+    """Return where a set comes from, downloaded where that is possible; None for a prepared set without download."""
+    if dataset.drawn and not option:
+        # Not there yet: it is drawn within the run.
+        return dataset.default_paths(root)[0]
+    source = find_source(dataset, option, root)
+    if source or is_prepared(root, dataset.name):
+        return source
+    if not dataset.download:
+        raise missing_download(dataset, root)
+    source = dataset.download(root)
+    if dataset.credits:
+        print(credits_message(root))
+    return source
 
 
 def _log_prepared(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: Path) -> None:
@@ -126,29 +124,39 @@ def _log_prepared(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: P
     log_dataset(run, manifest, root, "prepared")
     run.file(manifest_path(root, name), f"manifests/{name}")
     run.file(summary_path(root, name), f"manifests/{name}")
-    figures = {f"{name}/images": float(len(manifest.images))}
-    for split, counts in manifest.counts().items():
-        for expression, count in counts.items():
-            figures[f"{name}/images/{split}/{expression}"] = float(count)
-    for key, counted in preparation_counts(root, name).items():
-        figures[f"{name}/{key}"] = counted
-    run.metrics(figures)
-    run.tags({dataset_tag(name, DIGEST): manifest.digest, dataset_tag(name, TERMS): dataset.terms or "free"})
+    # Counts by split and expression stand in the summary: as metrics they would crowd out what people compare.
+    counts = preparation_counts(root, name) | {"images": float(len(manifest.images))}
+    run.metrics({f"{name}/{key}": count for key, count in counts.items()})
+    run.tags(
+        {
+            dataset_tag(name, DIGEST): manifest.digest,
+            dataset_tag(name, TERMS): dataset.terms or "free",
+        }
+    )
 
 
-def _log_sheet(run: TrackedRun, dataset: DataSet, manifest: Manifest, root: Path, allow_unattributed: bool) -> str:
+def _log_sheet(
+    run: TrackedRun,
+    dataset: DataSet,
+    manifest: Manifest,
+    root: Path,
+    allow_unattributed: bool,
+) -> str:
     """Log a contact sheet of a set, with credits where its licences ask for them, or return why there is none."""
+    if not dataset.showable and not dataset.credits:
+        return "its pictures may not be shown"
     rows = _evenly_sampled(manifest)
-    pictures = {expression: [_thumbnail(row, root) for row in of_class] for expression, of_class in rows.items()}
+    pictures = {}
+    for expression, of_class in rows.items():
+        pictures[expression] = [_thumbnail(row, root) for row in of_class]
     path = f"contact_sheets/{dataset.name}.png"
     if dataset.showable:
         run.figure(contact_sheet(pictures, dataset.title), path)
         return ""
-    if not dataset.credits:
-        return "its pictures may not be shown"
     by_path = credits_of(manifest, root)
     credits = [by_path[row.path] for row in chain.from_iterable(rows.values())]
     unresolved = sum(not credit.resolved for credit in credits)
+    # A picture without its author's name may not be shown, though it may be trained and tested on.
     if unresolved and not allow_unattributed:
         state = f"{unresolved} of its {len(credits)} pictures are unresolved"
         return f"{state}: {REFRESH_HINT}, or give allow_unattributed=true"
@@ -176,22 +184,20 @@ def _evenly_sampled(manifest: Manifest) -> dict[str, list[ImageRow]]:
 def _summary(dataset: DataSet, prepared: Prepared, no_sheet: str) -> str:
     """Return what a person should know of a prepared set, and why there is no contact sheet, if so."""
     manifest = prepared.manifest
-    summary = prepared.summary()
-    state = "already prepared" if prepared.reused else f"prepared from {prepared.source}"
-    lines = [f"{dataset.title}: {len(manifest.images)} images, {state}, digest {manifest.digest}"]
-    header = "".join(f"{name:>11}" for name in EXPRESSIONS)
-    lines.append(f"  {'':12}{header}")
-    for split, counts in manifest.counts().items():
-        lines.append(f"  {split:12}" + "".join(f"{count:>11}" for count in counts.values()))
-    for reason, count in summary["left_out_reasons"].items():
-        first = next(name for name, why in prepared.left_out if why == reason)
-        lines.append(f"  left out: {count} x {reason} (such as {first})")
-    for note, count in summary["repaired_or_converted"].items():
-        lines.append(f"  repaired or converted: {count} x {note}")
-    for how, count in summary["framed"].items():
-        lines.append(f"  framed: {count} x {how}")
-    if prepared.differences:
-        lines.append("  not the complete set: " + ", ".join(prepared.differences))
-    if no_sheet:
-        lines.append(f"  no contact sheet: {no_sheet}")
-    return "\n".join(lines)
+    counts = [["", *EXPRESSIONS]]
+    for split, by_expression in manifest.counts().items():
+        counts.append([split, *map(str, by_expression.values())])
+    # One picture to look at for each reason: a thousand of them usually have the same cause.
+    examples: dict[str, str] = {}
+    for name, reason in prepared.left_out:
+        examples.setdefault(reason, name)
+    return render(
+        "prepared.txt",
+        title=dataset.title,
+        manifest=manifest,
+        state="already prepared" if prepared.reused else f"prepared from {prepared.source}",
+        counts=text_table(counts, left=1),
+        summary=prepared.summary(),
+        examples=examples,
+        no_sheet=no_sheet,
+    )

@@ -1,7 +1,6 @@
 """Pre-train an encoder on faces without their labels; probes that do use labels watch it learn."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
 from fer.data.batches import ViewBatches, ViewSpec, multi_crop
-from fer.data.datasets.base import DataSet
 from fer.data.packing import PackedImages, select_label_fraction
 from fer.errors import DataError
 from fer.evaluation.datasets import outputs
@@ -20,20 +18,18 @@ from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, VAL
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
-from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
-from fer.objectives.registry import METHODS
-from fer.pipeline.context import (
-    RunContext,
-    check_training,
-    ensure_prepared,
-    resolved_options,
-    training_run,
-    training_sets,
+from fer.objectives.probes import (
+    feature_map,
+    feature_std,
+    knn_accuracy,
+    linear_accuracy,
 )
-from fer.pipeline.initialize import initialize_model, resumed
+from fer.objectives.registry import METHODS
+from fer.pipeline.context import RunContext, training_run
+from fer.pipeline.initialize import initialize_model
+from fer.pipeline.requirements import probe_sets, training_sets
 from fer.tracking.names import ENCODER, PRETRAINING
 from fer.training.checkpoints import BEST, LAST, Progress
-from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
@@ -56,7 +52,8 @@ class PretrainResult:
 
     def summary(self) -> str:
         """Return the probes' figures, and how to fine-tune the encoder."""
-        figures = [f"{name.removeprefix(f'{VALIDATION}/')} {value:.3f}" for name, value in self.figures.items()]
+        prefix = f"{VALIDATION}/"
+        figures = [f"{name.removeprefix(prefix)} {value:.3f}" for name, value in self.figures.items()]
         return f"\nencoder after the last epoch: {', '.join(figures)}\nfine-tune it with init=runs:/{self.run_id}"
 
 
@@ -69,40 +66,10 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
         ModelError: Starting weights or checkpoint cannot be used.
         Interrupted: A signal came; the checkpoint is saved.
     """
-    with resumed("pretrain", config) as (config, checkpoint):
-        check_pretrain(config)
-        name = f"{config.method} {config.arch} {config.dataset}"
-        # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
-        with training_run("pretrain", config, name, pretrain_options(config), (LAST,)) as context:
-            ensure_prepared(training_sets(config.dataset) + probe_sets(config), context.root)
-            figures = train_and_log(context, checkpoint)
+    # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
+    with training_run("pretrain", config, (LAST,)) as context:
+        figures = train_and_log(context)
     return PretrainResult(context.run.id, figures, context.run.where())
-
-
-def check_pretrain(config: PretrainConfig) -> None:
-    """Refuse, before a run begins, what cannot be trained.
-
-    Raises:
-        ConfigError: Options are wrong or contradict each other.
-        DataError: A set's download is absent.
-    """
-    check_training(config, training_sets(config.dataset) + probe_sets(config), config.init)
-    METHODS[config.method].lr_for(config)
-
-
-def probe_sets(config: PretrainConfig) -> list[DataSet]:
-    """Return the sets whose labels the probes use."""
-    return training_sets(config.probe_dataset or config.dataset)
-
-
-def pretrain_options(config: PretrainConfig) -> dict[str, Any]:
-    """Return what the options mean on this machine, as parameters of the run."""
-    method = METHODS[config.method]
-    return resolved_options(config) | {
-        "lr_used": method.lr_for(config),
-        "optimizer_used": method.optimizer_for(config),
-        "proj_dim_used": config.proj_dim or method.proj_dim,
-    }
 
 
 def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
@@ -125,36 +92,41 @@ def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:
 def make_settings(context: RunContext[PretrainConfig]) -> OptimizationSettings:
     """Return how to optimise."""
     config, method = context.config, METHODS[context.config.method]
-    own: dict[str, Any] = {"lr": method.lr_for(config), "optimizer": method.optimizer_for(config)}
+    own: dict[str, Any] = {
+        "lr": method.lr_for(config),
+        "optimizer": method.optimizer_for(config),
+    }
+    # SimSiam's predictor learns best when its rate does not decay (Chen & He, 2021, section 4.2).
     if method.constant and config.predictor_lr:
         own |= {"constant": method.constant, "constant_factor": config.predictor_lr}
     return context.settings(ema=0.0, patience=0, selection="knn_accuracy", choose=False, **own)
 
 
-def train_and_log(context: RunContext[PretrainConfig], checkpoint: Path | None) -> dict[str, float]:
+def train_and_log(context: RunContext[PretrainConfig]) -> dict[str, float]:
     """Train, watch, log the encoder, and return the last epoch's probes.
 
     Args:
         context: Of the open run; the sets are prepared.
-        checkpoint: What to continue from, or None.
 
     Raises:
         DataError: The training images do not fill a batch, or the probes have no images.
     """
     config = context.config
     sets = training_sets(config.dataset)
-    images, manifests = context.open_images(sets)
+    images = context.open_images(sets)
     train_indices = images.indices("train")
     if len(train_indices) < config.batch_size:
         raise DataError(
             f"{len(train_indices)} training images do not fill a batch of {config.batch_size}: "
             "give a smaller batch_size"
         )
-    probe = Probe(config, images if probe_sets(config) == sets else context.open_images(probe_sets(config))[0])
-    encoder = initialize_model(Encoder, context, config.init, sets)
+    # The same sets need not be opened twice.
+    watched = probe_sets(config)
+    probe = Probe(config, images if watched == sets else context.open_images(watched))
+    encoder = initialize_model(Encoder, context)
     views = make_views(config)
     context = context.for_network(encoder, min(view.size for view in views))
-    context.log_inputs(manifests, {"train": PRETRAINING}, len(train_indices))
+    context.log_inputs(images, {"train": PRETRAINING}, len(train_indices))
     batches = ViewBatches(
         images=images,
         indices=train_indices,
@@ -164,28 +136,15 @@ def train_and_log(context: RunContext[PretrainConfig], checkpoint: Path | None) 
         rank=rank(),
         world_size=world_size(),
     )
-    progress = _train(context, batches, encoder, probe, checkpoint)
-    # Their part is done: one process logs.
-    exit_nonzero_ranks()
-    return log_encoder(context, progress, encoder.spec, probe)
-
-
-def _train(
-    context: RunContext[PretrainConfig],
-    batches: ViewBatches,
-    encoder: Encoder,
-    probe: "Probe",
-    checkpoint: Path | None,
-) -> Progress:
-    config = context.config
     # Built before the encoder moves to the device: the heads draw their weights from the CPU's generator.
     objective = METHODS[config.method].build(encoder, config, len(batches))
     if rank() == 0:
         # What random or starting weights are good for: the line all later epochs are measured against.
         context.run.metrics(probe.validate(encoder.to(context.device).eval(), 0), 0)
-    extra_state = {"spec": encoder.spec.to_dict(), "config": asdict(config)}
-    settings = make_settings(context)
-    return train(objective, batches, probe.validate, settings, context.run, context.folder, extra_state, checkpoint)
+    progress = context.train(objective, batches, probe.validate, make_settings(context), encoder.spec)
+    # Their part is done: one process logs.
+    exit_nonzero_ranks()
+    return log_encoder(context, progress, encoder.spec, probe)
 
 
 class Probe:
@@ -208,6 +167,7 @@ class Probe:
             fraction = config.probe_images / len(self.train)
             self.train = select_label_fraction(paths, images.labels, self.train, fraction, config.seed)
         self.validation = images.indices("validation")
+        # Before the training begins, not after its first epoch.
         if not len(self.validation) or not len(self.train):
             raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
 
@@ -234,7 +194,10 @@ class Probe:
 
 
 def log_encoder(
-    context: RunContext[PretrainConfig], progress: Progress, spec: ModelSpec, probe: Probe
+    context: RunContext[PretrainConfig],
+    progress: Progress,
+    spec: ModelSpec,
+    probe: Probe,
 ) -> dict[str, float]:
     """Log the encoder of the last epoch, a map of its features and the learning curves; return its probes' figures."""
     encoder = Encoder(spec)
@@ -243,8 +206,10 @@ def log_encoder(
     save_encoder(encoder, folder, context.config.method)
     for path in sorted(folder.iterdir()):
         context.run.file(path, ENCODER)
+    # Seen at a glance, and no figure tells it: whether expressions lie apart, and what lies between.
     points, expressions = probe.feature_map(encoder.to(context.device).eval())
     title = f"{context.config.method}: features after {progress.epoch} epochs"
     context.run.figure(feature_map_figure(points, expressions, title), "feature_map.png")
     context.run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
-    return {key: value for key, value in progress.history[-1].items() if key.startswith(f"{VALIDATION}/")}
+    last = progress.history[-1]
+    return {key: value for key, value in last.items() if key.startswith(f"{VALIDATION}/")}

@@ -1,23 +1,187 @@
-"""Check and prepare what an experiment needs before it can run: data sets and starting weights."""
+"""Tell what the options of a training mean on this machine, and check and prepare what it needs."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.registry import DATASETS, resolve_datasets
-from fer.errors import DataError, ModelError
-from fer.experiments.files import Experiment
-from fer.models.initial_weights import ADDRESSES, NAMES, resolve_init
-from fer.pipeline.context import ensure_prepared, training_sets, unprepared
-from fer.pipeline.finetune import check_finetune
-from fer.pipeline.initialize import starting_weights
-from fer.pipeline.pretrain import check_pretrain, probe_sets
+from fer.data.datasets.registry import (
+    DATASETS,
+    find_source,
+    missing_download,
+    resolve_datasets,
+)
+from fer.data.prepared import is_prepared
+from fer.errors import ConfigError, DataError, ModelError, quoted
+from fer.expressions import EXPRESSIONS
+from fer.models.backbones import arch_options
+from fer.models.initial_weights import ADDRESSES, NAMES, check_init, resolve_init
+from fer.tracking.names import REGISTERED_NAME_USED
+from fer.training.devices import pick_device
+from fer.training.optimization import clip_grad_norm
+from fer.utils.paths import resolve_data_root
+from fer.utils.processes import local_rank, world_size
 
+# A training belongs to no experiment's file.
+if TYPE_CHECKING:
+    from fer.experiments.files import Experiment
+
+TrainingConfig = FinetuneConfig | PretrainConfig
+PREPARED = "prepared"
+"""Stands for all test sets there are."""
 OPTIONAL_TESTS = ("kdef", "wikimedia")
 """Test sets of real faces that are prepared, where they are at hand, before an experiment tests on all there are."""
-PREPARED = "prepared"
+POLL_SECONDS = 0.5
+"""How often a process looks whether another one on its machine has prepared the sets."""
 
 
-def check_requirements(experiment: Experiment, root: Path) -> None:
+def training_sets(option: str) -> list[DataSet]:
+    """Return the sets to train on: of a group such as `drawn` those with training images, else exactly those named.
+
+    Raises:
+        ConfigError: A name is unknown, or a set has no training images.
+    """
+    sets = resolve_datasets(option)
+    for dataset in sets:
+        # Left out silently, a test set named beside others would seem to have been trained on.
+        if not dataset.has_train and dataset.name in option.split("+"):
+            raise ConfigError(f"{dataset.title} is a test set: it has no training images")
+    chosen = [dataset for dataset in sets if dataset.has_train]
+    if not chosen:
+        raise ConfigError(f"dataset {quoted(option)} has no training images")
+    return chosen
+
+
+def probe_sets(config: PretrainConfig) -> list[DataSet]:
+    """Return the sets whose labels a pre-training's probes use."""
+    return training_sets(config.probe_dataset or config.dataset)
+
+
+def needed_sets(config: TrainingConfig) -> list[DataSet]:
+    """Return the sets without which a training cannot run."""
+    sets = training_sets(config.dataset)
+    if isinstance(config, PretrainConfig):
+        sets += [dataset for dataset in probe_sets(config) if dataset not in sets]
+    return sets
+
+
+def trains_on_drawn(config: TrainingConfig) -> bool:
+    """Return whether a training sees drawn faces only."""
+    return all(dataset.drawn for dataset in training_sets(config.dataset))
+
+
+def starting_weights(config: TrainingConfig) -> str:
+    """Return a training's option `init`, of a fine-tuning with `auto` resolved."""
+    if isinstance(config, PretrainConfig) or config.init != "auto":
+        return config.init
+    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
+    return "scratch" if trains_on_drawn(config) else "supervised-imagenet"
+
+
+def registered_name(config: FinetuneConfig) -> str:
+    """Return the registered model that a training is meant for, `auto` resolved; empty for none."""
+    if config.registered_name == "auto":
+        # The demo's model must never become the champion of real faces.
+        return "fer-demo" if trains_on_drawn(config) else "fer"
+    return "" if config.registered_name == "none" else config.registered_name
+
+
+def default_name(config: TrainingConfig) -> str:
+    """Return the name of a run that was given none."""
+    if isinstance(config, PretrainConfig):
+        return f"{config.method} {config.arch} {config.dataset}"
+    return f"{config.arch} {starting_weights(config)} {config.dataset}"
+
+
+def resolved_options(config: TrainingConfig) -> dict[str, Any]:
+    """Return what a training's options mean on this machine, as parameters of its run."""
+    resolved = {
+        "clip_grad_norm_used": clip_grad_norm(config.clip_grad_norm, config.arch),
+        "data_root_used": resolve_data_root(config.data_root),
+        "device_used": pick_device(config.device).type,
+    }
+    if isinstance(config, FinetuneConfig):
+        return resolved | {
+            "init_used": starting_weights(config),
+            REGISTERED_NAME_USED: registered_name(config) or "none",
+        }
+    # A fine-tuning starts without the methods of pre-training.
+    from fer.objectives.registry import METHODS
+
+    method = METHODS[config.method]
+    return resolved | {
+        "lr_used": method.lr_for(config),
+        "optimizer_used": method.optimizer_for(config),
+        "proj_dim_used": config.proj_dim or method.proj_dim,
+    }
+
+
+def check_training(config: TrainingConfig) -> None:
+    """Refuse, before a run begins, what cannot be trained.
+
+    Raises:
+        ConfigError: Options are wrong or contradict each other, or the processes cannot share a batch evenly.
+        DataError: A set's download is absent.
+    """
+    if config.batch_size % world_size():
+        raise ConfigError(f"batch_size must be a multiple of the {world_size()} processes, not {config.batch_size}")
+    unprepared(needed_sets(config), resolve_data_root(config.data_root))
+    arch_options(config.arch, config.image_size)
+    check_init(starting_weights(config))
+    # What cannot be resolved cannot be trained: an unknown device, a method without its rate.
+    resolved_options(config)
+    if isinstance(config, FinetuneConfig):
+        _check_finetune(config)
+
+
+def _check_finetune(config: FinetuneConfig) -> None:
+    if config.evaluate_on != PREPARED:
+        resolve_datasets(config.evaluate_on)
+    weights = config.class_weights
+    if weights and (len(weights) != len(EXPRESSIONS) or config.loss == "balanced"):
+        raise ConfigError(
+            f"class_weights takes {len(EXPRESSIONS)} numbers and replaces loss=balanced: give one of them"
+        )
+    if weights and not any(weights):
+        raise ConfigError("class_weights are all 0, so nothing would be learnt: give a weight above 0")
+
+
+def unprepared(sets: Sequence[DataSet], root: Path) -> list[DataSet]:
+    """Return the sets not prepared by this version, having made sure that each can be prepared.
+
+    Raises:
+        DataError: A set's download is in none of its usual places.
+    """
+    missing = [dataset for dataset in sets if not is_prepared(root, dataset.name)]
+    for dataset in missing:
+        if not dataset.drawn and not dataset.download and find_source(dataset, "", root) is None:
+            raise missing_download(dataset, root)
+    return missing
+
+
+def ensure_prepared(sets: Sequence[DataSet], root: Path) -> None:
+    """Prepare the sets that are not prepared yet, in a run of their own.
+
+    Of the processes on one machine the first prepares and the others wait.
+
+    Raises:
+        DataError: A set's download is in none of its usual places.
+    """
+    missing = unprepared(sets, root)
+    if missing and local_rank() == 0:
+        # Detector, contact sheets and drawn faces cost seconds that a training on prepared sets need not wait for.
+        from fer.config.commands import PrepareConfig
+        from fer.pipeline.prepare import prepare_sets
+
+        names = "+".join(dataset.name for dataset in missing)
+        prepare_sets(PrepareConfig(dataset=names, data_root=str(root)))
+    while unprepared(sets, root):
+        time.sleep(POLL_SECONDS)
+
+
+def check_experiment(experiment: "Experiment", root: Path) -> None:
     """Refuse an experiment whose data or starting weights are not at hand; weights are downloaded if possible.
 
     Raises:
@@ -25,29 +189,39 @@ def check_requirements(experiment: Experiment, root: Path) -> None:
         DataError: A set's download is absent; the sentence says how to get it.
         ModelError: Starting weights cannot be had; the sentence names the file and its place.
     """
-    unprepared(_required_sets(experiment), root)
-    pretrain, finetune = experiment.pretrain, experiment.finetune
-    if pretrain:
-        _check_weights(pretrain.init, pretrain.arch)
-        check_pretrain(pretrain)
-    if finetune:
+    unprepared(_experiment_sets(experiment), root)
+    for config in _trainings(experiment):
         # After a pre-training `auto` stands for its encoder, which is not there yet.
-        if not pretrain or finetune.init != "auto":
-            _check_weights(starting_weights(finetune), finetune.arch)
-        check_finetune(finetune)
+        if not (experiment.pretrain and config.init == "auto"):
+            _fetch_weights(starting_weights(config), config.arch)
+        check_training(config)
 
 
-def prepare_requirements(experiment: Experiment, root: Path) -> None:
+def _trainings(experiment: "Experiment") -> list[TrainingConfig]:
+    stages = (experiment.pretrain, experiment.finetune)
+    return [config for config in stages if config]
+
+
+def _fetch_weights(init: str, arch: str) -> None:
+    # Those of a run are fetched when the training starts: the store keeps them.
+    if init.startswith(ADDRESSES):
+        return
+    path = Path(init).expanduser()
+    # `resolve_init` would take it for a mistyped name.
+    if init not in NAMES and path.suffix and not path.exists():
+        raise ModelError(f"the starting weights {path.name} are missing: put the file at {path}, or give another init")
+    resolve_init(init, arch)
+
+
+def prepare_experiment(experiment: "Experiment", root: Path) -> None:
     """Prepare, in a run of their own, the sets an experiment needs and the test sets it could use.
 
     Raises:
         DataError: A set it needs is absent or not what it should be.
     """
-    ensure_prepared(_required_sets(experiment), root)
+    ensure_prepared(_experiment_sets(experiment), root)
     finetune = experiment.finetune
-    if finetune is None or finetune.evaluate_on != PREPARED:
-        return
-    if all(dataset.drawn for dataset in training_sets(finetune.dataset)):
+    if finetune is None or finetune.evaluate_on != PREPARED or trains_on_drawn(finetune):
         return
     for name in OPTIONAL_TESTS:
         dataset = DATASETS[name]
@@ -57,28 +231,17 @@ def prepare_requirements(experiment: Experiment, root: Path) -> None:
             print(f"not tested on {dataset.title}: {error}")
 
 
-def _required_sets(experiment: Experiment) -> list[DataSet]:
-    """Return the sets without which the experiment cannot run."""
-    required: list[DataSet] = []
+def _experiment_sets(experiment: "Experiment") -> list[DataSet]:
+    """Return the sets without which the experiment cannot run, each once."""
+    needed: list[DataSet] = []
+    for config in _trainings(experiment):
+        needed += needed_sets(config)
     tested = []
-    if experiment.pretrain:
-        required += training_sets(experiment.pretrain.dataset) + probe_sets(experiment.pretrain)
     if experiment.finetune:
-        required += training_sets(experiment.finetune.dataset)
         tested.append(experiment.finetune.evaluate_on)
     if experiment.evaluate:
         tested.append(experiment.evaluate.dataset)
     for names in tested:
         if names != PREPARED:
-            required += resolve_datasets(names)
-    return list({dataset.name: dataset for dataset in required}.values())
-
-
-def _check_weights(init: str, arch: str) -> None:
-    if init.startswith(ADDRESSES):
-        return
-    path = Path(init).expanduser()
-    # `resolve_init` would take it for a mistyped name.
-    if init not in NAMES and path.suffix and not path.exists():
-        raise ModelError(f"the starting weights {path.name} are missing: put the file at {path}, or give another init")
-    resolve_init(init, arch)
+            needed += resolve_datasets(names)
+    return list({dataset.name: dataset for dataset in needed}.values())

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fer.config.commands import TRAINING_COMMANDS, EvaluateConfig, fields_of
 from fer.config.options import Scope
@@ -14,17 +14,31 @@ from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import read_manifest
 from fer.experiments.files import Experiment
 from fer.models.initial_weights import ADDRESSES, NAMES
-from fer.pipeline.context import training_sets
-from fer.pipeline.evaluate import evaluate_model
-from fer.pipeline.finetune import check_finetune, finetune_classifier, finetune_options
-from fer.pipeline.initialize import starting_weights
-from fer.pipeline.pretrain import check_pretrain, pretrain_encoder, pretrain_options, probe_sets
+from fer.pipeline.evaluate import EvaluateResult, evaluate_model
+from fer.pipeline.finalize import FinetuneResult
+from fer.pipeline.finetune import finetune_classifier
+from fer.pipeline.pretrain import PretrainResult, pretrain_encoder
+from fer.pipeline.requirements import (
+    check_training,
+    needed_sets,
+    resolved_options,
+    starting_weights,
+)
 from fer.tracking.lifecycle import tagging_next
 from fer.tracking.models import resolve_alias
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
-from fer.tracking.provenance import CodeVersion, fingerprint, finished_run, logged_values, stopped_run
+from fer.tracking.provenance import (
+    CodeVersion,
+    fingerprint,
+    finished_run,
+    logged_values,
+    stopped_run,
+)
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
+
+C = TypeVar("C", FinetuneConfig, PretrainConfig)
+Result = PretrainResult | FinetuneResult | EvaluateResult
 
 
 @dataclass(frozen=True)
@@ -64,10 +78,7 @@ class Stages:
 
     def pretrain(self, config: PretrainConfig) -> str:
         """Return the run that holds the encoder."""
-        check_pretrain(config)
-        sets = training_sets(config.dataset) + probe_sets(config)
-        mark = self._fingerprint("pretrain", config, pretrain_options(config), sets, config.init)
-        return self._run("pretrain", config, mark, _pretrain)
+        return self._train("pretrain", config, pretrain_encoder, {})
 
     def finetune(self, config: FinetuneConfig, tags: Mapping[str, str]) -> str:
         """Return the run that holds the classifier.
@@ -76,13 +87,19 @@ class Stages:
             config: What to train.
             tags: For the run, beside the stage's own.
         """
-        check_finetune(config)
-        sets = training_sets(config.dataset)
-        mark = self._fingerprint("finetune", config, finetune_options(config), sets, starting_weights(config))
         run_name = f"{tags[EXPERIMENT]} seed {config.seed}"
-        return self._run("finetune", config, mark, lambda resumed: _finetune(resumed, run_name), tags)
 
-    def test_figures(self, run_id: str, stage: EvaluateConfig | None, finetune: FinetuneConfig) -> dict[str, float]:
+        def start(config: FinetuneConfig) -> FinetuneResult:
+            return finetune_classifier(config, run_name)
+
+        return self._train("finetune", config, start, tags)
+
+    def test_figures(
+        self,
+        run_id: str,
+        stage: EvaluateConfig | None,
+        finetune: FinetuneConfig,
+    ) -> dict[str, float]:
         """Return the test figures of a fine-tuned model, having tested it where that was not done yet.
 
         Args:
@@ -92,9 +109,8 @@ class Stages:
         """
         figures, tags = logged_values(run_id)
         # Training has tested it on the sets there were; those that came or changed since are tested now.
-        untested = [
-            dataset for dataset in resolve_prepared(finetune.evaluate_on, self.root) if self._is_untested(dataset, tags)
-        ]
+        sets = resolve_prepared(finetune.evaluate_on, self.root)
+        untested = [dataset for dataset in sets if self._is_untested(dataset, tags)]
         if untested:
             config = EvaluateConfig(
                 dataset="+".join(dataset.name for dataset in untested),
@@ -110,10 +126,11 @@ class Stages:
     def _evaluate(self, config: EvaluateConfig, run_id: str) -> dict[str, float]:
         config = replace(config, model=f"runs:/{run_id}")
         resolved = {"device_used": pick_device(config.device).type}
-        sets = resolve_prepared(config.dataset, self.root)
-        mark = self._fingerprint("evaluate", config, resolved, sets)
-        metrics, _ = logged_values(self._run("evaluate", config, mark, _evaluate))
-        return metrics
+        inputs = self._digests(resolve_prepared(config.dataset, self.root))
+        mark = self._mark("evaluate", _settings(config, resolved), inputs)
+        tested = self._run("evaluate", config, mark, evaluate_model, {})
+        figures, _ = logged_values(tested)
+        return figures
 
     def _is_untested(self, dataset: DataSet, tags: Mapping[str, str]) -> bool:
         manifest = read_manifest(manifest_path(self.root, dataset.name))
@@ -122,67 +139,63 @@ class Stages:
         # The whole set was tested where the model never saw any of it.
         return bool(test.images) and tested_digest not in (test.digest, manifest.digest)
 
-    def _fingerprint(
-        self, command: str, config: Any, resolved: Mapping[str, Any], sets: Sequence[DataSet], init: str = ""
+    def _train(
+        self,
+        command: str,
+        config: C,
+        start: Callable[[C], Result],
+        tags: Mapping[str, str],
     ) -> str:
+        # Before a fingerprint is made of it: what cannot be trained has no meaning on this machine.
+        check_training(config)
+        weights = _weights_digest(starting_weights(config))
+        inputs = self._digests(needed_sets(config)) | weights
+        settings = _settings(config, resolved_options(config))
+        mark = self._mark(command, settings, inputs)
+        return self._run(command, config, mark, start, tags)
+
+    def _mark(self, command: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         # Code that cannot be named gets no fingerprint: it must not be taken for the commit later.
         if self.code.doubt:
             return ""
-        inputs = self._digests(sets) | _weights_digest(init)
-        return fingerprint(command, _settings(config, resolved), inputs, self.code.commit)
+        return fingerprint(command, settings, inputs, self.code.commit)
 
     def _digests(self, sets: Sequence[DataSet]) -> dict[str, str]:
-        return {dataset.name: read_manifest(manifest_path(self.root, dataset.name)).digest for dataset in sets}
+        manifests = [read_manifest(manifest_path(self.root, dataset.name)) for dataset in sets]
+        return {manifest.dataset: manifest.digest for manifest in manifests}
 
     def _run(
         self,
         command: str,
         config: Any,
         mark: str,
-        start: Callable[[Any], str],
-        tags: Mapping[str, str] | None = None,
+        start: Callable[[Any], Result],
+        tags: Mapping[str, str],
     ) -> str:
         """Return the run in which a stage is done: one that equals it, one that goes on, or a new one."""
         seed = getattr(config, "seed", None)
         title = command if seed is None else f"{command} seed {seed}"
-        stopped = ""
+        how = "run"
         if mark and self.reuse:
             finished = finished_run(mark, command)
             if finished:
                 print(f"{title}: reused run {finished} (equal configuration, code and data)")
                 self.done.append(Stage(command, finished, "reused", seed))
                 return finished
+            # A test has no checkpoint to go on from.
             stopped = stopped_run(mark) if command in TRAINING_COMMANDS else ""
-        if stopped:
-            print(f"{title}: continuing run {stopped}, which was stopped")
-            # The stopped run's device stands in its checkpoint.
-            config = replace(config, resume=stopped, device=type(config)().device)
-        stage_tags = dict(tags or {})
-        if mark:
-            stage_tags[FINGERPRINT] = mark
-        with tagging_next(stage_tags):
-            run_id = start(config)
-        self.done.append(Stage(command, run_id, "continued" if stopped else "run", seed))
-        return run_id
-
-
-def _pretrain(config: PretrainConfig) -> str:
-    result = pretrain_encoder(config)
-    print(f"{result.summary()}\n{result.where}")
-    return result.run_id
-
-
-def _finetune(config: FinetuneConfig, run_name: str) -> str:
-    # Where to look is said once, of all seeds together.
-    result = finetune_classifier(config, run_name)
-    print(result.summary())
-    return result.run_id
-
-
-def _evaluate(config: EvaluateConfig) -> str:
-    result = evaluate_model(config)
-    print(f"\n{result.table}\n\n{result.where}")
-    return result.run_id
+            if stopped:
+                how = "continued"
+                print(f"{title}: continuing run {stopped}, which was stopped")
+                # The stopped run's device stands in its checkpoint.
+                config = replace(config, resume=stopped, device=type(config)().device)
+        marked = {**tags, FINGERPRINT: mark} if mark else tags
+        with tagging_next(marked):
+            result = start(config)
+        # Where to look is said once, of all stages together.
+        print(result.summary())
+        self.done.append(Stage(command, result.run_id, how, seed))
+        return result.run_id
 
 
 def configuration_name(experiment: Experiment, finetune: FinetuneConfig) -> str:
@@ -193,12 +206,14 @@ def configuration_name(experiment: Experiment, finetune: FinetuneConfig) -> str:
         finetune: Its fine-tuning, as its file says.
     """
     repeated = fields_of(Scope.SEED, Scope.NAME)
-    settings = _settings(finetune, finetune_options(finetune))
-    settings = {key: value for key, value in settings.items() if key not in repeated}
+    options = _settings(finetune, resolved_options(finetune))
+    settings = {key: value for key, value in options.items() if key not in repeated}
     init = starting_weights(finetune)
-    if experiment.pretrain:
-        settings["pretrain"] = _settings(experiment.pretrain, pretrain_options(experiment.pretrain))
-        init = experiment.pretrain.init
+    pretrain = experiment.pretrain
+    if pretrain:
+        # Its run has another id on every machine.
+        settings["pretrain"] = _settings(pretrain, resolved_options(pretrain))
+        init = pretrain.init
     digest = fingerprint(experiment.name, settings, _weights_digest(init), commit="")
     return f"{experiment.name}-{digest[:8]}"
 
@@ -208,21 +223,23 @@ def _settings(config: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
 
     The device is among them: `precision=auto` trains in bf16 on one and in fp32 on another.
     """
-    options = asdict(config) | {key.removesuffix("_used"): value for key, value in resolved.items()}
+    meant = {key.removesuffix("_used"): value for key, value in resolved.items()}
+    options = asdict(config) | meant
     machine = fields_of(Scope.MACHINE)
     return {key: value for key, value in options.items() if key not in machine}
 
 
 def _weights_digest(init: str) -> dict[str, str]:
     """Return the digest of starting weights that are a file or a folder; of a registered model its version."""
-    if not init or init in NAMES:
-        # A name says it itself, as a run does.
+    # A name says itself what it stands for.
+    if init in NAMES:
         return {}
     if init.startswith(ADDRESSES):
         return {"init": resolve_alias(init)}
     path = Path(init).expanduser()
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in files:
         if file.is_file():
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer.config.shared import FRAMINGS
+from fer.config.options import FRAMINGS
 from fer.data.framing import center_face
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models.backbones import Classifier, ModelSpec

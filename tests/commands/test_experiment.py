@@ -178,7 +178,7 @@ def test_whatever_differs_is_trained_again(change, no_training, place, run, monk
     elif change == "unwanted":
         given["reuse"] = False
     elif change == "device":
-        monkeypatch.setattr("fer.pipeline.context.pick_device", lambda name: torch.device("cuda"))
+        monkeypatch.setattr("fer.pipeline.requirements.pick_device", lambda name: torch.device("cuda"))
     else:
         commit = {"commit": CodeVersion("b" * 40, False), "uncommitted": replace(COMMIT, dirty=True)}
         version = commit.get(change, CodeVersion("unknown", False))

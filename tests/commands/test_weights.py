@@ -12,12 +12,11 @@ from fer.models.catalogue import CATALOGUE
 
 @pytest.fixture
 def listing(tmp_path, monkeypatch, capsys):
-    """What `fer weights` prints for a cache of the test's own, by name; `width` columns wide."""
+    """What `fer weights` prints for a cache of the test's own, by name."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
 
-    def listed(width: int = 80) -> dict[str, str]:
-        monkeypatch.setenv("COLUMNS", str(width))
+    def listed() -> dict[str, str]:
         run(WeightsConfig())
         return {block.split()[0]: block for block in capsys.readouterr().out.split("\n\n")}
 
@@ -53,10 +52,3 @@ def test_what_is_on_this_machine_is_said(listing, tmp_path, monkeypatch):
     assert states["simsiam-faces"] == "cached, but it is a web page: delete it"
     assert states["swav-imagenet"] == "not cached"
     assert states["supervised-imagenet"] == "cached for resnet18"
-
-
-@pytest.mark.parametrize("width", [60, 100])
-def test_lines_fit_the_terminal_but_what_one_copies_stays_whole(listing, width):
-    lines = "\n".join(listing(width).values()).splitlines()
-    assert all(len(line) <= width or len(line.split()) <= 2 for line in lines)
-    assert max(len(line) for line in lines if len(line) <= width) > width - 15

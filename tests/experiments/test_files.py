@@ -7,16 +7,16 @@ import pytest
 import torch
 import yaml
 
-from fer.config.options import build
+from fer.config.build import build
 from fer.data.batches import TrainingBatches, ViewBatches
 from fer.errors import ConfigError, ModelError
 from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment, read_reported
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
-from fer.pipeline import context, finetune, initialize, pretrain
+from fer.pipeline import finetune, initialize, pretrain, requirements
 from fer.pipeline.context import RunContext
-from fer.pipeline.requirements import check_requirements
+from fer.pipeline.requirements import check_experiment, check_training
 from fer.tracking.runs import NullRun
 from fer.utils.paths import resolve_data_root
 from fer.utils.yaml_files import read_yaml
@@ -47,16 +47,15 @@ def flat_stage(content: dict[str, Any]) -> str:
 
 @every
 def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path, monkeypatch, weights_at_hand):
-    monkeypatch.setattr(context, "unprepared", lambda sets, root: [])  # the real sets are not at hand
+    monkeypatch.setattr(requirements, "unprepared", lambda sets, root: [])  # the real sets are not at hand
     path = FOLDER / f"{name}.yaml"
     assert len(path.read_text().splitlines()) <= 25
     experiment = read_experiment(name)
-    checks = {"finetune": finetune.check_finetune, "pretrain": pretrain.check_pretrain}
     assert experiment.stages
     for stage, options in written(path).items():
         config = replace(experiment.stages[stage], data_root=str(tmp_path))
-        if stage in checks:
-            checks[stage](config)
+        if stage != "evaluate":
+            check_training(config)
         defaults = {item.name: item.default for item in fields(STAGES[stage])}
         # Method and data set are always named; all else only where it differs.
         same = [
@@ -94,13 +93,13 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
     torch.manual_seed(0)
     if experiment.pretrain:
         config = replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16, output=str(tmp_path))
-        pretrain.check_pretrain(config)
-        pretrain.train_and_log(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), None)
+        check_training(config)
+        pretrain.train_and_log(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config))
     if experiment.finetune:
         config = replace(small(experiment.finetune, root), output=str(tmp_path))
-        finetune.check_finetune(config)
+        check_training(config)
         config = replace(config, init=experiment.finetune.init)
-        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config), None)
+        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config))
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1
@@ -148,7 +147,7 @@ def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, t
     place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
     with pytest.raises(ModelError, match=rf"simsiam_imagenet\.pth are missing: put the file at {place}"):
         finetune = replace(experiment.finetune, data_root=str(root))
-        check_requirements(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
+        check_experiment(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
     assert experiment.finetune.init not in NAMES
 
 

@@ -185,14 +185,14 @@ def test_a_model_that_does_not_say_what_it_saw_is_known_by_its_runs_inputs(place
 
 def test_what_an_encoder_saw_without_labels_travels_into_the_classifier_and_its_file(place, tmp_path) -> None:
     root, train = place
-    config = PretrainConfig(arch="resnet18", image_size=32, data_root=str(root))
+    config = PretrainConfig(dataset="raf", arch="resnet18", image_size=32, data_root=str(root))
     run = Recorded()
     context = RunContext(run, root, torch.device("cpu"), "fp32", config)
-    encoder = initialize_model(Encoder, context, "scratch", [RAF])
+    encoder = initialize_model(Encoder, context)
     assert run.tagged["fer.pretraining_images"] == f"raf/{train.digest}" and "fer.training_images" not in run.tagged
     save_encoder(encoder, tmp_path / "encoder", "simclr")
-    again = replace(TINY, arch="resnet18", data_root=str(root))
-    classifier = initialize_model(Classifier, replace(context, config=again), str(tmp_path / "encoder"), [RAF])
+    again = replace(TINY, arch="resnet18", data_root=str(root), init=str(tmp_path / "encoder"))
+    classifier = initialize_model(Classifier, replace(context, config=again))
     assert run.tagged["fer.training_images"] == run.tagged["fer.pretraining_images"] == f"raf/{train.digest}"
     save_classifier(classifier, tmp_path / "classifier")
     spec = load_classifier(tmp_path / "classifier").spec

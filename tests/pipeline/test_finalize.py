@@ -18,7 +18,8 @@ from fer.expressions import EXPRESSIONS
 from fer.model_card.card import headline
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
-from fer.pipeline.finalize import calibrate, code_description
+from fer.pipeline.evaluate import calibrate
+from fer.pipeline.finalize import code_description
 from fer.tracking.provenance import CodeVersion
 from tests import stores
 
@@ -61,7 +62,7 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     labels = images.labels.numpy()
     before = softmax_with_temperature(outputs(classifier, images, indices, 32, 16).numpy())
     classifier.spec = replace(classifier.spec, training_prior=(1 / 7,) * 7)
-    calibrate(run, classifier, images, indices, 16)
+    calibrate(run, classifier, images, indices)
     temperature = classifier.spec.temperature
     assert temperature > 1.5
     save_classifier(classifier, tmp_path)
@@ -80,7 +81,7 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
 
 
 def test_one_validation_image_is_enough_to_go_on(images, classifier):
-    calibrate(Recorded(), classifier, images, images.indices("validation")[:1], 16)
+    calibrate(Recorded(), classifier, images, images.indices("validation")[:1])
     assert 0.05 <= classifier.spec.temperature <= 20
 
 

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ import yaml
 from fer.cli import main
 from fer.errors import ModelError
 from fer.evaluation.report import report
-from fer.expressions import EXPRESSIONS
 from fer.model_card.card import Origin, card_files, headline
 from fer.models.files import load_classifier
 from fer.tracking import models
@@ -89,24 +87,6 @@ def test_a_runs_model_comes_too(logged, classifier):
     assert load_classifier(Path(f"run-{logged[0][:8]}")).spec == classifier.spec
 
 
-def test_an_earlier_download_is_replaced(place):
-    for version in (1, 2, 1):
-        code, said = place.run("--model", f"models:/fer-demo/{version}", "--output", "model")
-        assert code == 0, said
-        assert (place.here / "model" / "README.md").exists() == (version == 1)
-    assert names(place.here) == {"model"}
-
-
-def test_a_download_that_was_used_is_replaced(place, monkeypatch):
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as it is for most people
-    assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
-    mlflow.pyfunc.load_model("model")
-    assert list((place.here / "model").rglob("*.pyc"))
-    code, said = place.run("--model", "models:/fer-demo/2", "--output", "model")
-    assert code == 0, said
-    assert "__pycache__" not in names(place.here / "model")
-
-
 def test_a_download_names_no_place_of_the_machine_that_logged_it_and_loads(logged, downloaded, tmp_path):
     main(["download", "--model", f"runs:/{logged[0]}", "--output", "model"])
     text = (tmp_path / "model" / "MLmodel").read_text(encoding="utf-8")
@@ -122,27 +102,17 @@ def test_a_download_names_no_place_of_the_machine_that_logged_it_and_loads(logge
     assert mlflow.pyfunc.load_model("model").predict(rows, table["params"])["error"].tolist() == [None]
 
 
-def test_a_folder_of_something_else_is_refused_and_left_alone(place):
-    other = place.here / "thesis"
-    other.mkdir()
-    (other / "chapter.tex").write_text("mine")
-    (place.here / "file").write_text("mine")
-    for output, words in (("thesis", "holds something else than a model"), ("file", "is a file: name a folder")):
-        code, said = place.run("--model", "models:/fer-demo/1", "--output", output)
-        assert code == 2 and words in said and said.count("\n") == 1
-    assert names(other) == {"chapter.tex"}
-    (other / "MLmodel").write_text("of another project")
-    assert place.run("--model", "models:/fer-demo/1", "--output", "thesis")[0] == 2
-    assert names(place.here) == {"thesis", "file"}
-
-
-def test_what_somebody_put_beside_a_download_is_not_lost(place):
+def test_whatever_holds_something_is_refused_and_left_alone(place):
     assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
     (place.here / "model" / "notes.txt").write_text("mine")
-    code, said = place.run("--model", "models:/fer-demo/2", "--output", "model")
-    assert code == 2 and "'notes.txt' beside the model" in said
-    assert {"notes.txt", "README.md"} <= names(place.here / "model")
-    assert names(place.here) == {"model"}
+    (place.here / "file").write_text("mine")
+    before = names(place.here / "model")
+    for output in ("model", "file"):
+        code, said = place.run("--model", "models:/fer-demo/2", "--output", output)
+        assert code == 2 and "holds something already: name a new or an empty folder" in said
+        assert said.count("\n") == 1
+    assert names(place.here / "model") == before
+    assert names(place.here) == {"model", "file"}
 
 
 def test_an_empty_folder_is_filled(place):
@@ -178,15 +148,12 @@ def half_way(act):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_download_leaves_what_was_there_before(place, monkeypatch, number):
+def test_a_stopped_download_leaves_nothing_of_its_own(place, monkeypatch, number):
     assert place.run("--model", "models:/fer-demo/1", "--output", "model")[0] == 0
     monkeypatch.setattr(models, "fetch_model", half_way(lambda: os.kill(os.getpid(), number)))
-    for output in ("model", "fresh"):
-        code, _ = place.run("--model", "models:/fer-demo/2", "--output", output)
-        assert code == 128 + number
+    code, _ = place.run("--model", "models:/fer-demo/2", "--output", "fresh")
+    assert code == 128 + number
     assert names(place.here) == {"model"}
-    assert (place.here / "model" / "README.md").exists()
-    assert load_classifier(place.here / "model").spec.expressions == EXPRESSIONS
 
 
 def test_a_download_that_fails_leaves_nothing(place, monkeypatch):

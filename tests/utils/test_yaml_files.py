@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.config.options import build
+from fer.config.build import build
 from fer.config.training import FinetuneConfig
 from fer.errors import ConfigError
 from fer.experiments.files import FOLDER, read_experiment
