@@ -6,17 +6,27 @@ from itertools import combinations
 
 import numpy as np
 
-from fer.comparison import verdicts as sentences
-from fer.comparison.grouping import Configuration, find_baseline, group_runs, shared_datasets
+from fer.comparison.doubts import methods, warnings
+from fer.comparison.grouping import Configuration, find_baseline, group_runs
 from fer.comparison.runs import MEASURES, RunFigures, SharedImages, align
 from fer.comparison.seeds import mean_interval
-from fer.comparison.testing import PairedTest, compare_pairs
-from fer.errors import ConfigError
+from fer.comparison.testing import Pair, PairedTest, compare_pairs, verdicts
+from fer.errors import ConfigError, DataError
 from fer.evaluation.metrics import Interval
-from fer.evaluation.names import ACCURACY, CLASS_MEAN, UNIFORM_PRIOR, metric_key
+from fer.evaluation.names import (
+    ACCURACY,
+    CLASS_MEAN,
+    HIGH,
+    IMAGES,
+    LOW,
+    SUPPORT,
+    UNIFORM_PRIOR,
+    measure_key,
+    metric_key,
+)
+from fer.evaluation.report import percent_interval
 from fer.evaluation.statistics import seeds_summary
 from fer.expressions import EXPRESSIONS
-from fer.utils.rendering import csv_text, no_formula
 
 MAX_ALL_PAIRS = 10
 """Configurations that are all compared with each other, at most."""
@@ -48,21 +58,16 @@ class Row:
     Attributes:
         configuration: The configuration.
         subset: The data set, or a part of it, as metrics name it: `kdef`, `kdef/frontal`.
-        images: How many images each of its runs was tested on, without repetition.
+        images: How many images it was tested on, as text; several numbers where its runs differ.
         support: Images by expression; empty if unknown.
         measurements: By measure.
     """
 
     configuration: Configuration
     subset: str
-    images: tuple[int, ...]
+    images: str
     support: dict[str, int]
     measurements: dict[str, Measurement]
-
-    @property
-    def image_counts(self) -> str:
-        """Return how many images it rests on as text."""
-        return " or ".join(map(str, self.images)) or "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +120,7 @@ def compare(
         raise ConfigError(f"a comparison takes at least two runs with test figures, and {these}: name more of them")
     configurations, remarks = group_runs(runs)
     reference = find_baseline(configurations, baseline) if baseline else None
-    titles = shared_datasets(configurations, {name: title for name, (title, _) in datasets.items()})
+    titles = _shared_datasets(configurations, {name: title for name, (title, _) in datasets.items()})
     rows: list[Row] = []
     for dataset in titles:
         # Parts are shown and not tested: more tests would make each correction harsher.
@@ -129,16 +134,38 @@ def compare(
         titles=titles,
         rows=tuple(rows),
         tests=tuple(tests),
-        verdicts=sentences.verdicts(tests, titles),
-        warnings=(*sentences.warnings(configurations, titles), *refusals),
+        verdicts=verdicts(tests, titles),
+        warnings=(*warnings(configurations, titles), *refusals),
         notes=(*_agreement_with_reported(rows, titles), *remarks),
-        methods=tuple(sentences.methods(tests, configurations)),
+        methods=tuple(methods(tests, configurations)),
     )
 
 
-def _pairs(
-    configurations: Sequence[Configuration], baseline: Configuration | None
-) -> list[tuple[Configuration, Configuration]]:
+def _shared_datasets(
+    configurations: Sequence[Configuration],
+    titles: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the data sets, with titles, that two configurations were tested on; or that the only one was.
+
+    Raises:
+        DataError: There is none.
+    """
+    tested = {}
+    for one in configurations:
+        tested[one.name] = [dataset for dataset in titles if one.values(metric_key(dataset, ACCURACY))]
+    # A single configuration shares nothing, and its table is shown nevertheless.
+    enough = min(2, len(configurations))
+    shared = {}
+    for dataset, title in titles.items():
+        if sum(dataset in datasets for datasets in tested.values()) >= enough:
+            shared[dataset] = title
+    if not shared:
+        each = "; ".join(f"{name}: {', '.join(datasets) or 'none'}" for name, datasets in tested.items())
+        raise DataError(f"the runs share no test set ({each}): evaluate their models on one set")
+    return shared
+
+
+def _pairs(configurations: Sequence[Configuration], baseline: Configuration | None) -> list[Pair]:
     """Return what is tested against each other: every other configuration and the baseline, or all pairs."""
     if baseline:
         return [(other, baseline) for other in configurations if other is not baseline]
@@ -158,7 +185,7 @@ def _rows(configurations: Sequence[Configuration], subset: str, reported: Report
     for one in configurations:
         if one.values(metric_key(subset, ACCURACY)):
             # A row of the 2021 table is not compared with itself.
-            known = {} if one.reported else reported.get(one.reproduces, {})
+            known = {} if one.reported else reported.get(one.runs[0].reproduces, {})
             rows.append(_row(one, subset, known.get(subset, {})))
     return rows
 
@@ -170,9 +197,8 @@ def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
     images = align(predictions, []) if same_images else None
     measurements = {}
     for measure in MEASURES:
-        key = metric_key(subset, measure)
-        known = reported.get(key.removeprefix(f"{subset}/"))
-        values = one.values(key)
+        known = reported.get(measure_key(measure))
+        values = one.values(metric_key(subset, measure))
         if not values:
             measurements[measure] = Measurement(None, reported=known)
             continue
@@ -182,18 +208,26 @@ def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
             mean = float(one.by_pretraining(np.array(values)).mean())
         interval = _interval(one, subset, measure, images)
         measurements[measure] = Measurement(mean, deviation, interval, known)
-    image_counts = dict.fromkeys(int(count) for count in one.values(f"{subset}/images"))
-    first = one.runs[0].metrics
-    keys = {name: f"{subset}/support/{name}" for name in EXPRESSIONS}
-    support = {name: int(first[key]) for name, key in keys.items() if key in first}
-    return Row(one, subset, tuple(image_counts), support, measurements)
+    counts = dict.fromkeys(f"{count:.0f}" for count in one.values(metric_key(subset, IMAGES)))
+    support = {}
+    for name in EXPRESSIONS:
+        number = one.runs[0].metrics.get(f"{subset}/{SUPPORT}/{name}")
+        if number is not None:
+            support[name] = int(number)
+    return Row(one, subset, " or ".join(counts) or "-", support, measurements)
 
 
-def _interval(one: Configuration, subset: str, measure: str, images: SharedImages | None) -> Interval | None:
+def _interval(
+    one: Configuration,
+    subset: str,
+    measure: str,
+    images: SharedImages | None,
+) -> Interval | None:
     """Return a single run's interval as it was logged, or that of the mean over seeds, for new seeds and new images."""
     if len(one.runs) == 1:
         metrics = one.runs[0].metrics
-        low, high = (metrics.get(metric_key(subset, measure, end)) for end in ("_low", "_high"))
+        low = metrics.get(metric_key(subset, measure, LOW))
+        high = metrics.get(metric_key(subset, measure, HIGH))
         return (low, high) if low is not None and high is not None else None
     # Variances over seeds and images are those of means over images, such as accuracies.
     if images is None or measure not in (*EXPRESSIONS, ACCURACY, CLASS_MEAN):
@@ -218,28 +252,12 @@ def _agreement_with_reported(rows: Sequence[Row], titles: Mapping[str, str]) -> 
         ours = row.measurements[ACCURACY]
         if ours.value is None or ours.reported is None or row.subset not in titles:
             continue
-        line = f"{row.configuration.name} on {titles[row.subset]}: {ours.value:.1%}, reported {ours.reported:.1%}"
+        figures = f"{ours.value:.1%}, reported {ours.reported:.1%}"
         if ours.interval:
             low, high = ours.interval
             inside = "inside" if low <= ours.reported <= high else "outside"
-            line += f", {inside} our 95 % interval [{low * 100:.1f}, {high * 100:.1f}]"
-        lines.append(f"{line}.")
+            figures += f", {inside} our 95 % interval {percent_interval(ours.interval)}"
+        lines.append(f"{row.configuration.title} on {titles[row.subset]}: {figures}.")
     if lines:
         lines.append("What was reported in 2021 is the epoch that was best on test.")
     return lines
-
-
-def table_csv(rows: Sequence[Row]) -> str:
-    """Return rows of the table as CSV, one figure a line, accuracies in [0, 1]."""
-    lines: list[list[object]] = [
-        ["configuration", "name", "runs", "set", "images", "measure", "value", "deviation", "low", "high", "reported"]
-    ]
-    for row in rows:
-        one = row.configuration
-        ids = " ".join(run.id for run in one.runs)
-        start = [one.letter, no_formula(one.name), ids, row.subset, row.image_counts]
-        for measure, cell in row.measurements.items():
-            name = metric_key(row.subset, measure).removeprefix(f"{row.subset}/")
-            # None is an empty cell.
-            lines.append([*start, name, cell.value, cell.deviation, *(cell.interval or (None, None)), cell.reported])
-    return csv_text(lines)

@@ -6,14 +6,19 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from fer.comparison.comparing import Comparison, Row
 from fer.comparison.grouping import Configuration
 from fer.comparison.runs import MEASURES, OVERALL, SharedImages, align
+from fer.evaluation.figures import heatmap, new_figure
 from fer.evaluation.metrics import Floats, Ints, confusion_matrix
-from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
+from fer.evaluation.names import (
+    ACCURACY,
+    TRAINING_LOSS,
+    VALIDATION_ACCURACY,
+    metric_key,
+)
 from fer.expressions import EXPRESSIONS
 
 TITLES = {
@@ -28,10 +33,11 @@ COLUMNS = 3
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")
 LINES = ("-", "--", ":", "-.")
-CURVES = {TRAINING_LOSS: "loss in training", VALIDATION_ACCURACY: "accuracy on validation, %"}
+CURVES = {
+    TRAINING_LOSS: "loss in training",
+    VALIDATION_ACCURACY: "accuracy on validation",
+}
 """Titles of the metrics that are drawn by epoch."""
-Size = tuple[float, float]
-"""Width and height in inches."""
 
 
 def style(one: Configuration) -> tuple[str, str, str]:
@@ -65,8 +71,8 @@ def per_class(comparison: Comparison, dataset: str) -> Figure:
     # Inches between two configurations and between two measures.
     distance = 0.16 if len(rows) < 5 else 0.11
     pitch = distance * len(rows) + 0.2
-    title = f"{comparison.titles[dataset]}: accuracy by expression"
-    figure = _canvas(9.5, 0.9 + pitch * len(MEASURES), title, legend=len(rows))
+    height = 0.6 + pitch * len(MEASURES) + _legend_height(len(rows))
+    figure = new_figure(9.5, height, f"{comparison.titles[dataset]}: accuracy by expression")
     axes = figure.add_subplot()
     for number, row in enumerate(rows):
         offset = (number - (len(rows) - 1) / 2) * distance / pitch
@@ -75,8 +81,7 @@ def per_class(comparison: Comparison, dataset: str) -> Figure:
     names = [f"{name} ({support[name]})" if name in support else name for name in EXPRESSIONS]
     axes.set_yticks(range(len(MEASURES)), [*names, *OVERALL.values()])
     axes.set_ylim(len(MEASURES) - 0.5, -0.5)
-    for line in range(1, len(MEASURES)):
-        axes.axhline(line - 0.5, color="#dddddd", linewidth=0.8)
+    # Means over all stand apart from the expressions.
     axes.axhline(len(EXPRESSIONS) - 0.5, color="#999999", linewidth=1.2)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("accuracy in per cent, with 95 % interval")
@@ -93,14 +98,14 @@ def _dots(axes: Axes, row: Row, offset: float) -> None:
         y = position + offset
         measurement = row.measurements[measure]
         if measurement.interval:
-            low, high = measurement.interval
-            axes.plot([100 * low, 100 * high], [y, y], "-", color=colour, linewidth=1.6, solid_capstyle="butt")
+            ends = [100 * end for end in measurement.interval]
+            axes.plot(ends, [y, y], "-", color=colour, linewidth=1.6)
         if measurement.value is not None:
             axes.plot(100 * measurement.value, y, marker, color=colour, markersize=5, label=label)
             # A label at every dot would be a line of the legend each.
             label = None
         if measurement.reported is not None:
-            axes.plot(100 * measurement.reported, y, marker, color=colour, markerfacecolor="white", markersize=5)
+            axes.plot(100 * measurement.reported, y, marker, color=colour, markerfacecolor="white")
 
 
 def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
@@ -113,73 +118,57 @@ def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
     reference = comparison.baseline or next(iter(predicted), None)
     if reference not in predicted:
         return None
-    panels = []
+    changes: dict[Configuration, tuple[Floats, Ints]] = {}
     for one in predicted:
         images = align(one.predictions(dataset), reference.predictions(dataset))
         if one is not reference and images.comparable:
-            panels.append((one, *_confusion_change(images)))
-    if not panels:
+            changes[one] = _confusion_change(images)
+    if not changes:
         return None
-    title = comparison.titles[dataset]
-    title = f"{title}: answers compared with those of {reference.short_label()}, in points of each true expression"
-    figure, grid = _grid(len(panels), title, panel=(3.0, 3.6), margin=(1.8, 0.7), share_y=True)
-    limit = max(5.0, *(float(np.abs(change).max()) for _, change, _ in panels))
-    for number, (axes, (one, change, support)) in enumerate(zip(grid, panels, strict=True)):
-        image = _heatmap(axes, change, support, limit)
+    title = f"{comparison.titles[dataset]}: answers compared with those of {reference.short_label()}"
+    figure, panels = _panels(len(changes), title, size=(3.6, 3.6))
+    # One scale for all panels, and none on which differences of a few images look great.
+    limit = max(5.0, *(float(np.abs(change).max()) for change, _ in changes.values()))
+    for axes, (one, (change, support)) in zip(panels, changes.items(), strict=True):
+        texts = {cell: _whole_points(value) for cell, value in np.ndenumerate(change)}
+        image = heatmap(axes, change, texts, support, "RdBu", limits=(-limit, limit), fontsize=7.5)
         axes.set_title(one.short_label(34), fontsize=9, parse_math=False)
-        if number % COLUMNS == 0:
-            axes.set_ylabel("true expression", fontsize=9)
-        if number + min(COLUMNS, len(panels)) >= len(panels):
-            axes.set_xlabel("answer", fontsize=9)
-    figure.colorbar(image, ax=figure.axes, shrink=0.8, label="points; blue: more often")
+        axes.tick_params(labelsize=8)
+        axes.set(xlabel="answer", ylabel="true expression")
+    label = "points of the true expression; blue: more often"
+    figure.colorbar(image, ax=figure.axes, shrink=0.8, label=label)
     return figure
 
 
 def _confusion_change(images: SharedImages) -> tuple[Floats, Ints]:
     """Return the difference of the confusion matrices in points of each true class `(7, 7)`, and images by class."""
     size = len(EXPRESSIONS)
-    first, second = (
-        np.mean([confusion_matrix(images.labels, predicted, size) for predicted in side], axis=0)
-        for side in (images.first, images.second)
-    )
+    means = []
+    for side in (images.first, images.second):
+        by_run = [confusion_matrix(images.labels, predicted, size) for predicted in side]
+        means.append(np.mean(by_run, axis=0))
     support = np.bincount(images.labels, minlength=size).astype(np.int64)
-    return 100 * (first - second) / np.maximum(support, 1)[:, None], support
+    return 100 * (means[0] - means[1]) / np.maximum(support, 1)[:, None], support
 
 
-def _heatmap(axes: Axes, change: Floats, support: Ints, limit: float) -> AxesImage:
-    absent = np.broadcast_to(support[:, None] == 0, change.shape)
-    axes.set_facecolor("lightgrey")
-    image = axes.imshow(np.ma.masked_where(absent, change), cmap="RdBu", vmin=-limit, vmax=limit)
-    for (true, answer), value in np.ndenumerate(change):
-        text = f"{value:+.0f}".replace("+0", "0").replace("-0", "0") if support[true] else "-"
-        # Black cannot be read on the dark ends of the colour scale.
-        colour = "white" if abs(value) > 0.65 * limit else "black"
-        axes.text(answer, true, text, ha="center", va="center", fontsize=7.5, color=colour)
-    axes.set_xticks(range(len(EXPRESSIONS)), EXPRESSIONS, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(range(len(EXPRESSIONS)), EXPRESSIONS, fontsize=8)
-    return image
+def _whole_points(difference: float) -> str:
+    # What rounds to zero has no sign.
+    return f"{difference:+.0f}".replace("+0", "0").replace("-0", "0")
 
 
 def learning_curves(comparison: Comparison) -> Figure | None:
     """Draw loss and validation accuracy by epoch: a thin line for each seed, a thick one for their mean."""
-    trained = [one for one in comparison.configurations if any(run.curves.get(VALIDATION_ACCURACY) for run in one.runs)]
+    trained = []
+    for one in comparison.configurations:
+        if any(run.curves.get(VALIDATION_ACCURACY) for run in one.runs):
+            trained.append(one)
     if not trained:
         return None
-    figure = _canvas(8.5, 3.6, "Learning curves", legend=len(trained))
+    figure = new_figure(8.5, 3.3 + _legend_height(len(trained)), TITLES["learning_curves"])
     panels = figure.subplots(1, len(CURVES))
     for axes, (key, title) in zip(panels, CURVES.items(), strict=True):
         for one in trained:
-            colour, _, line = style(one)
-            scale = 100 if key == VALIDATION_ACCURACY else 1
-            curves = [{epoch: scale * value for epoch, value in run.curves.get(key, ())} for run in one.runs]
-            curves = [curve for curve in curves if curve]
-            for curve in curves:
-                axes.plot(list(curve), list(curve.values()), line, color=colour, lw=0.8, alpha=0.4)
-            epochs = sorted(set(curves[0]).intersection(*curves)) if curves else []
-            means = [float(np.mean([curve[epoch] for curve in curves])) for epoch in epochs]
-            # A line of one point shows nothing.
-            marker = "o" if len(epochs) == 1 else None
-            axes.plot(epochs, means, line, color=colour, lw=2, marker=marker, label=one.short_label())
+            _mean_curve(axes, one, key)
         axes.set_xlabel("epoch")
         axes.set_title(title, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -188,28 +177,40 @@ def learning_curves(comparison: Comparison) -> Figure | None:
     return figure
 
 
+def _mean_curve(axes: Axes, one: Configuration, key: str) -> None:
+    """Draw a configuration's curves of a metric, and their mean at the epochs that all of them have."""
+    colour, _, line = style(one)
+    curves = [dict(run.curves[key]) for run in one.runs if run.curves.get(key)]
+    for curve in curves:
+        axes.plot(list(curve), list(curve.values()), line, color=colour, lw=0.8, alpha=0.4)
+    epochs = sorted(set(curves[0]).intersection(*curves)) if curves else []
+    means = [float(np.mean([curve[epoch] for curve in curves])) for epoch in epochs]
+    # A line of one point shows nothing.
+    marker = "o" if len(epochs) == 1 else None
+    axes.plot(epochs, means, line, color=colour, lw=2, marker=marker, label=one.short_label())
+
+
 def minutes(comparison: Comparison) -> Figure | None:
     """Draw accuracy against the minutes of training: a small mark for each run, a large one for their mean."""
     timed = [one for one in comparison.configurations if any(run.minutes for run in one.runs)]
     datasets = [dataset for dataset in comparison.titles if any(_times(one, dataset) for one in timed)]
     if not datasets:
         return None
-    title = "Accuracy and training time"
-    figure, grid = _grid(len(datasets), title, panel=(3.2, 3.1), margin=(0.0, 0.4), legend=len(timed))
-    for axes, dataset in zip(grid, datasets, strict=True):
+    figure, panels = _panels(len(datasets), TITLES["minutes"], size=(3.2, 3.1), legend=len(timed))
+    for axes, dataset in zip(panels, datasets, strict=True):
         for one in timed:
             points = np.array(_times(one, dataset)).reshape(-1, 2)
             # Without points too, so that the legend names the configuration.
             mean = points.mean(axis=0, keepdims=True) if len(points) else points
             colour, marker, _ = style(one)
             axes.plot(*points.T, marker, color=colour, markersize=4, alpha=0.5)
-            axes.plot(*mean.T, marker, color=colour, markersize=9, markeredgecolor="white", label=one.short_label())
+            axes.plot(*mean.T, marker, color=colour, markersize=9, label=one.short_label())
         axes.set_title(comparison.titles[dataset], fontsize=10)
         axes.set(xlabel="minutes", ylabel="accuracy, %")
         axes.set_xlim(left=0)
         axes.margins(0.12)
         axes.grid(alpha=0.3)
-    _legend_below(figure, grid[0])
+    _legend_below(figure, panels[0])
     return figure
 
 
@@ -219,27 +220,26 @@ def _times(one: Configuration, dataset: str) -> list[tuple[float, float]]:
     return [(run.minutes, 100 * run.metrics[key]) for run in one.runs if run.minutes and key in run.metrics]
 
 
-def _grid(
-    panels: int, title: str, panel: Size, margin: Size, legend: int = 0, share_y: bool = False
+def _panels(
+    count: int,
+    title: str,
+    size: tuple[float, float],
+    legend: int = 0,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels; `legend` is as in `_canvas`."""
-    columns = min(COLUMNS, panels)
-    lines = -(-panels // columns)
-    width, height = margin[0] + panel[0] * columns, margin[1] + panel[1] * lines
-    figure = _canvas(max(6.5, width), height, title, legend)
-    axes = figure.subplots(lines, columns, squeeze=False, sharey=share_y).ravel().tolist()
-    for empty in axes[panels:]:
+    """Return a figure with so many panels of a size in inches, and room for a legend of so many entries."""
+    columns = min(COLUMNS, count)
+    lines = -(-count // columns)
+    width = max(6.5, size[0] * columns)
+    figure = new_figure(width, size[1] * lines + _legend_height(legend), title)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    for empty in axes[count:]:
         empty.set_visible(False)
-    return figure, axes[:panels]
+    return figure, axes[:count]
 
 
-def _canvas(width: float, height: float, title: str, legend: int = 0) -> Figure:
-    """Return an empty figure of a size in inches, title included, with room for a legend of so many entries below."""
-    height += 0.22 * -(-legend // 2)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    # Names may hold dollar signs, which are no formulas.
-    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
-    return figure
+def _legend_height(entries: int) -> float:
+    """Return the inches that a legend of two columns takes."""
+    return 0.22 * -(-entries // 2)
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -1,19 +1,17 @@
 """Group runs that repeat one configuration with several seeds."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any
 
 import numpy as np
 
-from fer.comparison.runs import Predictions, RunFigures
+from fer.comparison.runs import Predictions, RunFigures, isolated, one_line
 from fer.config.commands import fields_of
 from fer.config.options import Scope
-from fer.errors import ConfigError, DataError, quoted, unknown_name
+from fer.errors import ConfigError, quoted, unknown_name
 from fer.evaluation.metrics import Floats
-from fer.evaluation.names import ACCURACY, metric_key
 
 REPETITION_OPTIONS = fields_of(Scope.SEED, Scope.NAME, Scope.MACHINE)
 """Options in which repetitions of one configuration may differ: the seed, names and paths."""
@@ -34,6 +32,11 @@ class Configuration:
     runs: tuple[RunFigures, ...]
 
     @property
+    def title(self) -> str:
+        """Return its name as sentences hold it."""
+        return isolated(self.name)
+
+    @property
     def letter(self) -> str:
         """Return what stands for it in figures and tables: A to Z, AA, AB, ..."""
         return _letter(self.index)
@@ -44,18 +47,14 @@ class Configuration:
         return self.runs[0].reported
 
     @property
-    def reproduces(self) -> str:
-        """Return the row of the 2021 table it repeats; empty for none."""
-        return self.runs[0].reproduces
-
-    @property
     def origin(self) -> str:
         """Return its seeds and runs in words."""
         if self.reported:
             return "reported in 2021"
-        seeds = [str(run.seed) for run in self.runs if run.seed is not None]
-        runs = f"run{'s' if len(self.runs) > 1 else ''} {', '.join(run.short_id for run in self.runs)}"
-        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {runs}" if seeds else runs
+        ids = ", ".join(run.short_id for run in self.runs)
+        seeds = ", ".join(str(run.seed) for run in self.runs if run.seed is not None)
+        plural = "s" if len(self.runs) > 1 else ""
+        return f"seed{plural} {seeds}; run{plural} {ids}" if seeds else f"run{plural} {ids}"
 
     def values(self, key: str) -> list[float]:
         """Return what its runs have of a metric."""
@@ -133,20 +132,15 @@ def _identity(run: RunFigures) -> object:
     # Without options nothing shows that two runs repeat each other.
     if not run.config or run.reported:
         return run.id
-    options = tuple(sorted((key, repr(value)) for key, value in run.config.items() if key not in REPETITION_OPTIONS))
+    options = {key: repr(value) for key, value in run.config.items() if key not in REPETITION_OPTIONS}
     # Other training images are another configuration, even with equal options.
-    return run.configuration or options, tuple(sorted(run.training_digests.items()))
+    images = tuple(sorted(run.training_digests.items()))
+    return run.configuration or tuple(sorted(options.items())), images
 
 
 def _name(run: RunFigures) -> str:
     name = f"{run.name} (2021)" if run.reported else run.experiment or run.name
     return one_line(name)
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line without characters that steer a terminal or that SVG files may not hold."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(printable.split())
 
 
 def _letter(number: int) -> str:
@@ -174,49 +168,3 @@ def find_baseline(configurations: Sequence[Configuration], word: str) -> Configu
             names = ", ".join(one.name for one in matches)
             raise ConfigError(f"baseline {quoted(word)} may be any of {names}: give an id")
     raise ConfigError(unknown_name("baseline", word, [one.name for one in configurations]))
-
-
-def shared_datasets(configurations: Sequence[Configuration], titles: Mapping[str, str]) -> dict[str, str]:
-    """Return the data sets, with titles, that two configurations were tested on; or that the only one was.
-
-    Raises:
-        DataError: There is none.
-    """
-    tested = {
-        one.name: [dataset for dataset in titles if one.values(metric_key(dataset, ACCURACY))] for one in configurations
-    }
-    # A single configuration shares nothing, and its table is shown nevertheless.
-    enough = min(2, len(configurations))
-    shared = {
-        dataset: title
-        for dataset, title in titles.items()
-        if sum(dataset in datasets for datasets in tested.values()) >= enough
-    }
-    if not shared:
-        each = "; ".join(f"{name}: {', '.join(datasets) or 'none'}" for name, datasets in tested.items())
-        raise DataError(f"the runs share no test set ({each}): evaluate their models on one set")
-    return shared
-
-
-def differing_options(configurations: Sequence[Configuration]) -> dict[str, list[str]]:
-    """Return the options in which configurations differ, each with every configuration's value as text.
-
-    A configuration that lacks an option, as runs of another command do, has `-`. Rows of the 2021 table, whose options
-    are not ours, are left out.
-    """
-    configs = [one.runs[0].config for one in configurations if not one.reported]
-    keys: dict[str, None] = {}
-    for config in configs:
-        keys |= dict.fromkeys(key for key in config if key not in REPETITION_OPTIONS)
-    texts = {key: [_option_text(config.get(key)) for config in configs] for key in keys}
-    return {key: row for key, row in texts.items() if len(set(row)) > 1}
-
-
-def _option_text(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "none"
-    return str(value) or "none"

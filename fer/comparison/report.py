@@ -1,22 +1,27 @@
-"""Lay out a comparison as sections of sentences, tables and pictures, and write these in each form of the report."""
+"""Lay out a comparison as sentences, tables and pictures, and write these in each form of the report."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 from fer.comparison.comparing import Comparison, Measurement, Row
 from fer.comparison.figures import TITLES, style
-from fer.comparison.grouping import differing_options, one_line
-from fer.comparison.runs import MEASURES, OVERALL
-from fer.comparison.verdicts import p_text, points
+from fer.comparison.grouping import REPETITION_OPTIONS, Configuration
+from fer.comparison.runs import MEASURES, OVERALL, one_line
+from fer.comparison.testing import PairedTest, p_text, points
+from fer.evaluation.names import measure_key
+from fer.evaluation.report import percent, percent_interval
 from fer.expressions import EXPRESSIONS
-from fer.utils.rendering import escape_markdown, markdown_table, render, text_table
-
-TESTS_HEAD = (
-    *("data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B"),
-    *("p", "adjusted p", "smallest, points", "test", "images"),
+from fer.utils.rendering import (
+    csv_text,
+    escape_markdown,
+    markdown_table,
+    no_formula,
+    render,
+    text_table,
 )
+
 FIGURES_FOLDER = "figures"
 """Folder of the figures beside the report."""
 
@@ -42,205 +47,201 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Sentences of a kind: `key`, `verdict`, `warning` or `note`."""
-
-    kind: str
-    lines: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
 class Table:
-    """A table; all rows are as long as the head, and all but the first `left` columns are flush right."""
+    """A table: head and rows, all of one length, of which all but the first `left` columns are flush right."""
 
-    kind: ClassVar = "table"
-    head: tuple[Cell, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: list[list[Cell]]
     left: int = 2
 
+    @property
     def texts(self) -> list[list[str]]:
         """Return head and rows as texts."""
-        return [[str(cell) for cell in row] for row in (self.head, *self.rows)]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure, by its name, and its SVG."""
-
-    kind: ClassVar = "picture"
-    name: str
-    svg: str
-
-    @property
-    def figure(self) -> str:
-        """Return which figure it is, whatever the data set, such as `per_class`."""
-        return self.name.partition("-")[0]
-
-    @property
-    def title(self) -> str:
-        """Return what it shows."""
-        return TITLES[self.figure]
-
-    @property
-    def address(self) -> str:
-        """Return a data address, so that ids of several figures cannot meet, nor their text become part of a page."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
-
-
-Block = Lines | Table | Picture
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands below it."""
-
-    title: str
-    blocks: tuple[Block, ...]
-
-
-def sections(comparison: Comparison, svgs: Mapping[str, str]) -> list[Section]:
-    """Lay out the report.
-
-    Args:
-        comparison: The comparison.
-        svgs: Its figures as SVG, by name.
-    """
-    pictures = {name: Picture(name, svg) for name, svg in svgs.items()}
-    report = [
-        Section("Comparison", (_key(comparison),)),
-        Section("What differs", _options(comparison)),
-        Section("What came out", _outcome(comparison)),
-    ]
-    for dataset, title in comparison.titles.items():
-        rows = [row for row in comparison.rows if row.subset.partition("/")[0] == dataset]
-        # What remains after all data sets is about training.
-        own = [pictures.pop(name) for name in list(pictures) if name.endswith(f"-{dataset}")]
-        report.append(Section(f"{title}: accuracy in per cent", (_table(comparison, rows), *own)))
-    report += [
-        Section("Training", tuple(pictures.values())),
-        Section("Tests", _tests(comparison)),
-        Section("How this was computed", (_lines("note", comparison.methods),)),
-    ]
-    return [section for section in report if section.blocks]
+        return [[str(cell) for cell in row] for row in self.rows]
 
 
 def terminal(comparison: Comparison) -> str:
     """Return the key, the table and the sentences; how they were computed stands in the report."""
-    prefixes = {"verdict": "* ", "warning": "warning: "}
-    parts = []
-    for block in (_key(comparison), _table(comparison, comparison.rows), *_outcome(comparison)):
-        if isinstance(block, Lines):
-            parts.append("\n".join(prefixes.get(block.kind, "") + line.text for line in block.lines))
-        elif isinstance(block, Table):
-            parts.append(text_table(block.texts(), block.left))
-    return "\n\n".join(parts)
-
-
-def markdown(report: Sequence[Section]) -> str:
-    """Write the report as Markdown, in which the figures are files beside it."""
-    parts = []
-    for number, section in enumerate(report):
-        parts.append(f"{'##' if number else '#'} {escape_markdown(section.title)}")
-        for block in section.blocks:
-            if isinstance(block, Lines):
-                prefix = "- **Warning:** " if block.kind == "warning" else "- "
-                parts.append("\n".join(prefix + escape_markdown(line.text) for line in block.lines))
-            elif isinstance(block, Table):
-                parts.append(markdown_table([[escape_markdown(text) for text in row] for row in block.texts()]))
-            else:
-                parts.append(f"![{block.title}]({FIGURES_FOLDER}/{block.name}.svg)")
-    return "\n\n".join(parts) + "\n"
-
-
-def html(report: Sequence[Section]) -> str:
-    """Write the report as one page that needs nothing beside it: it loads no other file and runs no script."""
-    return render("comparison.html", title="Comparison of runs", sections=report)
-
-
-def _cells(texts: Iterable[str]) -> tuple[Cell, ...]:
-    return tuple(Cell(one_line(text)) for text in texts)
-
-
-def _lines(kind: str, texts: Iterable[str]) -> Lines:
-    return Lines(kind, _cells(texts))
-
-
-def _key(comparison: Comparison) -> Lines:
-    """Return which letter and colour stands for which configuration, and the runs it consists of."""
-    lines = []
-    for one in comparison.configurations:
-        colour, _, _ = style(one)
-        lines.append(Cell(f"{one.letter}: {one.name} ({one.origin})", colour=colour))
-    return Lines("key", tuple(lines))
-
-
-def _options(comparison: Comparison) -> tuple[Block, ...]:
-    """Return the table of options that differ, of configurations of ours."""
-    options = differing_options(comparison.configurations)
-    if not options:
-        return ()
-    letters = [one.letter for one in comparison.configurations if not one.reported]
-    rows = list(zip(letters, *options.values(), strict=True))
-    return (Table(_cells(("", *options)), tuple(_cells(row) for row in rows), left=len(rows[0])),)
-
-
-def _outcome(comparison: Comparison) -> tuple[Block, ...]:
-    verdicts = [_lines("verdict", sentences) for sentences in comparison.verdicts.values()]
-    blocks = [
-        _lines("warning", comparison.warnings),
-        *(verdicts or [_lines("note", ["There is nothing to test."])]),
-        _lines("note", comparison.notes),
+    table = _accuracies(comparison.rows)
+    verdicts = comparison.verdicts.values()
+    paragraphs = [
+        [cell.text for cell in _key(comparison.configurations)],
+        [text_table(table.texts, table.left)],
+        [f"warning: {line}" for line in comparison.warnings],
+        *([f"* {line}" for line in sentences] for sentences in verdicts),
+        [] if verdicts else ["There is nothing to test."],
+        comparison.notes,
     ]
-    return tuple(block for block in blocks if block.lines)
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
 
 
-def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
+def markdown(comparison: Comparison, svgs: Mapping[str, str]) -> str:
+    """Write the report as Markdown, in which the figures are files beside it; `svgs` are these by name."""
+
+    def table(of: Table) -> str:
+        return markdown_table([[escape_markdown(text) for text in row] for row in of.texts])
+
+    return render(
+        "comparison.md",
+        table=table,
+        escaped=escape_markdown,
+        folder=FIGURES_FOLDER,
+        **_contents(comparison, svgs),
+    )
+
+
+def html(comparison: Comparison, svgs: Mapping[str, str]) -> str:
+    """Write the report as one page that needs nothing beside it: it loads no other file and runs no script."""
+
+    def address(svg: str) -> str:
+        # As data, ids of several figures cannot meet, nor can their text become part of the page.
+        return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+    return render(
+        "comparison.html",
+        title="Comparison of runs",
+        address=address,
+        **_contents(comparison, svgs),
+    )
+
+
+def _contents(comparison: Comparison, svgs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the report's templates show."""
+    tables = {}
+    for dataset in comparison.titles:
+        rows = [row for row in comparison.rows if row.subset.partition("/")[0] == dataset]
+        tables[dataset] = _accuracies(rows)
+    return {
+        "comparison": comparison,
+        "key": _key(comparison.configurations),
+        "options": _options(comparison.configurations),
+        "tables": tables,
+        "tests": _tests(comparison.tests),
+        "figure_titles": TITLES,
+        "svgs": svgs,
+    }
+
+
+def _cells(texts: Iterable[str]) -> list[Cell]:
+    return [Cell(text) for text in texts]
+
+
+def _key(configurations: Sequence[Configuration]) -> list[Cell]:
+    """Return which letter and colour stands for which configuration, and the runs it consists of."""
+    cells = []
+    for one in configurations:
+        colour, _, _ = style(one)
+        cells.append(Cell(f"{one.letter}: {one.title} ({one.origin})", colour=colour))
+    return cells
+
+
+def _options(configurations: Sequence[Configuration]) -> Table | None:
+    """Return the options in which configurations differ, a column each; None where there is none.
+
+    Rows of the 2021 table, whose options are not ours, are left out.
+    """
+    ours = [one for one in configurations if not one.reported]
+    keys: dict[str, None] = {}
+    for one in ours:
+        keys |= dict.fromkeys(one.runs[0].config)
+    columns = []
+    for key in keys:
+        # A configuration that lacks an option, as runs of another command do, has `-`.
+        texts = [_option_text(one.runs[0].config.get(key)) for one in ours]
+        if key not in REPETITION_OPTIONS and len(set(texts)) > 1:
+            columns.append([one_line(key), *texts])
+    if not columns:
+        return None
+    letters = ["", *(one.letter for one in ours)]
+    rows = [_cells(row) for row in zip(letters, *columns, strict=True)]
+    return Table(rows, left=len(rows[0]))
+
+
+def _option_text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
+    return one_line(str(value)) or "none"
+
+
+def _accuracies(rows: Sequence[Row]) -> Table:
     """Return rows of the table of accuracies, and below each what was reported of the same where anything was."""
     support = next((row.support for row in rows if row.support and "/" not in row.subset), {})
-    head = [*_cells(("", "data set", "images"))]
+    head = _cells(["", "data set", "images"])
     head += [Cell(name, f"{support[name]} images" if name in support else "") for name in EXPRESSIONS]
     head += [Cell(name, "[95 %]", everywhere=True) for name in OVERALL.values()]
-    lines = []
+    lines = [head]
     for row in rows:
         one = row.configuration
         colour, _, _ = style(one)
-        start = Cell(one.letter, one.name, colour=colour)
         cells = [_accuracy(measure, row.measurements[measure]) for measure in MEASURES]
-        lines.append((start, Cell(row.subset), Cell(row.image_counts), *cells))
+        lines.append([Cell(one.letter, one.name, colour=colour), *_cells([row.subset, row.images]), *cells])
         reported = [row.measurements[measure].reported for measure in MEASURES]
         # A row of dashes below every row would say nothing.
         if any(value is not None for value in reported):
-            lines.append(_cells(["", "reported in 2021", "", *map(_percent, reported)]))
-    return Table(tuple(head), tuple(lines))
+            lines.append(_cells(["", "reported in 2021", "", *map(percent, reported)]))
+    return Table(lines)
 
 
 def _accuracy(measure: str, measurement: Measurement) -> Cell:
     """Return a figure in per cent, such as `63.0 ±1.0`, with its interval; `-` where there is none."""
-    text, interval = _percent(measurement.value), ""
+    text = percent(measurement.value)
     if measurement.deviation is not None:
-        text += f" ±{measurement.deviation * 100:.1f}"
-    if measurement.interval:
-        low, high = measurement.interval
-        interval = f"[{low * 100:.1f}, {high * 100:.1f}]"
+        text += f" ±{percent(measurement.deviation)}"
+    interval = percent_interval(measurement.interval) if measurement.interval else ""
     # Nine intervals beside each other are wider than a terminal.
-    return Cell(text, interval, everywhere=measure not in EXPRESSIONS)
+    return Cell(text, interval, everywhere=measure in OVERALL)
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value * 100:.1f}"
-
-
-def _tests(comparison: Comparison) -> tuple[Block, ...]:
-    rows = []
-    for test in comparison.tests:
-        smallest = "none shows" if test.smallest == float("inf") else _percent(test.smallest)
-        p, adjusted = (p_text(value).removeprefix("p ").removeprefix("= ") for value in (test.p, test.adjusted_p))
-        row = [
-            *(test.dataset, test.first.letter, test.second.letter),
+def _tests(tests: Sequence[PairedTest]) -> Table | None:
+    """Return the paired tests, a row each; None where there is none."""
+    head = ["data set", "A", "B", "measure", "A - B, points [95 %]", "only A", "only B"]
+    rows = [_cells([*head, "p", "adjusted p", "smallest, points", "test", "images"])]
+    for test in tests:
+        alone = ["-" if count is None else str(count) for count in (test.only_first, test.only_second)]
+        p_values = [p_text(p).removeprefix("p ").removeprefix("= ") for p in (test.p, test.adjusted_p)]
+        cells = [
+            test.dataset,
+            test.first.letter,
+            test.second.letter,
             OVERALL[test.measure],
             f"{points(test.estimate)} [{points(test.low)}, {points(test.high)}]",
-            *("-" if count is None else str(count) for count in (test.only_first, test.only_second)),
-            *(p, adjusted, smallest, test.method, str(test.images)),
+            *alone,
+            *p_values,
+            # Nothing differs by more than all images.
+            "none shows" if test.smallest and test.smallest > 1 else percent(test.smallest),
+            test.method,
+            str(test.images),
         ]
-        rows.append(_cells(row))
-    return (Table(_cells(TESTS_HEAD), tuple(rows), left=4),) if rows else ()
+        rows.append(_cells(cells))
+    return Table(rows, left=4) if tests else None
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """Return rows of the table as CSV, one figure a line, accuracies in [0, 1]."""
+    head = ["configuration", "name", "runs", "set", "images"]
+    lines: list[list[object]] = [[*head, "measure", "value", "deviation", "low", "high", "reported"]]
+    for row in rows:
+        one = row.configuration
+        ids = " ".join(run.id for run in one.runs)
+        start = [one.letter, no_formula(one.name), ids, row.subset, row.images]
+        for measure, figure in row.measurements.items():
+            # None is an empty cell.
+            low, high = figure.interval or (None, None)
+            numbers = [figure.value, figure.deviation, low, high, figure.reported]
+            lines.append([*start, measure_key(measure), *numbers])
+    return csv_text(lines)
+
+
+def paired_tests_csv(tests: Sequence[PairedTest]) -> str:
+    """Return tests as CSV, differences in [-1, 1]."""
+    head = ["set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_adjusted"]
+    rows: list[list[object]] = [[*head, "only_first", "only_second", "smallest_difference"]]
+    for test in tests:
+        compared = [test.dataset, test.first.letter, test.second.letter, test.measure, test.method, test.images]
+        difference = [test.estimate, test.low, test.high, test.p, test.adjusted_p]
+        # None is an empty cell.
+        rows.append([*compared, *difference, test.only_first, test.only_second, test.smallest])
+    return csv_text(rows)

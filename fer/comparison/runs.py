@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,16 @@ import numpy as np
 
 from fer.errors import DataError, quoted
 from fer.evaluation.metrics import Ints
-from fer.evaluation.names import ACCURACY, CLASS_MEAN
+from fer.evaluation.names import (
+    ACCURACY,
+    CLASS_MEAN,
+    PATH,
+    PERSON,
+    PREDICTED,
+    PREDICTION_COLUMNS,
+    SHA256,
+    TRUE,
+)
 from fer.expressions import EXPRESSIONS
 
 OVERALL = {ACCURACY: "accuracy", CLASS_MEAN: "class mean"}
@@ -21,9 +31,6 @@ SHORT_ID = 8
 """Characters of a run's id that are shown."""
 MIN_SHARED = 0.9
 """Fraction of the smaller test set that two configurations must share to be compared."""
-# Tests need the predicted class only, so probabilities are not read.
-_COLUMNS = ("path", "sha256", "person", "true", "predicted")
-_CURE = "evaluate the model again"
 _RUN_PREFIX = "runs:/"
 ImageKey = tuple[str, str, str]
 """Path, hash and true expression of an image: what makes it the same image for two runs."""
@@ -101,7 +108,7 @@ class RunFigures:
     @property
     def label(self) -> str:
         """Return its name and the beginning of its id."""
-        return f"{self.name} ({self.short_id})"
+        return f"{isolated(one_line(self.name))} ({self.short_id})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,44 +147,63 @@ def read_predictions(text: str, source: str) -> Predictions:
     Raises:
         DataError: It is no table, a column is missing, an expression unknown, an image doubled, or there is none.
     """
-    rows = _parse_rows(text, source)
-    if not rows:
-        raise DataError(f"{source} holds no image: {_CURE}")
-    # A doubled image would count twice in every test.
-    if len({row["path"] for row in rows}) < len(rows):
-        raise DataError(f"{source} names an image twice: {_CURE}")
-    expressions = np.array([(row["true"], row["predicted"]) for row in rows])
-    # Files hold names, never indices: another order of classes cannot be misread.
-    unknown = set(expressions.ravel().tolist()) - set(EXPRESSIONS)
-    if unknown:
-        names = ", ".join(EXPRESSIONS)
-        raise DataError(f"{source} holds the expression {quoted(min(unknown))}, which is none of {names}")
+    try:
+        rows = _parse_rows(text)
+        true = [row[TRUE] for row in rows]
+        predicted = [row[PREDICTED] for row in rows]
+        # Files hold names, never indices: another order of classes cannot be misread.
+        unknown = {*true, *predicted} - set(EXPRESSIONS)
+        if unknown:
+            raise ValueError(f"holds the expression {quoted(min(unknown))}, which is none of {', '.join(EXPRESSIONS)}")
+    except (csv.Error, ValueError) as error:
+        fault = f"is no table ({error})" if isinstance(error, csv.Error) else error
+        raise DataError(f"{source} {fault}: evaluate the model again") from None
     return Predictions(
-        keys=tuple((row["path"], row["sha256"], row["true"]) for row in rows),
-        labels=_class_indices(expressions[:, 0].tolist()),
-        predicted=_class_indices(expressions[:, 1].tolist()),
-        persons=tuple(row["person"] for row in rows),
+        keys=tuple((row[PATH], row[SHA256], row[TRUE]) for row in rows),
+        labels=_class_indices(true),
+        predicted=_class_indices(predicted),
+        persons=tuple(row[PERSON] for row in rows),
     )
 
 
-def _parse_rows(text: str, source: str) -> list[dict[str, str]]:
-    try:
-        # Strict: otherwise a quote that never ends swallows the rest of the file without an error.
-        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        missing = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{source} has no column {missing[0]!r}: {_CURE}")
-        rows = list(table)
-    except csv.Error as error:
-        raise DataError(f"{source} is no table ({error}): {_CURE}") from None
+def _parse_rows(text: str) -> list[dict[str, str]]:
+    """Return the rows of a table of predictions; raise a `csv.Error` or a ValueError that says what is wrong."""
+    # Strict: otherwise a quote that never ends swallows the rest of the file without an error.
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    for column in PREDICTION_COLUMNS:
+        if column not in (table.fieldnames or ()):
+            raise ValueError(f"has no column {column!r}")
+    rows = list(table)
     # Python fills short rows with None, and keeps what long ones have too many under None.
     if any(None in row or None in row.values() for row in rows):
-        raise DataError(f"{source} has a row that is not as long as its head: {_CURE}")
+        raise ValueError("has a row that is not as long as its head")
+    if not rows:
+        raise ValueError("holds no image")
+    # A doubled image would count twice in every test.
+    if len({row[PATH] for row in rows}) < len(rows):
+        raise ValueError("names an image twice")
     return rows
 
 
 def _class_indices(names: Sequence[str]) -> Ints:
     return np.array([EXPRESSIONS.index(name) for name in names], dtype=np.int64)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line without characters that steer a terminal or that SVG files may not hold."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(printable.split())
+
+
+def isolated(name: str) -> str:
+    """Return a name that does not turn round what stands beside it, as one written from right to left would.
+
+    https://www.unicode.org/reports/tr9/#Explicit_Directional_Isolates
+    """
+    # Terminals without such letters would show the signs themselves.
+    if any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in name):
+        return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+    return name
 
 
 def align(first: Sequence[Predictions], second: Sequence[Predictions]) -> SharedImages:

@@ -31,16 +31,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fer.evaluation.intervals import score_interval
+from fer.evaluation.intervals import person_numbers, score_interval
 from fer.evaluation.metrics import Floats, Interval, Ints
-from fer.evaluation.statistics import LEVEL, Difference
+from fer.evaluation.statistics import CENTRAL, LEVEL, POWER, Difference
 
-POWER = 0.8
-"""Fraction of comparisons in which the smallest difference that counts as visible would show."""
 ROUNDING = 1e-18
 """A variance below this is rounding."""
-CENTRAL = 1 - LEVEL / 2
-"""The quantile at the upper end of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def _variance_of_mean(
     """
     groupings: list[Ints | None] = [None]
     if persons is not None:
-        groupings.append(_person_indices(persons))
+        groupings.append(person_numbers(persons))
     seeds = _seed_variance(sides, labels)
     estimates = []
     for grouping in groupings:
@@ -219,15 +215,11 @@ def _class_mean_weights(labels: Ints) -> Floats:
     return np.asarray(1 / (len(counts) * counts[class_index]), dtype=np.float64)
 
 
-def _person_indices(persons: Sequence[str]) -> Ints:
-    return np.asarray(np.unique(np.asarray(persons), return_inverse=True)[1], dtype=np.int64)
-
-
 def _count_differing(gain: Floats, weights: Floats, persons: Sequence[str] | None) -> int:
     """Return on how many images, or for how many persons, the two sides differ."""
     if persons is None:
         return int((gain != 0).sum())
-    by_person = np.bincount(_person_indices(persons), weights=weights * gain)
+    by_person = np.bincount(person_numbers(persons), weights=weights * gain)
     return int((np.abs(by_person) > 1e-12).sum())
 
 

@@ -1,4 +1,4 @@
-"""Test pairs of configurations on the images they share, corrected for the number of tests."""
+"""Test pairs of configurations on the images they share, corrected for the number of tests, and say what came out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,18 @@ import numpy as np
 
 from fer.comparison.grouping import Configuration
 from fer.comparison.runs import SharedImages, align
-from fer.comparison.seeds import CENTRAL, POWER, SeedsTest, seeds_test
+from fer.comparison.seeds import SeedsTest, seeds_test
 from fer.evaluation.names import ACCURACY, CLASS_MEAN
-from fer.evaluation.statistics import McNemar, holm, mcnemar, randomisation_test, smallest_difference
-from fer.utils.rendering import csv_text
+from fer.evaluation.statistics import (
+    CENTRAL,
+    LEVEL,
+    POWER,
+    McNemar,
+    holm,
+    mcnemar,
+    randomisation_test,
+    smallest_difference,
+)
 
 DRAWS = 10_000
 """Draws of a randomisation test at least."""
@@ -20,6 +28,10 @@ MCNEMAR = "exact McNemar"
 RANDOMISATION = "randomisation"
 QUASI_F = "quasi-F"
 BY_PERSON = " by person"
+MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "mean of classes"}
+Pair = tuple[Configuration, Configuration]
+Titles = Mapping[str, str]
+"""Names of data sets in sentences, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +61,8 @@ class PairedTest(SeedsTest):
     adjusted_p: float
 
 
-def compare_pairs(
-    pairs: Sequence[tuple[Configuration, Configuration]], titles: Mapping[str, str]
-) -> tuple[list[PairedTest], list[str]]:
+def compare_pairs(pairs: Sequence[Pair], titles: Titles) -> tuple[list[PairedTest], list[str]]:
     """Test every pair on every data set where both have predictions, by accuracy and by mean-class accuracy.
-
-    Args:
-        pairs: The pairs.
-        titles: The data sets: their names in sentences, by name.
 
     Returns:
         The tests, and a sentence for every pair that shares too few images of a data set to be tested on it.
@@ -71,21 +77,27 @@ def compare_pairs(
             if not ours or not theirs:
                 continue
             images = align(ours, theirs)
-            if images.comparable:
-                # Both measures: on unbalanced sets a model may win one by losing the other.
-                tests += [_test(first, second, dataset, measure, images, draws) for measure in (ACCURACY, CLASS_MEAN)]
-            else:
+            if not images.comparable:
                 refusals.append(
-                    f"{first.name} and {second.name} are not tested on {title}: only {len(images.labels):,} images are "
-                    f"the same, of {images.fewest:,} and {images.most:,}. Evaluate both on the same prepared set."
+                    f"{first.title} and {second.title} are not tested on {title}: only {len(images.labels):,} images "
+                    f"are the same, of {images.fewest:,} and {images.most:,}. Evaluate both on the same prepared set."
                 )
+                continue
+            # Both measures: on unbalanced sets a model may win one by losing the other.
+            for measure in MEASURE_NAMES:
+                tests.append(_test(first, second, dataset, measure, images, draws))
     # The correction needs the p of all tests, so it comes last.
     adjusted = holm([test.p for test in tests])
     return [replace(test, adjusted_p=p) for test, p in zip(tests, adjusted, strict=True)], refusals
 
 
 def _test(
-    first: Configuration, second: Configuration, dataset: str, measure: str, images: SharedImages, draws: int
+    first: Configuration,
+    second: Configuration,
+    dataset: str,
+    measure: str,
+    images: SharedImages,
+    draws: int,
 ) -> PairedTest:
     # Single runs are compared image by image; where seeds are several, they vary too.
     counts: McNemar | None = None
@@ -108,7 +120,12 @@ def _test(
     )
 
 
-def _test_runs(images: SharedImages, measure: str, counts: McNemar, draws: int) -> tuple[str, SeedsTest]:
+def _test_runs(
+    images: SharedImages,
+    measure: str,
+    counts: McNemar,
+    draws: int,
+) -> tuple[str, SeedsTest]:
     """Test one run against one run; return the test's name and what it gives."""
     labels, ours, theirs = images.labels, images.first[0], images.second[0]
     if measure == ACCURACY and not images.persons:
@@ -126,7 +143,12 @@ def _test_runs(images: SharedImages, measure: str, counts: McNemar, draws: int) 
     return RANDOMISATION, SeedsTest(drawn.estimate, drawn.low, drawn.high, drawn.p, smallest)
 
 
-def _test_seeds(first: Configuration, second: Configuration, images: SharedImages, measure: str) -> SeedsTest:
+def _test_seeds(
+    first: Configuration,
+    second: Configuration,
+    images: SharedImages,
+    measure: str,
+) -> SeedsTest:
     """Test configurations of which one or both have several seeds."""
     ours = first.by_pretraining((images.first == images.labels).astype(np.float64))
     theirs = second.by_pretraining((images.second == images.labels).astype(np.float64))
@@ -144,13 +166,80 @@ def _smallest_from_interval(low: float, high: float) -> float | None:
     return standard_error * (central + NormalDist().inv_cdf(POWER)) or None
 
 
-def paired_tests_csv(tests: Sequence[PairedTest]) -> str:
-    """Return tests as CSV, differences in [-1, 1]."""
-    head = ["set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_adjusted"]
-    rows: list[list[object]] = [[*head, "only_first", "only_second", "smallest_difference"]]
+def p_text(p: float) -> str:
+    """Return a p-value as it is read aloud, such as `p = 0.003` or `p < 0.001`."""
+    if p < 0.001:
+        return "p < 0.001"
+    # The third digit matters near the level only.
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {min(p, 1):.2f}"
+
+
+def points(difference: float) -> str:
+    """Return a difference in [-1, 1] in points with its sign, such as `+5.3`."""
+    # What rounds to zero has no sign.
+    return f"{difference * 100:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+
+
+def verdicts(tests: Sequence[PairedTest], titles: Titles) -> dict[str, list[str]]:
+    """Return by data set a sentence for every pair: which is better, or that they cannot be told apart."""
+    # Tests are by measure; a reader wants one sentence on both.
+    by_pair: dict[tuple[str, str, str], list[PairedTest]] = {}
     for test in tests:
-        compared = [test.dataset, test.first.letter, test.second.letter, test.measure, test.method, test.images]
-        difference = [test.estimate, test.low, test.high, test.p, test.adjusted_p]
-        # None is an empty cell.
-        rows.append([*compared, *difference, test.only_first, test.only_second, test.smallest])
-    return csv_text(rows)
+        by_pair.setdefault((test.dataset, test.first.letter, test.second.letter), []).append(test)
+    sentences: dict[str, list[str]] = {}
+    for (dataset, _, _), pair in by_pair.items():
+        sentence = _verdict(pair, titles[dataset]) + _assumption(pair[0])
+        sentences.setdefault(dataset, []).append(sentence)
+    return sentences
+
+
+def _verdict(pair: Sequence[PairedTest], title: str) -> str:
+    """Return the sentence on a pair, from its tests by both measures."""
+    first, second = pair[0].first.title, pair[0].second.title
+    images = f"{pair[0].images:,} image{'s' if pair[0].images != 1 else ''}"
+    # By the adjusted p: with many pairs the p of single tests calls equal ones different.
+    significant = [test for test in pair if test.adjusted_p < LEVEL]
+    if not significant:
+        both = "; ".join(_clause(test, 1) for test in pair)
+        return f"{first} and {second} cannot be told apart on {images} of {title}: {both}; {_limit(pair[0])}."
+    # The clauses are about the winner by the first significant measure.
+    sign = 1 if significant[0].estimate > 0 else -1
+    better, worse = (first, second) if sign > 0 else (second, first)
+    clauses = []
+    for test in pair:
+        if test not in significant:
+            # Said with what would have shown, so that silence is not taken for equality.
+            clauses.append(f"not told apart by {_clause(test, sign)}, where {_limit(test)}")
+        elif test.estimate * sign < 0:
+            clauses.append(f"but worse by {_clause(test, sign)}")
+        else:
+            clauses.append(_clause(test, sign))
+    return f"{better} is better than {worse} on {title} ({images}): {'; '.join(clauses)}."
+
+
+def _assumption(test: PairedTest) -> str:
+    """Return what a test of one seed against several rests on; nothing of other tests."""
+    # Its variance between seeds is borrowed, which no figure can confirm.
+    single, several = sorted((test.first, test.second), key=lambda one: len(one.runs))
+    if not test.method.startswith(QUASI_F) or len(single.runs) > 1:
+        return ""
+    return (
+        f" This assumes that {single.title}, of which there is one seed, varies between seeds as {several.title} does."
+    )
+
+
+def _clause(test: PairedTest, sign: int) -> str:
+    low, high = sorted((sign * test.low, sign * test.high))
+    interval = f"[{points(low)}, {points(high)}]"
+    difference = f"{MEASURE_NAMES[test.measure]} {points(sign * test.estimate)} points {interval}"
+    return f"{difference}, {p_text(test.p)}, adjusted {p_text(test.adjusted_p)}"
+
+
+def _limit(test: PairedTest) -> str:
+    """Return the smallest difference that would show, in words."""
+    if test.smallest is None:
+        return "they differ on no image" if test.estimate == 0 else "how small a difference would show cannot be told"
+    # Nothing differs by more than all images.
+    if test.smallest > 1:
+        return "no difference shows on so few"
+    return f"a difference of {MEASURE_NAMES[test.measure]} under {test.smallest * 100:.1f} points does not show"

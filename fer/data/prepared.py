@@ -78,6 +78,9 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
     try:
         summary = read_object(path)
         check_kinds(summary, KINDS)
+        # Counts are summed, and whoever edits the file may have made texts of them.
+        for key in ("framed", "repaired_or_converted"):
+            check_kinds({key: tuple(summary.get(key, {}).values())}, {key: tuple[int, ...]})
         # What another version calls by other names is missing here.
         fits = KINDS.keys() <= summary.keys() and summary["version"] == FORMAT_VERSION
     except (OSError, ValueError):

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from fer.evaluation.metrics import Floats, brier_score, expected_calibration_error, negative_log_likelihood
+from fer.evaluation.metrics import (
+    Floats,
+    brier_score,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 """Temperatures beyond these are not fitted: a network that asks for them is broken."""
@@ -51,19 +56,13 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
 
     Args:
         scores: Outputs before the softmax, `(N, C)`.
-        labels: True classes, `(N,)` integers in [0, C).
+        labels: True classes, `(N,)` integers in [0, C), at least one.
 
     Returns:
         A temperature in [0.05, 20].
-
-    Raises:
-        ValueError: An argument is malformed, or there is no image.
     """
     logits, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels)
-    if logits.ndim != 2 or truth.shape != logits.shape[:1] or not len(truth) or not np.isfinite(logits).all():
-        raise ValueError(
-            f"scores must be finite and (N, C) with N labels, N at least 1, not {logits.shape} and {truth.shape}"
-        )
+    # Softmax does not change by it, and large scores do not overflow.
     logits = logits - logits.max(axis=1, keepdims=True)
     own = np.take_along_axis(logits, truth[:, None], axis=1)[:, 0]
     others = logits.copy()
@@ -79,6 +78,7 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     # Such as where all scores are equal, and no temperature changes anything.
     if slope(1.0) == 0:
         return 1.0
+    # Halved on the scale of its logarithm, as what is sought is a factor.
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     while high / low > 1 + 1e-9:
         middle = math.sqrt(low * high)
@@ -97,46 +97,32 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration:
     """
     scores = np.asarray(probabilities, dtype=np.float64)
     correct = scores.argmax(axis=1) == np.asarray(labels)
+    confidence = scores.max(axis=1)
     return Calibration(
         nll=negative_log_likelihood(labels, scores),
         brier=brier_score(labels, scores),
-        ece=expected_calibration_error(scores.max(axis=1), correct),
+        ece=expected_calibration_error(confidence, correct),
     )
 
 
-def corrected_prior(
-    probabilities: ArrayLike, training_prior: ArrayLike, target_prior: ArrayLike | None = None
-) -> Floats:
-    """Return what the probabilities would be had the training classes occurred with other frequencies.
+def corrected_prior(probabilities: ArrayLike, training_prior: ArrayLike) -> Floats:
+    """Return what the probabilities would be had the training classes occurred equally often.
 
-    Each is multiplied by target frequency / training frequency and the row scaled to sum to 1: Saerens, Latinne &
-    Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities, Neural Computation
-    14:21-41, equation 2.4.
+    Each is divided by the class's frequency in training and the row scaled to sum to 1: Saerens, Latinne & Decaestecker
+    (2002), Adjusting the outputs of a classifier to new a priori probabilities, Neural Computation 14:21-41, equation
+    2.4.
 
     Args:
         probabilities: `(N, C)`, rows summing to 1.
-        training_prior: Share of each class in training, `(C,)`, scaled to sum to 1. A class that was absent (0) keeps
-            probability 0: nothing was learnt of it that could be scaled.
-        target_prior: Share of each class where the predictions are used, likewise; None: all alike.
+        training_prior: Share of each class in training, `(C,)`. A class that was absent (0) keeps probability 0.
 
     Returns:
-        `(N, C)`. A row with probability for absent classes only becomes the target shares of the others.
-
-    Raises:
-        ValueError: Shapes differ, a share is negative, or no class has a share in both.
+        `(N, C)`. A row with probability for absent classes only becomes equal shares of the others.
     """
-    scores = np.asarray(probabilities, dtype=np.float64)
-    if scores.ndim != 2:
-        raise ValueError(f"probabilities must be an (N, C) array, not {scores.shape}")
-    trained = _prior("training_prior", training_prior, scores.shape[1])
-    if target_prior is None:
-        target_prior = np.ones_like(trained)
-    target = _prior("target_prior", target_prior, len(trained))
+    trained = _shares(training_prior)
     # Of a class that was absent from training nothing was learnt that could be scaled.
-    known = np.where(trained > 0, target, 0.0)
-    if not known.sum():
-        raise ValueError("training_prior and target_prior have no class in common, so nothing can be predicted")
-    weighted = scores * known / np.where(trained > 0, trained, 1.0)
+    known = trained > 0
+    weighted = np.asarray(probabilities) * known / np.where(known, trained, 1.0)
     sums = weighted.sum(axis=1, keepdims=True)
     scaled = weighted / np.where(sums > 0, sums, 1.0)
     return np.where(sums > 0, scaled, known / known.sum())
@@ -158,24 +144,17 @@ def implied_prior(probabilities: ArrayLike, labels: ArrayLike, training_prior: A
 
     Returns:
         `(C,)`, summing to 1; 0 for a class absent from training.
-
-    Raises:
-        ValueError: Shapes differ, or a share is negative.
     """
-    scores = np.asarray(probabilities, dtype=np.float64)
-    classes = np.asarray(labels)
-    if scores.ndim != 2 or classes.shape != scores.shape[:1]:
-        raise ValueError(f"probabilities must be (N, C) and labels (N,), not {scores.shape} and {classes.shape}")
-    trained = _prior("training_prior", training_prior, scores.shape[1])
+    scores, classes = np.asarray(probabilities), np.asarray(labels)
+    trained = _shares(training_prior)
     soft_confusion = np.eye(len(trained))
     for number in np.unique(classes):
         soft_confusion[number] = scores[classes == number].mean(axis=0)
-    implied = np.where(trained > 0, trained @ soft_confusion, 0.0)
-    return np.asarray(implied / implied.sum(), dtype=np.float64)
+    # The mean over classes of what they are given, each as often as it occurs in training.
+    return _shares(np.where(trained > 0, trained @ soft_confusion, 0.0))
 
 
-def _prior(name: str, values: ArrayLike, classes: int) -> Floats:
+def _shares(values: ArrayLike) -> Floats:
+    """Return numbers scaled to sum to 1."""
     shares = np.asarray(values, dtype=np.float64)
-    if shares.shape != (classes,) or not (np.isfinite(shares) & (shares >= 0)).all() or not shares.sum():
-        raise ValueError(f"{name} must hold {classes} shares, none negative and one above 0, not {shares.tolist()}")
     return np.asarray(shares / shares.sum(), dtype=np.float64)

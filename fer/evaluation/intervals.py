@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from fer.evaluation.metrics import Floats, Interval, Ints, check_confusion
+from fer.evaluation.metrics import Floats, Interval, Ints
 
 CELLS = 2_000_000
 """Numbers held at once while persons are drawn."""
@@ -68,11 +68,8 @@ def bootstrap_interval(
         level: Coverage, in (0, 1).
         resamples: R.
         seed: Seed of the draw; equal seeds give equal intervals.
-
-    Raises:
-        ValueError: The matrix has a wrong shape or counts no image.
     """
-    counts = check_confusion(confusion)
+    counts = np.asarray(confusion)
     support = counts.sum(axis=1)
     rows = counts / np.maximum(support, 1)[:, None]
     draws = np.random.default_rng(seed).multinomial(support, rows, size=(resamples, len(counts)))

@@ -24,26 +24,16 @@ class Bin:
     accuracy: float | None
 
 
-def _check_classes(name: str, values: ArrayLike, classes: int) -> Ints:
-    """Return class indices as `(N,)` int64, or raise a ValueError that starts with the argument's name."""
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must be an (N,) array of integers, not {array.shape} of {array.dtype}")
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        raise ValueError(f"{name} must lie in 0-{classes - 1}, not in {array.min()}-{array.max()}")
-    return array.astype(np.int64)
-
-
 def check_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Ints, Floats]:
     """Return labels `(N,)` and probabilities `(N, C)`, each row scaled to sum to 1 exactly, or raise ValueError."""
     scores = np.asarray(probabilities, dtype=np.float64)
     if scores.ndim != 2:
         raise ValueError(f"probabilities must be an (N, C) array, not {scores.shape}")
-    truth = _check_classes("labels", labels, scores.shape[1])
-    if len(truth) != len(scores):
-        raise ValueError(f"probabilities must hold one row per label, not {len(scores)} for {len(truth)} labels")
-    if not len(truth):
-        raise ValueError("labels are empty: a set without images has no statistics, so give at least one image")
+    truth = np.asarray(labels)
+    if truth.shape != (len(scores),) or not len(truth) or truth.dtype.kind not in "iu":
+        raise ValueError(f"labels must be {len(scores)} integers, one at least, not {truth.shape} of {truth.dtype}")
+    if truth.min() < 0 or truth.max() >= scores.shape[1]:
+        raise ValueError(f"labels must lie in 0-{scores.shape[1] - 1}, not in {truth.min()}-{truth.max()}")
     if not np.isfinite(scores).all() or scores.min() < 0:
         raise ValueError("probabilities must be finite and not negative: check the model for NaN, or apply softmax")
     sums = scores.sum(axis=1, keepdims=True)
@@ -51,7 +41,7 @@ def check_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[In
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst, 0] - 1) > 1e-3:
         raise ValueError(f"probabilities must sum to 1 in each row, but row {worst} sums to {sums[worst, 0]:.4g}")
-    return truth, scores / sums
+    return truth.astype(np.int64), scores / sums
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) -> Ints:
@@ -61,38 +51,18 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
         labels: True classes, `(N,)` integers in [0, classes).
         predictions: Predicted classes, likewise.
         classes: C, the number of classes.
-
-    Raises:
-        ValueError: A shape, type or range is wrong.
     """
-    truth = _check_classes("labels", labels, classes)
-    predicted = _check_classes("predictions", predictions, classes)
-    if truth.shape != predicted.shape:
-        raise ValueError(f"predictions must be as many as labels, not {len(predicted)} for {len(truth)}")
-    cells = truth * classes + predicted
+    cells = np.asarray(labels) * classes + np.asarray(predictions)
     counts = np.bincount(cells, minlength=classes**2)
     return counts.reshape(classes, classes).astype(np.int64)
-
-
-def check_confusion(confusion: ArrayLike) -> Ints:
-    """Return confusion matrices `(..., C, C)` as integers, or raise ValueError when one counts nothing."""
-    counts = np.asarray(confusion, dtype=np.int64)
-    if counts.ndim < 2 or counts.shape[-1] != counts.shape[-2]:
-        raise ValueError(f"confusion must be (..., C, C), not {counts.shape}")
-    if not (counts.sum(axis=(-2, -1)) > 0).all():
-        raise ValueError("confusion counts no image, so it has no statistics")
-    return counts
 
 
 def mean_class_accuracy(confusion: ArrayLike) -> Floats:
     """Return the mean recall over the classes that have samples, `(...)` for `(..., C, C)`.
 
     Equals scikit-learn's `balanced_accuracy_score`. A class without samples does not count, neither as 0 nor as 1.
-
-    Raises:
-        ValueError: The shape is wrong or a matrix counts no image.
     """
-    counts = check_confusion(confusion)
+    counts = np.asarray(confusion)
     support = counts.sum(axis=-1)
     # Of a class without samples the quotient is 0 / 1 and left out of the mean by its number.
     recall = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
@@ -105,11 +75,8 @@ def macro_f1(confusion: ArrayLike) -> Floats:
 
     F1 = 2 TP / (true + predicted). This is scikit-learn's `f1_score(average="macro")` with its default `labels`: a
     class that is predicted but never true counts as 0, one that is neither does not count.
-
-    Raises:
-        ValueError: The shape is wrong or a matrix counts no image.
     """
-    counts = check_confusion(confusion)
+    counts = np.asarray(confusion)
     occurrences = counts.sum(axis=-1) + counts.sum(axis=-2)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     f1 = 2 * hits / np.maximum(occurrences, 1)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.comparison.comparing import Comparison, compare, table_csv
+from fer.comparison.comparing import Comparison, compare
 from fer.comparison.figures import figures, svg
-from fer.comparison.report import FIGURES_FOLDER, html, markdown, sections, terminal
+from fer.comparison.report import FIGURES_FOLDER, html, markdown, paired_tests_csv, table_csv, terminal
 from fer.comparison.runs import RunFigures
-from fer.comparison.testing import paired_tests_csv
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError, quoted_path
@@ -77,10 +76,9 @@ def compare_runs(config: CompareConfig) -> CompareResult:
 def report_files(comparison: Comparison) -> dict[str, str]:
     """Return the report's files by path: HTML, Markdown, CSV and the figures."""
     svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
-    report = sections(comparison, svgs)
     return {
-        "report.html": html(report),
-        "report.md": markdown(report),
+        "report.html": html(comparison, svgs),
+        "report.md": markdown(comparison, svgs),
         "table.csv": table_csv(comparison.rows),
         "tests.csv": paired_tests_csv(comparison.tests),
         **{f"{FIGURES_FOLDER}/{name}.svg": content for name, content in svgs.items()},

@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from fer.comparison import comparing
 from fer.comparison.runs import MEASURES
 from fer.comparison.seeds import mean_interval, seeds_test
-from fer.comparison.verdicts import p_text, points
+from fer.comparison.testing import p_text, points
 from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
@@ -234,7 +234,7 @@ def test_every_figure_of_a_single_run_equals_an_independent_computation():
         expected = proportion_confint(part.sum(), len(part), method="wilson")
         assert row.measurements[name].interval == pytest.approx(expected)
     assert set(row.measurements) == set(MEASURES)
-    assert row.images == (420,)
+    assert row.images == "420"
     assert row.support == dict.fromkeys(EXPRESSIONS, 60)
 
 
@@ -280,7 +280,7 @@ def test_seeds_that_saw_the_same_images_are_warned_of_once_with_their_mean():
     more = {"raf/contaminated/images": 7.0, "raf/uncontaminated/accuracy": 0.5, "raf/uncontaminated/images": 413.0}
     runs = pair(more=more, seeds=(0, 1, 2))
     runs[1].metrics["raf/uncontaminated/accuracy"] = 0.8
-    runs[5].metrics["raf/contaminated/images"] = 9.0
+    runs[5].metrics.update({"raf/contaminated/images": 9.0, "raf/uncontaminated/images": 411.0})
     lines = compare(*runs).warnings
     assert [line.split(":")[0] for line in lines] == ["good, seeds 0, 1, 2", "bad, seeds 0, 1", "bad, seeds 2"]
     assert lines[0].endswith("seen in training; accuracy 80.0% with them, 60.0% without.")
@@ -313,8 +313,9 @@ def test_better_by_one_measure_only_is_said():
     ours[900:] = 2
     first, second = (run(name, {"raf": (rare, given)}) for name, given in (("common", ours), ("rare", theirs)))
     (sentence,) = compare(first, second).verdicts["raf"]
-    assert sentence.startswith("common is better than rare on RAF-DB (904 images) by accuracy +")
-    assert "not told apart by mean of classes -" in sentence
+    assert sentence.startswith("common is better than rare on RAF-DB (904 images): accuracy +")
+    assert "; not told apart by mean of classes -" in sentence
+    assert ", where a difference of mean of classes under " in sentence
 
 
 def test_opposite_measures_are_said():
@@ -324,8 +325,8 @@ def test_opposite_measures_are_said():
     ours[900:] = 2
     first, second = (run(name, {"raf": (rare, given)}) for name, given in (("common", ours), ("rare", theirs)))
     (sentence,) = compare(first, second).verdicts["raf"]
-    assert sentence.startswith("common is better than rare on RAF-DB (940 images) by accuracy +")
-    assert ", but worse by mean of classes -" in sentence
+    assert sentence.startswith("common is better than rare on RAF-DB (940 images): accuracy +")
+    assert "; but worse by mean of classes -" in sentence
 
 
 def test_fewer_than_two_runs_are_no_comparison():

@@ -1,6 +1,6 @@
 import pytest
 
-from fer.comparison.grouping import differing_options, group_runs
+from fer.comparison.grouping import group_runs
 from tests.comparison.made import labels, run
 
 TRUTH = labels(14)
@@ -75,9 +75,8 @@ def test_short_names_stay_short_and_different():
     assert [group.letter for group in group_runs([one(str(n), lr=n) for n in range(28)])[0]][-2:] == ["AA", "AB"]
 
 
-def test_the_options_that_differ_are_listed_and_no_others():
-    found, _ = group_runs([
-        one("a", lr=0.1, augment=True, class_weights=[]), one("b", lr=0.2, augment=True, class_weights=[1.0, 2.0]),
-    ])  # fmt: skip
-    options = differing_options(found)
-    assert options == {"lr": ["0.1", "0.2"], "arch": ["a", "b"], "class_weights": ["none", "1.0,2.0"]}
+def test_a_name_from_right_to_left_is_isolated_in_sentences_and_others_are_left_as_they_are():
+    found, _ = group_runs([one("\u202eپنج", lr=0.1), one("b", lr=0.2)])
+    assert [group.name for group in found] == ["پنج", "b"]
+    assert [group.title for group in found] == ["\u2068پنج\u2069", "b"]
+    assert found[0].runs[0].label.startswith("\u2068پنج\u2069 (")

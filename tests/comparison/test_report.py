@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fer.comparison.comparing import compare, table_csv
+from fer.comparison.comparing import compare
 from fer.comparison.figures import figures, svg
-from fer.comparison.report import html, markdown, sections, terminal
-from fer.comparison.testing import paired_tests_csv
+from fer.comparison.report import html, markdown, paired_tests_csv, table_csv, terminal
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
 
@@ -54,7 +53,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, drawn):
-    content = html(sections(found, drawn))
+    content = html(found, drawn)
     parsed = Page(content)
     assert "script" not in parsed.tags
     assert all(address.startswith("data:image/svg+xml;base64,") for address in parsed.addresses)
@@ -65,7 +64,7 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, 
 
 
 def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
-    parsed = Page(html(sections(found, drawn)))
+    parsed = Page(html(found, drawn))
     assert set(drawn) == {"per_class-raf", "confusion_difference-raf", "learning_curves", "minutes"}
     assert parsed.tags.count("img") == len(drawn)
     assert {"reported in 2021", "45.0", "5.0"} <= set(parsed.words)
@@ -74,13 +73,13 @@ def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
 
 
 def test_the_page_fits_dark_screens_and_paper(found):
-    content = html(sections(found, {}))
+    content = html(found, {})
     assert "prefers-color-scheme: dark" in content
     assert "@media print" in content
 
 
 def test_markdown_shows_names_as_they_are_and_its_tables_are_whole(found, drawn):
-    text = markdown(sections(found, drawn))
+    text = markdown(found, drawn)
     assert "<script>" not in text
     assert "\x1b" not in text
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
@@ -155,3 +154,38 @@ def test_the_terminal_gets_key_table_and_words_and_no_control_characters(found):
     assert re.search(r"^ +reported in 2021 +- +5\.0 .* 45\.0 +-$", text, re.MULTILINE)
     assert re.search(r"^\* ", text, re.MULTILINE)
     assert "\x1b" not in text
+
+
+def test_the_options_that_differ_are_listed_and_no_others(found):
+    runs = [
+        run(name, {"raf": (TRUTH, TRUTH)}, config={"lr": lr, "augment": True, "class_weights": weights})
+        for name, lr, weights in (("a", 0.1, []), ("b", 0.2, [1.0, 2.0]))
+    ]
+    text = markdown(compare(runs, SETS, {}), {})
+    table = text.partition("## What differs\n\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[0] == ["", "lr", "arch", r"class\_weights"]
+    assert rows[2:] == [["A", "0.1", "a", "none"], ["B", "0.2", "b", "1.0,2.0"]]
+
+
+def test_a_name_from_right_to_left_turns_no_number_round():
+    name = "پنج 12"
+    runs = [run(other, {"raf": (TRUTH, answers(TRUTH, 0.6, n))}) for n, other in enumerate((name, "plain"))]
+    found = compare(runs, SETS, {})
+    for form in (terminal(found), markdown(found, {}), html(found, {})):
+        assert f"A: \u2068{name}\u2069 (" in form
+        assert f"\u2068{name}\u2069 and plain" in form
+    assert {row["name"] for row in rows(table_csv(found.rows))} == {name, "plain"}
+
+
+def test_figures_stand_with_their_own_data_set_though_its_name_ends_in_anothers():
+    sets = {"raf": ("RAF-DB", ()), "drawn-raf": ("Drawn faces", ())}
+    pair = (TRUTH, answers(TRUTH, 0.6, 0))
+    found = compare([run(name, dict.fromkeys(sets, pair)) for name in "ab"], sets, {})
+    text = markdown(found, {f"per_class-{name}": "" for name in sets})
+    assert re.findall(r"^## (.*): accuracy|\(figures/per_class-(.*)\.svg\)", text, re.MULTILINE) == [
+        ("RAF-DB", ""),
+        ("", "raf"),
+        ("Drawn faces", ""),
+        ("", "drawn-raf"),
+    ]

@@ -70,25 +70,15 @@ def test_the_temperature_stays_within_its_bounds():
     assert fit_temperature(weak, [0, 0, 0, 1]) == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize(
-    ("logits", "labels"), [(np.zeros((0, 7)), []), (np.full((1, 7), np.nan), [0]), (np.eye(7), [0]), (np.ones(7), [0])]
-)
-def test_scores_that_cannot_be_fitted_are_refused(logits, labels):
-    with pytest.raises(ValueError, match=r"^scores must be finite"):
-        fit_temperature(logits, labels)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_corrected_prior_is_bayes_rule_image_by_image(seed):
     generator = np.random.default_rng(seed)
-    shares, trained, target = generator.dirichlet(np.ones(7), 50), *generator.dirichlet(np.ones(7), 2)
-    for wanted in (target, None):
-        goal = np.full(7, 1 / 7) if wanted is None else wanted
-        expected = []
-        for row in shares:
-            odds = [p * goal[code] / trained[code] for code, p in enumerate(row)]
-            expected.append([value / sum(odds) for value in odds])
-        assert_allclose(corrected_prior(shares, trained, wanted), expected)
+    shares, trained = generator.dirichlet(np.ones(7), 50), generator.dirichlet(np.ones(7))
+    expected = []
+    for row in shares:
+        odds = [p / trained[code] for code, p in enumerate(row)]
+        expected.append([value / sum(odds) for value in odds])
+    assert_allclose(corrected_prior(shares, trained), expected)
 
 
 def test_correction_recovers_the_posterior_of_a_world_with_other_class_shares():
@@ -97,8 +87,7 @@ def test_correction_recovers_the_posterior_of_a_world_with_other_class_shares():
     trained = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
     world = [(likelihood.T * prior) / (likelihood.T * prior).sum(axis=1, keepdims=True) for prior in (trained, 1.0)]
     assert_allclose(corrected_prior(world[0], trained), world[1])
-    assert_allclose(corrected_prior(world[1], np.ones(7), trained), world[0])
-    assert_allclose(corrected_prior(world[0], trained, trained), world[0])
+    assert_allclose(corrected_prior(world[1], np.ones(7)), world[1])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -146,8 +135,6 @@ def test_a_class_that_was_not_held_out_is_taken_to_be_told_rightly_and_an_absent
     assert_allclose(implied_prior(np.full((1, 7), 1 / 7), [0], trained)[1], 0)
     assert_allclose(implied_prior(np.zeros((0, 7)), [], trained), trained)
     assert implied_prior(np.full((1, 7), 1 / 7), [0], trained)[6] == pytest.approx((2 / 8 + 2 / 56) / (1 - 2 / 56))
-    with pytest.raises(ValueError, match="probabilities must be"):
-        implied_prior(np.eye(7), [0], trained)
 
 
 def test_a_class_absent_from_training_keeps_probability_0():
@@ -158,17 +145,3 @@ def test_a_class_absent_from_training_keeps_probability_0():
     assert_allclose(found.sum(axis=1), 1)
     assert found[0, 2] == pytest.approx(2 * found[0, 0])
     assert_allclose(found[1], [1 / 6, 0, *[1 / 6] * 5])
-
-
-@pytest.mark.parametrize(
-    ("trained", "target", "message"),
-    [
-        (np.ones(6), None, "^training_prior must hold 7 shares"),
-        (np.zeros(7), None, "^training_prior must hold 7 shares"),
-        (np.ones(7), -np.ones(7), "^target_prior must hold 7 shares"),
-        (np.eye(7)[0], np.eye(7)[1], "no class in common"),
-    ],
-)
-def test_priors_that_are_none_are_refused(trained, target, message):
-    with pytest.raises(ValueError, match=message):
-        corrected_prior(np.full((1, 7), 1 / 7), trained, target)

@@ -87,12 +87,12 @@ def test_equal_predictions_give_equal_reports():
 @pytest.mark.parametrize(
     ("labels", "probabilities", "message"),
     [
-        ([], np.zeros((0, 7)), "^labels are empty"),
+        ([], np.zeros((0, 7)), "^labels must be 0 integers, one at least"),
         ([0, 7], good, "^labels must lie in 0-6"),
         ([0, -1], good, "^labels must lie in 0-6"),
-        ([0.0, 1.0], good, "^labels must be an .* integers"),
-        ([[0, 1]], good, "^labels must be an"),
-        ([0], good, "^probabilities must hold one row per label"),
+        ([0.0, 1.0], good, "^labels must be 2 integers, .* float64"),
+        ([[0, 1]], good, "^labels must be 2 integers"),
+        ([0], good, "^labels must be 2 integers"),
         ([0, 1], good[0], "^probabilities must be an"),
         ([0, 1], nan, "^probabilities must be finite"),
         ([0, 1], good - np.eye(2, 7), "^probabilities must be finite and not negative"),
