@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from filelock import FileLock
 
-from fer.data.datasets.drawn.layouts import write_kdef, write_raf, write_wikimedia
+from fer.data.datasets.drawn import write_kdef, write_raf, write_wikimedia
 from fer.data.datasets.registry import DATASETS
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared

@@ -28,7 +28,7 @@ from mlflow.store.artifact.cli import commands as artifact_commands
 from sklearn import metrics as sk
 
 from fer.cli import main
-from fer.data.datasets.drawn import layouts
+from fer.data.datasets import drawn
 from fer.expressions import EXPRESSIONS
 from tests import stores
 from tests.paths import ROOT
@@ -97,9 +97,9 @@ def place(empty_store, tmp_path_factory) -> Place:
     """RAF, KDEF and Wikimedia in their raw layouts, at their default places where they have one."""
     made = Place(tmp_path_factory.mktemp("project"), empty_store)
     counts = {split: dict.fromkeys(EXPRESSIONS, 4 * number) for split, number in SPLIT.items()}
-    layouts.write_raf(made.data / "raf_basic" / "basic", counts, seed=1)
-    layouts.write_kdef(made.data / "KDEF_and_AKDEF", ["F01", "F06", "F03", "M31"], seed=1, size=(56, 76))
-    layouts.write_wikimedia(made.folder / "downloads", per_class=2, seed=1)
+    drawn.write_raf(made.data / "raf_basic" / "basic", counts, seed=1)
+    drawn.write_kdef(made.data / "KDEF_and_AKDEF", ["F01", "F06", "F03", "M31"], seed=1, size=(56, 76))
+    drawn.write_wikimedia(made.folder / "downloads", per_class=2, seed=1)
     return made
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from fer.attribution.artifact import REFRESH_HINT, credited_sheet, credits_of
 from fer.attribution.update import credits_message
 from fer.config.commands import PrepareConfig
+from fer.data.datasets import drawn
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.drawn import layouts
 from fer.data.datasets.registry import (
     DRAWN_FOLDER,
     find_source,
@@ -67,7 +67,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
     prepared: dict[str, Prepared] = {}
     with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
-            layouts.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
+            drawn.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
             result = prepare_set(dataset, sources[dataset.name], root, config.framing)
             prepared[dataset.name] = result

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fer.config.training import PretrainConfig
 from fer.data.augment import Augmentation
 from fer.data.batches import ViewBatches, Views, ViewSpec
-from fer.data.datasets.drawn.layouts import write_raf
+from fer.data.datasets.drawn import write_raf
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import PackedImages
 from fer.errors import Interrupted

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fer.data.batches import shard
-from fer.data.datasets.drawn import layouts
+from fer.data.datasets import drawn
 from fer.expressions import EXPRESSIONS
 from fer.utils.distributed import Peers
 from fer.utils.processes import exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
@@ -68,7 +68,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with drawn RAF and KDEF downloads at their default places."""
     folder = tmp_path_factory.mktemp("processes")
     counts = {"train": dict.fromkeys(EXPRESSIONS, 12), "test": dict.fromkeys(EXPRESSIONS, 3)}
-    layouts.write_raf(folder / "data" / "raf_basic" / "basic", counts, seed=1)
+    drawn.write_raf(folder / "data" / "raf_basic" / "basic", counts, seed=1)
     return folder
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from fer.data.datasets import wikimedia
-from fer.data.datasets.drawn.layouts import write_wikimedia
+from fer.data.datasets.drawn import write_wikimedia
 from fer.data.datasets.wikimedia import ListedFile, scan
 from fer.data.images import inspect
 from fer.utils import http
