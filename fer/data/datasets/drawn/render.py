@@ -204,8 +204,8 @@ def _photograph(image: Image.Image, scene: Scene, rng: np.random.Generator) -> I
     light_x, light_y = scene.light
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None] * light_x
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None] * light_y
-    pixels = np.asarray(image, dtype=np.float32)
-    pixels = pixels * ((1 + across + down) * scene.gain)
+    light = (1 + across + down) * scene.gain
+    pixels = np.asarray(image, dtype=np.float32) * light
     pixels *= np.asarray(scene.cast, dtype=np.float32)
     noise = rng.standard_normal((height, width, 1), dtype=np.float32)
     pixels += scene.noise * noise
