@@ -6,11 +6,12 @@ epoch. Nothing else is random here, so an image's result depends on neither devi
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from fer.data.colours import blur, jitter, luma, relight
 
 
 class Columns:
@@ -33,15 +34,7 @@ class Columns:
 FINETUNE_COLUMNS = Columns.ERASE.stop  # width of fine-tuning's random table
 VIEW_COLUMNS = Columns.RELIGHT.stop  # width of the random table of one self-supervised view
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 GREY = 127.5  # of erased rectangles
-PAPER_SIDE = 224  # of the pictures for which SimCLR gives its blur in pixels
-# Ranges of a relit view's luma. In FER+ nine of ten pictures have a mean in 83-189 and a deviation in 34-76.
-LIGHT = (64.0, 192.0)
-CONTRAST = (25.0, 80.0)
-# Largest coefficients of a relit view's shading, in deviations of its details; at least twice those of FER+.
-SHADING = (0.75, 0.75, 0.5, 0.9, 0.75)
-MIN_DETAIL = 5.0  # details that deviate less are noise, and are not stretched as far as others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +74,9 @@ class Augmentation:
 
 def resize(images: Tensor, size: int) -> Tensor:
     """Resize images `(B, C, S, S)` to `(B, C, size, size)`, bilinear."""
-    same = images.shape[-1] == size
-    return images if same else F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def augment(images: Tensor, random_table: Tensor, augmentation: Augmentation, size: int) -> Tensor:
@@ -100,56 +94,33 @@ def augment(images: Tensor, random_table: Tensor, augmentation: Augmentation, si
     affine = _affine_maps(random_table[:, Columns.GEOMETRY], augmentation)
     grid = F.affine_grid(affine, [len(images), 3, size, size], align_corners=False)
     return _change_colours(
-        F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False),
+        F.grid_sample(
+            images,
+            grid,
+            mode="bilinear",
+            padding_mode="reflection",
+            align_corners=False,
+        ),
         random_table,
         augmentation,
     )
 
 
-def _change_colours(images: Tensor, random_table: Tensor, augmentation: Augmentation) -> Tensor:
-    """Jitter, relight, grey, blur and solarise, in the order of SimCLR and BYOL, and erase last."""
-
-    def change_some(gate: slice, probability: float, changed: Tensor) -> Tensor:
-        # torch.where leaves the other images exactly as they were, which a blend by 0 and 1 would not.
-        return torch.where((random_table[:, gate] < probability)[:, :, None, None], changed, images)
-
-    # No step's result has a name of its own: it would stay in memory to the end, a batch for each step.
-    if augmentation.jitter and augmentation.jitter_probability >= 1:
-        # Fine-tuning always jitters: its table has no column for the gate.
-        images = _jitter(images, random_table[:, Columns.COLOUR], augmentation.jitter)
-    elif augmentation.jitter:
-        numbers = random_table[:, Columns.COLOUR]
-        jitter = augmentation.jitter
-        images = change_some(Columns.JITTER_GATE, augmentation.jitter_probability, _jitter(images, numbers, jitter))
-    if augmentation.relight:
-        numbers = random_table[:, Columns.RELIGHT]
-        images = change_some(Columns.RELIGHT_GATE, augmentation.relight, _relight(images, numbers))
-    if augmentation.grey:
-        images = change_some(Columns.GREY_GATE, augmentation.grey, _luma(images)[:, None].expand_as(images))
-    if augmentation.blur:
-        numbers = random_table[:, Columns.BLUR_SIGMA]
-        images = change_some(Columns.BLUR_GATE, augmentation.blur, _blur(images, numbers))
-    if augmentation.solarise:
-        images = change_some(
-            Columns.SOLARISE_GATE, augmentation.solarise, torch.where(images >= 128, 255 - images, images)
-        )
-    if augmentation.erase:
-        images = _erase(images, random_table[:, Columns.ERASE], augmentation.erase)
-    return images
-
-
 def _affine_maps(numbers: Tensor, augmentation: Augmentation) -> Tensor:
     """Return maps from output to input coordinates, `(B, 2, 3)`, for numbers `(B, 6)`."""
     random_area, random_aspect, random_x, random_y, random_flip, random_angle = numbers.unbind(dim=1)
-    area = augmentation.crop_min + (augmentation.crop_max - augmentation.crop_min) * random_area
+    area_range = augmentation.crop_max - augmentation.crop_min
+    area = augmentation.crop_min + area_range * random_area
     # The aspect is log-uniform in [3/4, 4/3], or in less where a side would outgrow the image.
     max_log_aspect = (-area.log()).clamp(max=math.log(4 / 3))
     aspect = torch.exp((random_aspect * 2 - 1) * max_log_aspect)
     width = (area * aspect).sqrt().clamp(max=1)
     height = (area / aspect).sqrt().clamp(max=1)
+    # A crop may stand anywhere in the image, and not beyond it.
     shift_x = (1 - width) * (random_x * 2 - 1)
     shift_y = (1 - height) * (random_y * 2 - 1)
-    signed_width = torch.where(random_flip < augmentation.flip, -width, width)
+    is_flipped = random_flip < augmentation.flip
+    signed_width = torch.where(is_flipped, -width, width)
     angle = (random_angle * 2 - 1) * math.radians(augmentation.rotate)
     cos, sin = angle.cos(), angle.sin()
     row_x = torch.stack([cos * signed_width, -sin * height, shift_x], dim=1)
@@ -157,85 +128,58 @@ def _affine_maps(numbers: Tensor, augmentation: Augmentation) -> Tensor:
     return torch.stack([row_x, row_y], dim=1)
 
 
-def _luma(images: Tensor) -> Tensor:
-    return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))
+def _change_colours(images: Tensor, random_table: Tensor, augmentation: Augmentation) -> Tensor:
+    """Jitter, relight, grey, blur and solarise, in the order of SimCLR and BYOL, and erase last."""
 
+    def change_some(gate: slice, probability: float, changed: Tensor) -> Tensor:
+        # torch.where leaves the other images exactly as they were, which a blend by 0 and 1 would not.
+        is_changed = random_table[:, gate] < probability
+        return torch.where(is_changed[:, :, None, None], changed, images)
 
-def _jitter(images: Tensor, numbers: Tensor, jitter: float) -> Tensor:
-    """Change brightness, contrast, saturation and hue by numbers `(B, 4)`."""
-    brightness, contrast, saturation = (1 + jitter * (numbers[:, :3] * 2 - 1)).unbind(dim=1)
-    turn = (numbers[:, 3] * 2 - 1) * (jitter / 4) * 2 * math.pi
-    luma = images.new_tensor(LUMA)
-    identity = torch.eye(3, device=images.device)
-    saturate = saturation[:, None, None] * identity + (1 - saturation)[:, None, None] * luma.expand(3, 3)
-    # All four are linear in the pixels: one 3x3 matrix and one offset per image replace four passes over them.
-    matrix = (brightness * contrast)[:, None, None] * (saturate @ _hue_rotation(turn))
-    # Contrast moves every pixel away from the image's mean grey, which the other changes scale by brightness.
-    mean = torch.einsum("bchw,c->b", images, luma) / images[0, 0].numel()
-    offset = brightness * (1 - contrast) * mean
-    changed = torch.einsum("bij,bjhw->bihw", matrix, images)
-    return (changed + offset[:, None, None, None]).clamp(0, 255)
-
-
-def _hue_rotation(turn: Tensor) -> Tensor:
-    """Return rotations about the grey axis, `(B, 3, 3)` (Rodrigues' formula with axis (1, 1, 1) / sqrt 3)."""
-    cross = turn.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    cos, sin = turn.cos()[:, None, None], turn.sin()[:, None, None]
-    return cos * torch.eye(3, device=turn.device) + (1 - cos) / 3 + sin * cross
-
-
-def _relight(images: Tensor, numbers: Tensor) -> Tensor:
-    """Give each image a light and a contrast that do not depend on what it had, by numbers `(B, 7)`.
-
-    The smooth part of the luma, a polynomial of degree 2 fitted by least squares, is replaced by a random one; Rowley,
-    Baluja & Kanade (1998), Neural Network-Based Face Detection, section 2.1, take a fitted plane away likewise.
-    """
-    random_light, random_contrast, random_shading = torch.split(numbers, [1, 1, len(SHADING)], dim=1)
-    luma = _luma(images).flatten(1)
-    basis = _smooth_basis(images.shape[-1], images.device)
-    shading = luma.mean(dim=1, keepdim=True) + luma @ basis.T / basis.shape[1] @ basis
-    detail = (luma - shading).std(dim=1, correction=0, keepdim=True).clamp(min=MIN_DETAIL)
-    new_shading = (2 * random_shading - 1) * numbers.new_tensor(SHADING) @ basis
-    light = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * random_light
-    contrast = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * random_contrast
-    # The deviation is at least 1 unless the picture is flat, which stays so.
-    deviation = ((luma - shading) / detail + new_shading).std(dim=1, correction=0, keepdim=True)
-    factor = contrast / deviation.clamp(min=1)
-    offset = (light + factor * (new_shading - shading / detail)).view(-1, 1, *images.shape[-2:])
-    return (images * (factor / detail)[..., None, None] + offset).clamp(0, 255)
-
-
-@lru_cache(maxsize=16)
-def _smooth_basis(side: int, device: torch.device) -> Tensor:
-    """Return products of Legendre polynomials of degree 1 and 2 over a square, `(5, side * side)`, mean square 1."""
-    middle = (2 * torch.arange(side, device=device) + 1) / side - 1
-    x, y = middle.expand(side, side), middle[:, None].expand(side, side)
-    norm_1, norm_2 = math.sqrt(3), math.sqrt(5) / 2
-    parts = [norm_1 * x, norm_1 * y, 3 * x * y, norm_2 * (3 * x**2 - 1), norm_2 * (3 * y**2 - 1)]
-    return torch.stack(parts).flatten(1)
-
-
-def _blur(images: Tensor, numbers: Tensor) -> Tensor:
-    """Apply a Gaussian of each image's own sigma, cut off at about a twentieth of the side, with reflected edges."""
-    batch, channels, side, _ = images.shape
-    reach = max(side // 20, 1)
-    sigma = (0.1 + 1.9 * numbers) * side / PAPER_SIDE
-    offsets = torch.arange(-reach, reach + 1, device=images.device)
-    kernels = torch.exp(-((offsets / sigma) ** 2) / 2)
-    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
-    # Every channel of every image becomes a channel of one picture, with a kernel of its own: two grouped
-    # convolutions serve the whole batch.
-    groups = batch * channels
-    planes = F.pad(images.reshape(1, groups, side, side), [reach] * 4, mode="reflect")
-    planes = F.conv2d(planes, kernels[:, None, None, :], groups=groups)
-    planes = F.conv2d(planes, kernels[:, None, :, None], groups=groups)
-    return planes.reshape(images.shape)
+    # No step's result has a name of its own: it would stay in memory to the end, a batch for each step.
+    if augmentation.jitter:
+        colour = random_table[:, Columns.COLOUR]
+        # Fine-tuning always jitters: its table has no column for the gate.
+        if augmentation.jitter_probability >= 1:
+            images = jitter(images, colour, augmentation.jitter)
+        else:
+            images = change_some(
+                Columns.JITTER_GATE,
+                augmentation.jitter_probability,
+                jitter(images, colour, augmentation.jitter),
+            )
+    if augmentation.relight:
+        numbers = random_table[:, Columns.RELIGHT]
+        images = change_some(
+            Columns.RELIGHT_GATE,
+            augmentation.relight,
+            relight(images, numbers),
+        )
+    if augmentation.grey:
+        images = change_some(
+            Columns.GREY_GATE,
+            augmentation.grey,
+            luma(images)[:, None].expand_as(images),
+        )
+    if augmentation.blur:
+        sigmas = random_table[:, Columns.BLUR_SIGMA]
+        images = change_some(Columns.BLUR_GATE, augmentation.blur, blur(images, sigmas))
+    if augmentation.solarise:
+        images = change_some(
+            Columns.SOLARISE_GATE,
+            augmentation.solarise,
+            torch.where(images >= 128, 255 - images, images),
+        )
+    if augmentation.erase:
+        images = _erase(images, random_table[:, Columns.ERASE], augmentation.erase)
+    return images
 
 
 def _erase(images: Tensor, numbers: Tensor, probability: float) -> Tensor:
     """Put a grey rectangle at random into some images, by numbers `(B, 5)`."""
     gate, random_area, random_aspect, random_left, random_top = numbers.unbind(dim=1)
     size = images.shape[-1]
+    # The aspect is log-uniform in [1/3, 3].
     area = 0.02 + 0.18 * random_area
     aspect = torch.exp((random_aspect * 2 - 1) * math.log(3))
     width = (area * aspect).sqrt().clamp(max=1)
@@ -243,7 +187,9 @@ def _erase(images: Tensor, numbers: Tensor, probability: float) -> Tensor:
     left = (1 - width) * random_left
     top = (1 - height) * random_top
     middle = (torch.arange(size, device=images.device) + 0.5) / size
+    # A mask instead of slices, whose bounds would have to be fetched from the device.
     inside_x = (middle >= left[:, None]) & (middle < (left + width)[:, None])
     inside_y = (middle >= top[:, None]) & (middle < (top + height)[:, None])
-    erased = (gate < probability)[:, None, None] & inside_y[:, :, None] & inside_x[:, None, :]
+    inside = inside_y[:, :, None] & inside_x[:, None, :]
+    erased = (gate < probability)[:, None, None] & inside
     return images.masked_fill(erased[:, None], GREY)

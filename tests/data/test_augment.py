@@ -8,8 +8,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from fer.data import augment as module
+from fer.data import colours
 from fer.data.augment import FINETUNE_COLUMNS, GREY, VIEW_COLUMNS, Augmentation, Columns, augment, resize
+from fer.data.colours import LUMA
 
 STRONG = Augmentation(flip=0.5, rotate=30, crop_min=0.5, jitter=0.4, erase=0.5)
 VIEW = Augmentation(
@@ -329,7 +330,7 @@ CHANCED = [
 def test_a_change_strikes_as_often_as_asked_and_leaves_the_others_exactly(
     option: str, column: str, probability: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAPER_SIDE", 8)  # else nothing of a blur is left on pictures as small as these
+    monkeypatch.setattr(colours, "PAPER_SIDE", 8)  # else nothing of a blur is left on pictures as small as these
     images, table = noise(2000, 8), random_table(2000, columns=VIEW_COLUMNS, sigma=0.9)
     base = {"flip": 0.5, "crop_min": 0.5, "jitter": 0.4 if option == "jitter_probability" else 0.0}
     without = augment(images, table, Augmentation(**base | {option: 0.0}), 8)
@@ -343,7 +344,7 @@ def test_a_change_strikes_as_often_as_asked_and_leaves_the_others_exactly(
 
 
 def test_the_changes_of_views_strike_independently(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAPER_SIDE", 4)
+    monkeypatch.setattr(colours, "PAPER_SIDE", 4)
     table = random_table(4000, columns=VIEW_COLUMNS)
     images = noise(4000, 4)
     struck = []
@@ -356,7 +357,7 @@ def test_the_changes_of_views_strike_independently(monkeypatch: pytest.MonkeyPat
 
 
 def luma(images: Tensor) -> Tensor:
-    return torch.einsum("bchw,c->bhw", images, torch.tensor(module.LUMA)).flatten(1)
+    return torch.einsum("bchw,c->bhw", images, torch.tensor(LUMA)).flatten(1)
 
 
 def test_relit_views_of_differently_lit_pictures_are_equal() -> None:
