@@ -8,8 +8,8 @@ from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import README, headline, terms
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import ADDRESSES
-from fer.tracking.logged_model import remove_machine_paths
-from fer.tracking.models import fetch_classifier, resolve_alias
+from fer.tracking.models import fetch_classifier
+from fer.tracking.registry import resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 from fer.utils.rendering import render
@@ -49,7 +49,6 @@ def run(config: DownloadConfig) -> DownloadResult:
         raise ConfigError(f"output {quoted_path(folder)} holds something already: name a new or an empty folder")
     with staging_folder(folder) as staging:
         classifier, fetched = fetch_classifier(address, staging / "model")
-        remove_machine_paths(fetched.path)
         move_into_place(fetched.path, folder)
     print(_summary(address, folder, classifier.spec), end="")
     return DownloadResult(address, folder, classifier.spec)

@@ -19,7 +19,7 @@ def run(config: ImportReportedConfig) -> LoggedExternalRuns:
     logged = log_external_runs([_external_run(row) for row in rows])
     summary = "nothing new"
     if logged.made:
-        summary = f"recorded {len(logged.made)} reported runs in experiment {logged.experiment!r}"
+        summary = f"recorded {len(logged.made)} reported runs"
     print(f"{summary}; {len(logged.present)} stood there already\n{logged.where}")
     return logged
 

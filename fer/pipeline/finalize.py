@@ -75,7 +75,7 @@ def finalize(
     Raises:
         DataError: A picture can no longer be read, or a record of credits is damaged.
     """
-    from fer.tracking.logged_model import log_card, log_model
+    from fer.tracking.models import log_card, log_model
 
     config, run, root = context.config, context.run, context.root
     log_progress(run, progress)

@@ -25,6 +25,7 @@ from fer.models.initial_weights import (
 )
 from fer.pipeline.requirements import starting_weights, training_sets
 from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
+from fer.tracking.store import fetch_file
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.processes import rank
 
@@ -152,9 +153,6 @@ def find_stopped(command: str, config: C, downloads: Path) -> tuple[C, Path | No
     """
     if not config.resume:
         return config, None
-    # Reading runs brings all of `compare` along, which a fresh start does not need.
-    from fer.tracking.models import fetch_file
-
     # A run that was killed outright has its checkpoint in the output folder only.
     local = Path(config.output) / config.resume / LAST
     for path in (Path(config.resume).expanduser(), local):
@@ -200,8 +198,6 @@ def fetch_best(resume: str, checkpoint: Path, folder: Path) -> None:
     Raises:
         ModelError: It is gone.
     """
-    from fer.tracking.models import fetch_file
-
     # Stopped within the first epoch: there is none yet.
     if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
         return

@@ -25,7 +25,6 @@ from fer.pipeline.requirements import (
     starting_weights,
 )
 from fer.tracking.lifecycle import tagging_next
-from fer.tracking.models import resolve_alias
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
 from fer.tracking.provenance import (
     CodeVersion,
@@ -34,6 +33,7 @@ from fer.tracking.provenance import (
     logged_values,
     stopped_run,
 )
+from fer.tracking.registry import resolve_alias
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
 

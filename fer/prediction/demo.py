@@ -17,7 +17,7 @@ from fer.portable.images import MAX_PIXELS, UnusableImage, decode_rgb
 from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import RecognisedFace, Recogniser
-from fer.tracking.models import registered_models, resolve_alias
+from fer.tracking.registry import registered_models, resolve_alias
 from fer.utils.rendering import render
 
 MAX_LOADED_MODELS = 2
@@ -31,7 +31,7 @@ def model_choices(address: str) -> dict[str, str]:
     An alias is replaced by its version, so that each label goes on naming what is loaded.
     """
     address = resolve_alias(address)
-    labels = {model.address: model.label for model in registered_models()}
+    labels = registered_models()
     first = {address: labels.get(address, address)}
     return {label: model for model, label in (first | labels).items()}
 

@@ -15,12 +15,11 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fer.tracking import names
-from fer.tracking.names import SCORE
+from fer.tracking.names import PROTOCOL, SCORE, VALIDATION_DIGEST
 
 CHAMPION = "champion"
 """The alias."""
-COMPARABLE = (names.VALIDATION_DIGEST, names.PROTOCOL)
+COMPARABLE = (VALIDATION_DIGEST, PROTOCOL)
 """Tags of a version that must agree before two versions' scores may be compared."""
 PROMOTED = "promoted"
 """Tag of a version that was to become champion whatever its score is."""
@@ -68,17 +67,21 @@ def predecessor_tag(name: str) -> dict[str, str]:
     # The versions are read before the alias: a version crowned in between is decided on again, which does no harm.
     versions = versions_of(name)
     standing = standing_champion(name)
+    # What somebody else is about to crown is not known yet, so that the champion now means nothing.
     if any(_under_way(version, versions) for version in versions):
         return {}
     last = number(versions[-1]) if versions else 0
-    return {PREDECESSOR: f"{last}:{number(standing) if standing else 0}"}
+    champion = number(standing) if standing else 0
+    return {PREDECESSOR: f"{last}:{champion}"}
 
 
 def _under_way(version: ModelVersion, versions: Sequence[ModelVersion]) -> bool:
     """Return whether somebody may still be registering a version."""
+    # One without a score was registered by hand; one with a verdict is complete.
     if SCORE not in version.tags or VERDICT in version.tags:
-        return False  # registered by hand, or complete
-    newest = max(other.creation_timestamp for other in versions)  # the server's clock, not this machine's
+        return False
+    # By the server's clock, not this machine's, which may be wrong.
+    newest = max(other.creation_timestamp for other in versions)
     return bool(newest - version.creation_timestamp < ABANDONED_MS)
 
 
@@ -90,12 +93,8 @@ def rightful_champion(versions: Sequence[ModelVersion], below: float = inf) -> M
         below: Decide as if only the versions with smaller numbers were there.
     """
     # Start from the latest note of a champion that stood alone: a person may have set it.
-    last = start = 0
-    for version in versions:
-        if PREDECESSOR in version.tags:
-            noted_last, noted_champion = _predecessor(version)
-            if noted_last < below and (noted_last, noted_champion) > (last, start):
-                last, start = noted_last, noted_champion
+    notes = [_predecessor(version) for version in versions]
+    last, start = max((note for note in notes if note[0] < below), default=(0, 0))
     champion = next((version for version in versions if number(version) == start), None)
     for version in versions:
         is_candidate = last < number(version) < below and SCORE in version.tags
@@ -105,7 +104,8 @@ def rightful_champion(versions: Sequence[ModelVersion], below: float = inf) -> M
 
 
 def _predecessor(version: ModelVersion) -> tuple[int, int]:
-    last, champion = version.tags[PREDECESSOR].split(":")
+    """Return what a version noted of the last version and the champion before it; zeros where it noted nothing."""
+    last, champion = version.tags.get(PREDECESSOR, "0:0").split(":")
     return int(last), int(champion)
 
 

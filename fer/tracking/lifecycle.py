@@ -1,6 +1,9 @@
 """Start and end MLflow runs so that none stays RUNNING, whatever fails and whenever a signal comes."""
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -14,13 +17,16 @@ from mlflow.exceptions import MlflowException
 from fer.errors import FerError, Interrupted, shortened
 from fer.tracking import store
 from fer.tracking.names import COMMAND, CONFIG_FILE, ERROR
-from fer.tracking.provenance import environment_tags
 from fer.tracking.runs import MAX_TAG, NullRun, TrackedRun
-from fer.tracking.status_guard import keep_killed
 from fer.utils.processes import deferring, follow_parent, interrupting, rank
 
 LAUNCHED_RUN = "MLFLOW_RUN_ID"
 """Environment variable by which `mlflow run` hands on the run that it made."""
+LAUNCHER_SECONDS = 60.0
+"""How long the end of `mlflow run` is waited for."""
+WATCH_SECONDS = 5.0
+"""How long the run is looked after then; between us and MLflow a shell may end first."""
+KILLED = RunStatus.to_string(RunStatus.KILLED)
 
 _tags_of_next: ContextVar[Mapping[str, Any]] = ContextVar("_tags_of_next", default={})  # noqa: B039  # never changed
 
@@ -86,20 +92,27 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
             reason = _refusal(address, error)
             raise FerError(reason) from error
         except BaseException as error:
-            reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
+            known = isinstance(error, FerError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
             raise
         finally:
             _end_run(info.run_id, address, status, reason)
             if launched and status == RunStatus.KILLED:
-                keep_killed(info.run_id, address)
+                _keep_killed(info.run_id, address)
 
 
 def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapping[str, Any]) -> None:
     """Log what a run is of and what goes into it."""
-    run.tags({"mlflow.runName": name, COMMAND: command, **environment_tags(), **_tags_of_next.get()})
+    # Not at the top: it brings torch, which the watching process below would import for nothing.
+    from fer.tracking.provenance import environment_tags
+
+    options = asdict(config)
+    named = {"mlflow.runName": name, COMMAND: command}
+    run.tags({**named, **environment_tags(), **_tags_of_next.get()})
+    # Stages within this run are others.
     _tags_of_next.set({})
-    run.params({**asdict(config), **extra})
-    run.json(asdict(config), CONFIG_FILE)
+    run.params({**options, **extra})
+    run.json(options, CONFIG_FILE)
 
 
 def _start_run(address: str, name: str) -> RunInfo:
@@ -117,11 +130,11 @@ def _start_run(address: str, name: str) -> RunInfo:
     # A signal between the store's making of the run and our knowing of it would leave the run RUNNING for ever.
     with deferring() as request:
         try:
-            active = _adopt_run() if launched else _new_run(address, name)
+            active = _open_run(address, "" if launched else name)
         except (MlflowException, OSError) as error:
             reason = _refusal(address, error)
             if launched:
-                _set_ended(launched, RunStatus.FAILED, reason)
+                _fail(launched, reason)
             raise FerError(reason) from error
     if request.signum:
         stop = Interrupted(request.signum)
@@ -130,16 +143,15 @@ def _start_run(address: str, name: str) -> RunInfo:
     return active.info
 
 
-def _adopt_run() -> mlflow.ActiveRun:
-    # The first start_run adopts $MLFLOW_RUN_ID and removes it.
-    return mlflow.start_run(log_system_metrics=True)
-
-
-def _new_run(address: str, name: str) -> mlflow.ActiveRun:
+def _open_run(address: str, name: str) -> mlflow.ActiveRun:
     parent = mlflow.active_run()
+    # The first start_run adopts $MLFLOW_RUN_ID and removes it; such a run has its place and its name already.
+    if not name:
+        return mlflow.start_run(log_system_metrics=True)
+    experiment_id = parent.info.experiment_id if parent else store.experiment_id(address)
     return mlflow.start_run(
         run_name=name,
-        experiment_id=parent.info.experiment_id if parent else store.experiment_id(address),
+        experiment_id=experiment_id,
         nested=parent is not None,
         log_system_metrics=True,
     )
@@ -164,7 +176,8 @@ def _end_run(run_id: str, address: str, status: int, reason: str) -> None:
         except (MlflowException, OSError) as error:
             if not reason:
                 raise FerError(f"run {run_id} has finished, but {_refusal(address, error)}") from error
-            return  # a store that has gone would make the tag wait as long again
+            # A store that has gone would make the tag wait as long again.
+            return
         if reason:
             _tag_error(run_id, reason)
     if request.signum and not reason:
@@ -174,13 +187,13 @@ def _end_run(run_id: str, address: str, status: int, reason: str) -> None:
 def fail_launched_run(message: str) -> None:
     """End the run that `mlflow run` made for this process as FAILED, with the message in the tag `fer.error`."""
     mlflow.set_tracking_uri(store.absolute(mlflow.get_tracking_uri()))
-    _set_ended(os.environ.pop(LAUNCHED_RUN), RunStatus.FAILED, message)
+    _fail(os.environ.pop(LAUNCHED_RUN), message)
 
 
-def _set_ended(run_id: str, status: int, reason: str) -> None:
+def _fail(run_id: str, reason: str) -> None:
     # The fault that ends the run is reported by whoever met it; one of the store must not hide it.
     with suppress(MlflowException, OSError):
-        mlflow.MlflowClient().set_terminated(run_id, RunStatus.to_string(status))
+        mlflow.MlflowClient().set_terminated(run_id, "FAILED")
     _tag_error(run_id, reason)
 
 
@@ -192,3 +205,42 @@ def _tag_error(run_id: str, reason: str) -> None:
 def _refusal(address: str, error: Exception) -> str:
     """Return one sentence that says what a store did not do."""
     return f"the MLflow store {address} does not take the run: {shortened(str(error), 300)}"
+
+
+def _keep_killed(run_id: str, address: str) -> None:
+    """Start a process that waits for `mlflow run` to end and then sees to it that the run stays KILLED."""
+    # `mlflow run` marks its run FAILED whenever the program did not succeed: it means to spare runs that have ended,
+    # but compares the status's name with numbers (3.17). It writes last, so the truth is written after it, by a
+    # process that outlives both; in a session of its own, as a signal to the launcher's group must not end it.
+    command = [sys.executable, "-m", __name__, run_id, address, str(os.getppid())]
+    subprocess.Popen(
+        command,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _set_killed_after(launcher: int, run_id: str, address: str) -> None:
+    """Wait for a process to end, then look after a run for a while."""
+    client = mlflow.MlflowClient(address)
+    deadline = time.monotonic() + LAUNCHER_SECONDS
+    while _is_alive(launcher) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        if client.get_run(run_id).info.status != KILLED:
+            client.set_terminated(run_id, KILLED)
+        time.sleep(0.5)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    _set_killed_after(int(sys.argv[3]), run_id=sys.argv[1], address=sys.argv[2])

@@ -1,20 +1,161 @@
-"""Find logged and registered models, and download them."""
+"""Log classifiers as MLflow models that need nothing of this project, and find and download models."""
 
+import base64
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from PIL import Image
 
-from fer.errors import FerError, ModelError, shortened, unknown_name
+from fer import portable, serving
+from fer.data.framing import PACKAGE, center_face_version, center_face_weights
+from fer.errors import ModelError
+from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier
 from fer.models.files import load_classifier
+from fer.portable.classifier import SPEC
+from fer.portable.predictions import BOX
 from fer.tracking import store
-from fer.tracking.champion import CHAMPION, versions_of
 from fer.tracking.names import ENCODER, MODEL
+from fer.tracking.registry import MODELS, RUN, no_model
 
-MODELS = "models:/"
-RUNS = "runs:/"
+REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
+SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
+"""Fields of the specification that the file MLmodel repeats."""
+CREDIT = "CenterFace (Xu, Yan, Yang, Sun & Ye, 2019; MIT, github.com/Star-Clouds/CenterFace)"
+
+
+def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
+    """Log a classifier with its detector as a self-contained MLflow model and return the logged model's id.
+
+    Args:
+        run_id: The open run it belongs to.
+        folder: What `save_classifier` wrote.
+        tags: Tags of the logged model, such as its terms and its validation score; the file MLmodel holds them too.
+
+    Raises:
+        DataError: The detector's weights are not installed.
+    """
+    active = mlflow.active_run()
+    assert active is not None and active.info.run_id == run_id
+    # uv's environments have no pip, which MLflow mentions at every model.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as name, _no_bytecode():
+        temporary = Path(name)
+        package = _copy_package(temporary)
+        # The file MLmodel says where each part lay; strangers who read it need not learn this machine's folders.
+        classifier = shutil.copytree(folder, temporary / "classifier")
+        code = shutil.copy(serving.__file__, temporary)
+        detector = _write_detector(temporary / "detector")
+        info = mlflow.pyfunc.log_model(
+            name=MODEL,
+            python_model=code,
+            code_paths=[str(package)],
+            model_config={"package": package.name},
+            artifacts={"classifier": str(classifier), "detector": str(detector)},
+            signature=_signature(),
+            input_example=_example(),
+            pip_requirements=[_pinned(package) for package in REQUIREMENTS],
+            metadata=_metadata(folder, tags),
+        )
+    mlflow.set_logged_model_tags(info.model_id, dict(tags))
+    return str(info.model_id)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Keep Python from writing `__pycache__`: MLflow tries a model out where it lies, and then uploads all of it."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _copy_package(folder: Path) -> Path:
+    """Copy `fer.portable` under a name that is a digest of its content."""
+    # MLflow imports by name, once a process: of two models under one name the second would run the first one's code.
+    source = Path(portable.__file__).parent
+    files = sorted(source.glob("*.py"))
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in files))
+    target = folder / f"fer_model_{content.hexdigest()[:8]}"
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+def _write_detector(folder: Path) -> Path:
+    """Write the detector's weights and the licence of the package they come from into a new folder."""
+    folder.mkdir()
+    (folder / serving.DETECTOR).write_bytes(center_face_weights())
+    # The MIT licence asks for its text beside every copy.
+    licence = importlib.metadata.distribution(PACKAGE).read_text("LICENSE") or ""
+    text = f"{CREDIT}, from {center_face_version()}:\n\n{licence}"
+    (folder / "LICENSE").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _pinned(package: str) -> str:
+    """Return a requirement without the local part of a version, such as `+cpu`, which no index offers."""
+    return f"{package}=={importlib.metadata.version(package).split('+')[0]}"
+
+
+def _signature() -> ModelSignature:
+    # Were the column required, MLflow would answer a table without it by an error of its own.
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, serving.COLUMN, required=False)]
+    # All but the row's number is null where a picture gives no prediction.
+    numbers = (*EXPRESSIONS, *BOX, "face_score")
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "input_row"),
+        ColSpec(DataType.string, "expression", required=False),
+        *[ColSpec(DataType.double, name, required=False) for name in numbers],
+        ColSpec(DataType.string, "error", required=False),
+    ]
+    params = ParamSchema([ParamSpec("framing", DataType.string, "auto")])
+    return ModelSignature(Schema(inputs), Schema(outputs), params)
+
+
+def _example() -> tuple[Any, dict[str, str]]:
+    """Return a grey picture as base64, taken whole: it shows the input's form and nobody's face."""
+    import pandas
+
+    content = io.BytesIO()
+    Image.new("RGB", (48, 48), (128, 128, 128)).save(content, "PNG")
+    text = base64.b64encode(content.getvalue()).decode()
+    return pandas.DataFrame({serving.COLUMN: [text]}), {"framing": "none"}
+
+
+def _metadata(folder: Path, tags: Mapping[str, str]) -> dict[str, Any]:
+    spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    shown = {key: spec[key] for key in SPEC_METADATA}
+    return {**tags, **shown, "detector": f"{CREDIT}, from {center_face_version()}"}
+
+
+def log_card(model_id: str, files: Mapping[str, str]) -> None:
+    """Add a card to a logged model, so that it comes along whenever the model is downloaded.
+
+    Args:
+        model_id: The logged model.
+        files: Texts by name.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
 
 
 @dataclass(frozen=True)
@@ -30,24 +171,6 @@ class FetchedModel:
     path: Path
     model_id: str = ""
     run_id: str = ""
-
-
-def resolve_alias(address: str) -> str:
-    """Return `models:/<name>@<alias>` as `models:/<name>/<version>`, which does not move; any other address as it is.
-
-    Raises:
-        ModelError: There is no such model or alias.
-        FerError: The store cannot be opened or reached.
-    """
-    name, at, alias = address.removeprefix(MODELS).partition("@")
-    if not address.startswith(MODELS) or not at:
-        return address
-    store.connect()
-    try:
-        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        raise _no_model(address, error) from None
-    return f"{MODELS}{name}/{version.version}"
 
 
 def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, FetchedModel]:
@@ -79,51 +202,31 @@ def fetch_model(address: str, folder: Path) -> FetchedModel:
     Raises:
         ModelError: There is no such model.
     """
-    if not address.startswith((MODELS, RUNS)):
+    if not address.startswith((MODELS, RUN)):
         return FetchedModel(Path(address).expanduser())
     store.connect()
     try:
-        locate = _locate_in_run if address.startswith(RUNS) else _locate_in_registry
+        locate = _locate_in_run if address.startswith(RUN) else _locate_in_registry
         model_id, run_id, uri = locate(address)
-        path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
     except (MlflowException, OSError) as error:
-        raise _no_model(address, error) from None
+        raise no_model(address, error) from None
     return FetchedModel(Path(path), model_id, run_id)
-
-
-def _no_model(address: str, error: Exception) -> ModelError:
-    hint = _nearest_name(address) or shortened(str(error), 160)
-    return ModelError(f"there is no model at {address}: {hint}")
-
-
-def _nearest_name(address: str) -> str:
-    """Return what was probably meant where an address names a registered model that does not exist; else nothing."""
-    if not address.startswith(MODELS):
-        return ""
-    name = address.removeprefix(MODELS).split("@")[0].split("/")[0]
-    try:
-        names = [model.name for model in mlflow.search_registered_models()]
-    except MlflowException:
-        # The store that does not answer has just been reported, and a hint is no more than a hint.
-        return ""
-    if name in names or not names:
-        return ""
-    return unknown_name("registered model", name, names)
 
 
 def _locate_in_run(address: str) -> tuple[str, str, str]:
     """Return a logged model's id, its run's id, and an address that MLflow can download."""
     client = mlflow.MlflowClient()
-    run_id, _, artifact = address.removeprefix(RUNS).partition("/")
+    run_id, _, artifact = address.removeprefix(RUN).partition("/")
     outputs = client.get_run(run_id).outputs
-    if artifact and artifact != MODEL:
+    if artifact not in ("", MODEL):
         return "", run_id, address
     if outputs and outputs.model_outputs:
         # Not through `runs:/<id>/model`: MLflow then searches all models of the experiment for it, page by page.
         model_id = outputs.model_outputs[-1].model_id
         return model_id, run_id, f"{MODELS}{model_id}"
     if client.list_artifacts(run_id, ENCODER):
-        return "", run_id, f"{RUNS}{run_id}/{ENCODER}"
+        return "", run_id, f"{RUN}{run_id}/{ENCODER}"
     raise MlflowException(f"run {run_id} logged neither a model nor an encoder")
 
 
@@ -142,63 +245,3 @@ def _locate_in_registry(address: str) -> tuple[str, str, str]:
     source = version.source or ""
     model_id = source.removeprefix(MODELS) if source.startswith(MODELS) else ""
     return model_id, version.run_id or "", address
-
-
-def fetch_file(run_id: str, artifact: str, folder: Path) -> Path:
-    """Download one artifact of a run into a folder, where it keeps its artifact path.
-
-    Raises:
-        ModelError: The run or the artifact does not exist.
-    """
-    store.connect()
-    try:
-        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=str(folder))
-    except (MlflowException, OSError) as error:
-        raise ModelError(f"run {run_id} has no {artifact}: {shortened(str(error), 160)}") from None
-    return Path(path)
-
-
-@dataclass(frozen=True)
-class ListedModel:
-    """A version of a registered model.
-
-    Attributes:
-        address: By which it is loaded: with its number, since aliases move.
-        label: The same for a person, with the aliases it has now.
-    """
-
-    address: str
-    label: str
-
-
-def registered_models() -> list[ListedModel]:
-    """Return every version of every registered model: by model, those with an alias first, `champion` before all.
-
-    Raises:
-        FerError: The store cannot be opened or reached.
-    """
-    address = store.connect()
-    listed: list[ListedModel] = []
-    try:
-        for model in mlflow.search_registered_models(order_by=["name"]):  # of all pages, unlike the client's
-            listed += _listed_versions(model.name, model.aliases)
-    except MlflowException as error:
-        raise FerError(f"the MLflow store {address} does not answer: {shortened(str(error), 200)}") from None
-    return listed
-
-
-def _listed_versions(name: str, version_of: dict[str, str]) -> list[ListedModel]:
-    """Return the versions of a model, of which aliases name some."""
-    # Several aliases may stand for one version.
-    aliases: dict[str, list[str]] = {}
-    for alias in sorted(version_of, key=lambda alias: (alias != CHAMPION, alias)):
-        aliases.setdefault(str(version_of[alias]), []).append(alias)
-    numbers = [str(version.version) for version in versions_of(name)]
-    unnamed = sorted(set(numbers) - set(aliases), key=int, reverse=True)
-    listed = []
-    for number in [*aliases, *unnamed]:
-        shown = f"version {number}"
-        if number in aliases:
-            shown = f"{' and '.join(aliases[number])} (version {number})"
-        listed.append(ListedModel(f"{MODELS}{name}/{number}", f"{name}, {shown}"))
-    return listed

@@ -44,8 +44,6 @@ REUSED = "fer.reused"
 # Tags of runs that were made elsewhere.
 REPORTED = "reported"
 """Tag of a run that only records reported figures."""
-REPORTED_DIGEST = "fer.reported_digest"
-"""Tag of such a run: changes when any of its content does."""
 
 # Tags of logged models and of registered versions.
 SCORE = "score"
@@ -54,10 +52,6 @@ VALIDATION_DIGEST = "validation_digest"
 """Tag: digest of the validation images that the score was measured on."""
 PROTOCOL = "protocol"
 """Tag: how the epoch was chosen."""
-MODEL_BYTES = "fer.model_bytes"
-"""Tag: size of a logged model."""
-LOAD_SECONDS = "fer.load_seconds"
-"""Tag: how long a logged model takes to load."""
 
 # What tags say of one data set, see `dataset_tag`.
 DIGEST = "digest"

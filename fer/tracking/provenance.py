@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +68,7 @@ def environment_tags() -> dict[str, str]:
     import torch  # takes seconds
 
     tags = {f"version.{name}": _version(name) for name in PACKAGES}
+    # The names by which a package is installed and called differ for our own.
     tags |= {
         "version.python": platform.python_version(),
         "version.fer": _version("fer-experiments"),
@@ -86,18 +89,23 @@ def code_version() -> CodeVersion:
 
 def _git_tags(folder: Path) -> dict[str, str]:
     """Return the commit, and whether tracked files differ from it (MLflow's own tag ignores that)."""
-    # An installed package lies in no repository, and its machine may have no git.
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    # An installed package lies in no repository, and its machine may have no git.
     except (OSError, subprocess.SubprocessError):
         return {COMMIT: UNKNOWN}
-    return {COMMIT: commit, DIRTY: str(dirty).lower()}
+    return {COMMIT: commit, DIRTY: "true" if changes else "false"}
 
 
 def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=GIT_SECONDS,
+    )
     return done.stdout.strip()
 
 
@@ -112,9 +120,9 @@ def _cpu() -> str:
     # platform.processor() is empty or only the architecture on Linux.
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        if named:
+            return named[1]
     return platform.processor()
 
 
@@ -127,25 +135,22 @@ def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, 
         inputs: Digests of what goes in, by name.
         commit: The code's.
     """
+    content = [command, dict(settings), dict(inputs), commit]
     # Sorted, so that the order in which options are declared does not matter.
-    text = json.dumps([command, dict(settings), dict(inputs), commit], sort_keys=True)
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def finished_run(mark: str, command: str) -> str:
     """Return the id of the latest finished run with this fingerprint whose artifacts are still there, or nothing."""
-    for run in _runs_with(mark, "FINISHED"):
-        if _has_results(run, command):
-            return str(run.info.run_id)
-    return ""
+    runs = _runs_with(mark, "FINISHED")
+    return next((run.info.run_id for run in runs if _has_results(run, command)), "")
 
 
 def stopped_run(mark: str) -> str:
     """Return the id of the latest stopped run with this fingerprint that can be continued, or nothing."""
-    for run in _runs_with(mark, "KILLED"):
-        if _has_artifact(run.info.run_id, checkpoint_path(LAST)):
-            return str(run.info.run_id)
-    return ""
+    ids = [run.info.run_id for run in _runs_with(mark, "KILLED")]
+    return next((run_id for run_id in ids if _has_artifact(run_id, checkpoint_path(LAST))), "")
 
 
 def _runs_with(mark: str, status: str) -> list[Run]:
@@ -157,25 +162,22 @@ def _has_results(run: Run, command: str) -> bool:
     """Return whether nobody has removed what a run is reused for."""
     if not _has_artifact(run.info.run_id, RESULTS[command]):
         return False
+    if command != "finetune":
+        return True
     # Logged models are deleted apart from their runs.
     models = run.outputs.model_outputs if run.outputs else []
-    return command != "finetune" or any(_has_model(model.model_id) for model in models)
+    client = mlflow.MlflowClient()
+    with suppress(MlflowException, OSError):
+        return any(client.list_logged_model_artifacts(model.model_id) for model in models)
+    return False
 
 
 def _has_artifact(run_id: str, artifact: str) -> bool:
     folder = artifact.rpartition("/")[0]
-    try:
+    with suppress(MlflowException, OSError):
         items = mlflow.MlflowClient().list_artifacts(run_id, folder or None)
-    except (MlflowException, OSError):
-        return False
-    return any(item.path == artifact for item in items)
-
-
-def _has_model(model_id: str) -> bool:
-    try:
-        return bool(mlflow.MlflowClient().list_logged_model_artifacts(model_id))
-    except (MlflowException, OSError):
-        return False
+        return any(item.path == artifact for item in items)
+    return False
 
 
 def logged_values(run_id: str) -> tuple[dict[str, float], dict[str, str]]:
@@ -195,17 +197,20 @@ def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     store.connect()
     client = mlflow.MlflowClient()
-    visited: set[str] = set()
+    visited = set()
     # Dictionaries are ordered sets here.
     splits: dict[str, dict[str, None]] = {TRAINING: {}, PRETRAINING: {}}
+    # Tags can be edited, so that a chain of runs may close to a circle.
     while run_id and run_id not in visited:
         visited.add(run_id)
         try:
             run = client.get_run(run_id)
         except MlflowException:
-            break  # deleted, or of another store
+            # It was deleted, or is of another store.
+            break
         for item in run.inputs.dataset_inputs if run.inputs else ():
-            context = next((tag.value for tag in item.tags if tag.key == "mlflow.data.context"), "")
+            tags = {tag.key: tag.value for tag in item.tags}
+            context = tags.get("mlflow.data.context")
             if context in splits:
                 splits[context][f"{item.dataset.name}/{item.dataset.digest}"] = None
         run_id = run.data.tags.get(STARTED_FROM, "")

@@ -2,24 +2,19 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
-from fer.errors import ConfigError, quoted, shortened, unknown_name
+from fer.errors import ConfigError, quoted, shortened
 from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
 from fer.tracking import names, store
 from fer.tracking.names import CONFIG_FILE, STAGES_FILE, dataset_tags
 
 TESTING = ("finetune", "evaluate")
 """Commands whose runs hold test figures."""
-SEARCHED = 1000
-"""Runs searched for a name that was probably meant."""
-LISTED_IDS = 6
-"""Ids that a message lists at most."""
 Tested = tuple[Run, ...]
 """A run with test figures, and the later tests of its model that an experiment made."""
 
@@ -47,16 +42,11 @@ class Runs:
         """
         runs = self._with_id_or_name(word)
         if not runs:
-            recent = store.search_runs("", limit=SEARCHED)
-            if not recent:
-                raise ConfigError(f"unknown run {quoted(word)}: the store {self.address} holds no run")
-            raise ConfigError(unknown_name("run", word, {run.info.run_name for run in recent}))
+            raise ConfigError(f"unknown run {quoted(word)}: no run in {self.address} has this id or name")
         # MLflow gives the latest first; a comparison shows runs in the order they were made.
         tested = self._expand_all(reversed(runs))
-        if not tested:
-            states = ", ".join(dict.fromkeys(run.info.status for run in runs))
-            raise ConfigError(f"run {quoted(word)} has no test figures ({states}): name a run of finetune or evaluate")
-        return tested
+        states = ", ".join(sorted({run.info.status for run in runs}))
+        return _require(tested, f"run {quoted(word)} ({states})")
 
     def of_experiment(self, word: str) -> list[Tested]:
         """Return the trainings of the latest run of `experiment` with this name, or of the one with this id.
@@ -66,19 +56,16 @@ class Runs:
         Raises:
             ConfigError: There is none, or none of its runs has test figures.
         """
-        parents = [run for run in self._with_id_or_name(word) if _command(run) == "experiment"]
+        runs = self._with_id_or_name(word)
+        parents = [run for run in runs if _command(run) == "experiment"]
+        named = self._client.get_experiment_by_name(word)
         if parents:
             tested = self._expand(parents[0])
-        elif experiment := self._client.get_experiment_by_name(word):
-            tested = self._only_tested(store.search_runs("", [experiment.experiment_id]))
+        elif named:
+            tested = self._only_tested(store.search_runs("", [named.experiment_id]))
         else:
-            parents = store.search_runs(f"tags.`{names.COMMAND}` = 'experiment'", limit=SEARCHED)
-            known = {run.info.run_name for run in parents}
-            known |= {item.name for item in self._client.search_experiments()}
-            raise ConfigError(unknown_name("experiment", word, known))
-        if not tested:
-            raise ConfigError(f"experiment {quoted(word)} has no run with test figures")
-        return tested
+            raise ConfigError(f"unknown experiment {quoted(word)}: no run in {self.address} is of it")
+        return _require(tested, f"experiment {quoted(word)}")
 
     def matching(self, filter_string: str) -> list[Tested]:
         """Return the runs with test figures that an MLflow search filter such as `params.lr = '0.001'` selects.
@@ -86,14 +73,13 @@ class Runs:
         Raises:
             ConfigError: It is no filter, or selects no such run.
         """
+        shown = f"filter {quoted(filter_string)}"
         try:
-            tested = self._only_tested(store.search_runs(filter_string))
+            runs = store.search_runs(filter_string)
         except MlflowException as error:
             reason = shortened(str(error), 200)
-            raise ConfigError(f"filter {quoted(filter_string)} is no MLflow search filter: {reason}") from None
-        if not tested:
-            raise ConfigError(f"filter {quoted(filter_string)} selects no run with test figures")
-        return tested
+            raise ConfigError(f"{shown} is no MLflow search filter: {reason}") from None
+        return _require(self._only_tested(runs), shown)
 
     def read(self, tested: Tested) -> RunFigures:
         """Return what a comparison needs of a run, with the later tests of its model taken for its own."""
@@ -109,11 +95,12 @@ class Runs:
             predictions |= self._predictions(test)
             tested_digests |= dataset_tags(test.data.tags, names.TESTED_DIGEST)
             contamination |= dataset_tags(test.data.tags, names.CONTAMINATION)
-        curves = [key for key in (TRAINING_LOSS, VALIDATION_ACCURACY) if key in run.data.metrics]
+        logged = run.data.metrics
+        curves = [key for key in (TRAINING_LOSS, VALIDATION_ACCURACY) if key in logged]
         return RunFigures(
             id=run.info.run_id,
             name=run.info.run_name,
-            config=self._config(run),
+            config=store.read_json_artifact(run.info.run_id, CONFIG_FILE, dict) or {},
             configuration=tags.get(names.CONFIGURATION, ""),
             experiment=tags.get(names.EXPERIMENT, ""),
             reproduces=tags.get(names.REPRODUCES, ""),
@@ -139,8 +126,7 @@ class Runs:
         if re.fullmatch(r"[0-9a-f]{4,32}", word):
             runs = store.search_runs(f"attributes.run_id LIKE '{word}%'")
             if len(runs) > 1:
-                ids = ", ".join(run.info.run_id[: len(word) + 4] for run in runs[:LISTED_IDS])
-                raise ConfigError(f"run {quoted(word)} is the beginning of {len(runs)} ids ({ids}): write more of it")
+                raise ConfigError(f"run {quoted(word)} is the beginning of {len(runs)} ids: write more of it")
             if runs:
                 return runs
         # MLflow's filters know no escapes, but two kinds of quotes.
@@ -152,8 +138,13 @@ class Runs:
         return [(run,) for run in reversed(runs) if self._is_tested(run)]
 
     def _is_tested(self, run: Run) -> bool:
-        has_figures = any(metric_key(name, ACCURACY) in run.data.metrics for name in self.sets)
-        return has_figures and (_command(run) in TESTING or _is_reported(run))
+        # A run of `experiment` or `main` has figures too, which are those of its stages.
+        is_test = _command(run) in TESTING or _is_reported(run)
+        return is_test and bool(self._tested_sets(run))
+
+    def _tested_sets(self, run: Run) -> list[str]:
+        metrics = run.data.metrics
+        return [name for name in self.sets if metric_key(name, ACCURACY) in metrics]
 
     def _expand_all(self, runs: Iterable[Run]) -> list[Tested]:
         tested: list[Tested] = []
@@ -165,48 +156,47 @@ class Runs:
         """Return a run, or the trainings of a run of `experiment`, each with the tests made after it."""
         if _command(run) != "experiment":
             return [(run,)] if self._is_tested(run) else []
-        stages = self._stages(run)
+        stages = store.read_json_artifact(run.info.run_id, STAGES_FILE, list)
         if stages is None:
             # A run of all experiments has a run of each below it; a stopped one its trainings.
             children = store.search_runs(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
             return self._expand_all(reversed(children))
-        runs = [self._client.get_run(run_id) for run_id in stages]
-        tests = [run for run in runs if _command(run) == "evaluate"]
+        runs = [self._client.get_run(stage["run_id"]) for stage in stages]
         groups = []
         for training in runs:
             if _command(training) == "finetune":
-                own_tests = [test for test in tests if _tested_model(test) == f"runs:/{training.info.run_id}"]
-                groups.append((training, *own_tests))
-        return [group for group in groups if any(self._is_tested(run) for run in group)]
-
-    def _config(self, run: Run) -> dict[str, Any]:
-        content = store.read_json_artifact(run.info.run_id, CONFIG_FILE)
-        if not isinstance(content, dict | None):
-            raise store.damaged_artifact(run.info.run_id, CONFIG_FILE, f"it holds {type(content).__name__}")
-        return content or {}
-
-    def _stages(self, run: Run) -> list[str] | None:
-        """Return the ids of an experiment's stages; None where it never got so far as to note them."""
-        stages = store.read_json_artifact(run.info.run_id, STAGES_FILE)
-        try:
-            return None if stages is None else [str(stage["run_id"]) for stage in stages]
-        except (KeyError, TypeError):
-            raise store.damaged_artifact(run.info.run_id, STAGES_FILE, "it is no list of runs") from None
+                address = f"runs:/{training.info.run_id}"
+                tests = [run for run in runs if _tested_model(run) == address]
+                groups.append((training, *tests))
+        return [group for group in groups if any(map(self._is_tested, group))]
 
     def _predictions(self, run: Run) -> dict[str, Predictions]:
         """Return a run's stored predictions by set; a reported run has figures without them."""
-        predictions = {}
-        for name in self.sets:
-            if metric_key(name, ACCURACY) in run.data.metrics and not _is_reported(run):
-                path = names.evaluation_path(name, names.PREDICTIONS_FILE)
-                text = store.read_artifact(run.info.run_id, path)
-                if text is not None:
-                    predictions[name] = read_predictions(text, f"{path} of run {run.info.run_id}")
+        predictions: dict[str, Predictions] = {}
+        if _is_reported(run):
+            return predictions
+        for name in self._tested_sets(run):
+            path = names.evaluation_path(name, names.PREDICTIONS_FILE)
+            text = store.read_artifact(run.info.run_id, path)
+            if text is not None:
+                source = f"{path} of run {run.info.run_id}"
+                predictions[name] = read_predictions(text, source)
         return predictions
 
     def _curve(self, run_id: str, key: str) -> tuple[tuple[int, float], ...]:
         points = {point.step: point.value for point in self._client.get_metric_history(run_id, key)}
         return tuple(sorted(points.items()))
+
+
+def _require(tested: list[Tested], what: str) -> list[Tested]:
+    """Return runs with test figures, of which there must be one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if not tested:
+        raise ConfigError(f"{what} has no test figures: name runs of finetune or evaluate")
+    return tested
 
 
 def _command(run: Run) -> str:
@@ -218,6 +208,9 @@ def _is_reported(run: Run) -> bool:
 
 
 def _tested_model(run: Run) -> str:
+    """Return the address of the model that a run of `evaluate` tested; of other commands nothing."""
+    if _command(run) != "evaluate":
+        return ""
     # Under `mlflow run` the launcher logged the parameter shell-quoted.
     return str(run.data.params.get("model", "")).strip("'")
 

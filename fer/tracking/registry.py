@@ -1,4 +1,4 @@
-"""Register logged models as versions, when their run ends or at any time later."""
+"""Register logged models as versions, when their run ends or at any time later, and list what is registered."""
 
 import random
 import time
@@ -11,14 +11,15 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fer.errors import ConfigError, ModelError, RegistrationError, shortened
+from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened
 from fer.tracking import champion, store
 from fer.tracking.names import REGISTERED, REGISTERED_NAME_USED, SCORE, UNREGISTERED
 
 R = TypeVar("R")
 
 RUN = "runs:/"
-"""Beginning of a run's address."""
+MODELS = "models:/"
+"""Beginnings of the addresses of runs and of models."""
 DIGITS = 6
 """Decimals of a score as it is kept and compared."""
 COLLISIONS = ("IntegrityError", "database is locked", "Model Version creation error", "already exists")
@@ -62,14 +63,16 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
     if name == "auto":
         name = run.data.params.get(REGISTERED_NAME_USED, "none")
         if name == "none":
-            raise ConfigError(f"run {run_id} was meant for no registered model: say which with registered_name=<name>")
-    tags = {key: value for key, value in model.tags.items() if not key.startswith(RUN_TAGS) and key != SCORE}
+            cure = "say which with registered_name=<name>"
+            raise ConfigError(f"run {run_id} was meant for no registered model: {cure}")
+    score = float(model.tags[SCORE])
+    tags = {key: value for key, value in model.tags.items() if not key.startswith(RUN_TAGS)}
     client = mlflow.MlflowClient()
     try:
         registration = _complete_registration(name, model.model_id)
         if registration is None:
-            registration = register(name, model.model_id, float(model.tags[SCORE]), tags, promote)
-        note = f"{registration.name}/{registration.version}: {registration.message}"
+            registration = register(name, model.model_id, score, tags, promote)
+        note = f"{name}/{registration.version}: {registration.message}"
         client.set_tag(run_id, REGISTERED, note)
         if UNREGISTERED in run.data.tags:
             client.delete_tag(run_id, UNREGISTERED)
@@ -88,7 +91,8 @@ def _logged_model(run_id: str) -> tuple[Run, LoggedModel]:
     except MlflowException as error:
         raise ModelError(f"run {run_id} cannot be read: {shortened(str(error), 160)}") from None
     if model is None or SCORE not in model.tags:
-        raise ModelError(f"run {run_id} has logged no classifier that was scored on validation: name a run of finetune")
+        fault = "has logged no classifier that was scored on validation"
+        raise ModelError(f"run {run_id} {fault}: name a run of finetune")
     return run, model
 
 
@@ -113,6 +117,7 @@ def register(name: str, model_id: str, score: float, tags: Mapping[str, str], pr
     if promote:
         version_tags[champion.PROMOTED] = "true"
     try:
+        # It spares those of one machine collisions; that the champion is right does not depend on it.
         with store.locked(mlflow.get_tracking_uri(), "registering"):
             number = _unfinished_version(name, model_id, version_tags)
             if number is None:
@@ -136,7 +141,7 @@ def _write_verdict(name: str, number: int) -> str:
 
 def _versions_with(name: str, model_id: str) -> list[ModelVersion]:
     """Return the versions that a logged model was registered as."""
-    source = f"models:/{model_id}"
+    source = f"{MODELS}{model_id}"
     return [version for version in champion.versions_of(name) if version.source == source]
 
 
@@ -159,7 +164,9 @@ def _unfinished_version(name: str, model_id: str, tags: Mapping[str, str]) -> in
 def _create_version(name: str, model_id: str, tags: Mapping[str, str]) -> int:
     # Read once and not again at each attempt: what stood before the first one counts.
     all_tags = {**tags, **champion.predecessor_tag(name)}
-    return champion.number(_retry(lambda: mlflow.register_model(f"models:/{model_id}", name, tags=all_tags)))
+    source = f"{MODELS}{model_id}"
+    version = _retry(lambda: mlflow.register_model(source, name, tags=all_tags))
+    return champion.number(version)
 
 
 def _retry(attempt: Callable[[], R]) -> R:
@@ -173,3 +180,63 @@ def _retry(attempt: Callable[[], R]) -> R:
             # At random, or those that collided would collide again.
             time.sleep(seconds * random.uniform(0.5, 1.5))
     return attempt()
+
+
+def resolve_alias(address: str) -> str:
+    """Return `models:/<name>@<alias>` as `models:/<name>/<version>`, which does not move; any other address as it is.
+
+    Raises:
+        ModelError: There is no such model or alias.
+        FerError: The store cannot be opened or reached.
+    """
+    name, at, alias = address.removeprefix(MODELS).partition("@")
+    if not address.startswith(MODELS) or not at:
+        return address
+    store.connect()
+    try:
+        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise no_model(address, error) from None
+    return f"{MODELS}{name}/{version.version}"
+
+
+def no_model(address: str, error: Exception) -> ModelError:
+    """Return the error that says why an address gives no model."""
+    return ModelError(f"there is no model at {address}: {shortened(str(error), 160)}")
+
+
+def registered_models() -> dict[str, str]:
+    """Return a label of every version of every registered model, by the address that loads it.
+
+    By model, those with an alias first and `champion` before all; an address holds the number, since aliases move.
+
+    Raises:
+        FerError: The store cannot be opened or reached.
+    """
+    address = store.connect()
+    labels: dict[str, str] = {}
+    try:
+        # Of all pages, unlike the client's search.
+        for model in mlflow.search_registered_models(order_by=["name"]):
+            labels |= _version_labels(model.name, model.aliases)
+    except MlflowException as error:
+        reason = shortened(str(error), 200)
+        raise FerError(f"the MLflow store {address} does not answer: {reason}") from None
+    return labels
+
+
+def _version_labels(name: str, number_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a model's versions, of which aliases name some."""
+    # Several aliases may stand for one version.
+    aliases: dict[str, list[str]] = {}
+    for alias in sorted(number_of, key=lambda alias: (alias != champion.CHAMPION, alias)):
+        aliases.setdefault(str(number_of[alias]), []).append(alias)
+    latest_first = reversed(champion.versions_of(name))
+    numbers = [str(version.version) for version in latest_first]
+    labels = {}
+    for number in dict.fromkeys([*aliases, *numbers]):
+        label = f"version {number}"
+        if number in aliases:
+            label = f"{' and '.join(aliases[number])} ({label})"
+        labels[f"{MODELS}{name}/{number}"] = f"{name}, {label}"
+    return labels

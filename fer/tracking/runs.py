@@ -1,6 +1,5 @@
 """Runs as the rest of the project sees them: one that logs, one that logs nothing, and runs made by others."""
 
-import hashlib
 import json
 import shlex
 import time
@@ -8,18 +7,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.entities import Metric, Param, RunTag
 
 from fer.data.manifest import Manifest
 from fer.tracking import store
-from fer.tracking.names import COMMAND, REPORTED, REPORTED_DIGEST
+from fer.tracking.names import COMMAND, REPORTED
 
-MAX_METRICS = 900
-"""Metrics sent at once; MLflow takes at most 1,000."""
+if TYPE_CHECKING:
+    from mlflow.data.pandas_dataset import PandasDataset
+
 MAX_TAG = 4000
 """Characters of a tag that are kept."""
 
@@ -43,10 +42,9 @@ class TrackedRun:
         """Log metrics of one step."""
         now = int(time.time() * 1000)
         points = [Metric(key, float(value), now, step) for key, value in values.items()]
-        for start in range(0, len(points), MAX_METRICS):
-            self._client.log_batch(self.id, metrics=points[start : start + MAX_METRICS])
+        self._client.log_batch(self.id, metrics=points)
 
-    def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: PandasDataset | None) -> None:
+    def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: "PandasDataset | None") -> None:
         """Log metrics and tie them to a logged model and the data set they were measured on."""
         mlflow.log_metrics(dict(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
 
@@ -56,11 +54,8 @@ class TrackedRun:
         self._client.log_batch(self.id, tags=tags)
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, once each.
-
-        `mlflow run` has logged the given ones already, as shell-quoted text, and MLflow refuses another value; where
-        ours means something else it becomes the tag `param.<name>`.
-        """
+        """Log parameters, once each; one that was logged with another meaning becomes the tag `param.<name>`."""
+        # `mlflow run` has logged the given ones, as shell-quoted text, and MLflow refuses another value.
         logged = self._client.get_run(self.id).data.params
         missing: list[Param] = []
         differing: list[RunTag] = []
@@ -91,7 +86,7 @@ class TrackedRun:
         else:
             self._client.log_image(self.id, figure, artifact_file=path)
 
-    def dataset(self, manifest: Manifest, root: Path, context: str) -> PandasDataset | None:
+    def dataset(self, manifest: Manifest, root: Path, context: str) -> "PandasDataset | None":
         """Log a data set as an input of the run and return MLflow's handle of it.
 
         Args:
@@ -99,14 +94,22 @@ class TrackedRun:
             root: The data root it lies under.
             context: What it was used for, such as `training`.
         """
+        # Not at the top: commands without images start sooner.
         import pandas
+        from mlflow.data.pandas_dataset import from_pandas
 
-        frame = pandas.DataFrame(list(manifest.images)).astype({"expression": "string"})
+        frame = pandas.DataFrame(list(manifest.images))
+        frame = frame.astype({"expression": "string"})
         with warnings.catch_warnings():
             # MLflow registers the reader of local folders twice and warns that it cannot choose; and it advises
             # floats for our whole numbers, which are never missing.
             warnings.simplefilter("ignore", UserWarning)
-            handle = from_pandas(frame, source=str(root), name=manifest.dataset, digest=manifest.digest)
+            handle = from_pandas(
+                frame,
+                source=str(root),
+                name=manifest.dataset,
+                digest=manifest.digest,
+            )
             mlflow.log_input(handle, context=context)
         return handle
 
@@ -117,11 +120,14 @@ class TrackedRun:
             compared: Ids of runs of the same experiment.
         """
         command = store.ui_command(self.address)
-        start = f"start the MLflow interface with\n  {command}\nand open" if command else "open"
-        lines = [f"To compare runs, {start}", f"  {store.page(self.address, self.experiment_id)}"]
+        start = "open"
+        # Empty for a server, which runs already.
+        if command:
+            start = f"start the MLflow interface with\n  {command}\nand open"
+        links = [store.page(self.address, self.experiment_id)]
         if compared:
-            lines.append(f"  {store.comparison(self.address, self.experiment_id, compared)}")
-        return "\n".join(lines)
+            links.append(store.comparison(self.address, self.experiment_id, compared))
+        return "\n  ".join([f"To compare runs, {start}", *links])
 
 
 class NullRun(TrackedRun):
@@ -152,13 +158,6 @@ class ExternalRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
-    @property
-    def digest(self) -> str:
-        """Return what changes when any of its content does."""
-        content = [self.name, dict(self.params), dict(self.metrics), dict(self.tags)]
-        text = json.dumps(content, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
 
 @dataclass(frozen=True)
 class LoggedExternalRuns:
@@ -167,44 +166,31 @@ class LoggedExternalRuns:
     Attributes:
         made: Names of the runs that are new.
         present: Names of those that were logged before.
-        experiment: The experiment's name.
         where: Lines that say where to look at them.
     """
 
     made: tuple[str, ...]
     present: tuple[str, ...]
-    experiment: str
     where: str
 
 
 def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
-    """Log external runs that are not logged yet, and anew those that were logged with other content.
+    """Log external runs of which none with the same name is logged yet.
 
-    They join the experiment that holds them already, else the one that the environment names, else that of the latest
-    `finetune`, which `mlflow run` and the command line may have put into different ones.
+    They join the experiment that holds such runs already, else the one that the environment names, else that of the
+    latest `finetune`, which `mlflow run` and the command line may have put into different ones.
     """
     address = store.connect()
-    client = mlflow.MlflowClient()
     earlier = store.search_runs(f"tags.{REPORTED} = 'true'")
     experiment_id = earlier[0].info.experiment_id if earlier else _experiment_of_trainings(address)
-    outdated = {run.data.tags.get(REPORTED_DIGEST, ""): run for run in earlier}
-    made: list[str] = []
+    present = {run.info.run_name for run in earlier}
+    made = []
     for run in runs:
-        if run.digest in outdated:
-            del outdated[run.digest]
-        else:
-            _log_external_run(client, experiment_id, run)
+        if run.name not in present:
+            _log_external_run(run, experiment_id, address)
             made.append(run.name)
-    names = {run.name for run in runs}
-    for stale in outdated.values():
-        if stale.info.run_name in names:
-            client.delete_run(stale.info.run_id)
-    return LoggedExternalRuns(
-        made=tuple(made),
-        present=tuple(run.name for run in runs if run.name not in made),
-        experiment=client.get_experiment(experiment_id).name,
-        where=f"{store.ui_command(address)}\n{store.page(address, experiment_id)}".strip(),
-    )
+    where = f"{store.ui_command(address)}\n{store.page(address, experiment_id)}"
+    return LoggedExternalRuns(tuple(made), tuple(sorted(present)), where.strip())
 
 
 def _experiment_of_trainings(address: str) -> str:
@@ -216,21 +202,19 @@ def _experiment_of_trainings(address: str) -> str:
     return store.experiment_id(address)
 
 
-def _log_external_run(client: mlflow.MlflowClient, experiment_id: str, run: ExternalRun) -> None:
+def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> None:
+    client = mlflow.MlflowClient()
     run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
-    now = int(time.time() * 1000)
-    tags = {**run.tags, REPORTED: "true", REPORTED_DIGEST: run.digest}
-    # The tags come with the rest, so that a run whose logging was cut off is not taken for a whole one.
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, now, 0) for key, value in run.metrics.items()],
-        params=[Param(key, _param_text(value)) for key, value in run.params.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
+    logged = TrackedRun(run_id, experiment_id, address)
+    logged.params(run.params)
+    logged.metrics(run.metrics)
+    # Last, so that a run whose logging was cut off is not taken for a whole one.
+    logged.tags({**run.tags, REPORTED: "true"})
     client.set_terminated(run_id, "FINISHED")
 
 
 def _param_text(value: Any) -> str:
+    """Return a parameter as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -243,6 +227,7 @@ def _means_the_same(logged: str, ours: str) -> bool:
     words = shlex.split(logged)
     text = words[0] if words else ""
     try:
+        # It keeps `1e-3` and `True` as they were typed.
         return text.lower() == ours.lower() or float(text) == float(ours)
     except ValueError:
         return False

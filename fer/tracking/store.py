@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import quote
 
 import mlflow
@@ -18,8 +18,10 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.errors import DataError, FerError, shortened
+from fer.errors import DataError, FerError, ModelError, shortened
 from fer.portable.json_files import parse_json
+
+T = TypeVar("T")
 
 EXPERIMENT = "fer"
 """Experiment of runs where the environment names none."""
@@ -60,16 +62,19 @@ def experiment_is_given() -> bool:
 def experiment_id(address: str) -> str:
     """Return the id of the experiment of new runs, creating it if need be.
 
-    It is the one `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says, else `fer`. MLflow's `set_experiment` would
-    do the same, but for the whole process, and then refuses runs of other experiments.
+    It is the one `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says, else `fer`.
     """
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+    given = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if given:
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    # MLflow's `set_experiment` does the same, but for the whole process, and then refuses runs of other experiments.
     client = mlflow.MlflowClient()
     with locked(address, CREATING), _one_sentence(address):
         experiment = client.get_experiment_by_name(name)
-        return str(experiment.experiment_id if experiment else client.create_experiment(name))
+        if experiment:
+            return str(experiment.experiment_id)
+        return client.create_experiment(name)
 
 
 def search_runs(filter_string: str, experiment_ids: Sequence[str] = (), limit: int = 0) -> list[Run]:
@@ -105,24 +110,47 @@ def read_artifact(run_id: str, path: str) -> str | None:
     except (MlflowException, OSError):
         return None
     except UnicodeDecodeError:
-        raise damaged_artifact(run_id, path, "it is no UTF-8 text") from None
+        raise _damaged(run_id, path, "it is no UTF-8 text") from None
 
 
-def read_json_artifact(run_id: str, path: str) -> Any:
+def read_json_artifact(run_id: str, path: str, kind: type[T]) -> T | None:
     """Return the content of a JSON file that a run has logged; None as of `read_artifact`.
 
+    Args:
+        run_id: The run.
+        path: The artifact.
+        kind: What the file holds.
+
     Raises:
-        DataError: It is no JSON.
+        DataError: It is no JSON, or holds something else.
     """
     text = read_artifact(run_id, path)
+    if text is None:
+        return None
     try:
-        return None if text is None else parse_json(text)
+        content = parse_json(text)
     except ValueError as error:
-        raise damaged_artifact(run_id, path, str(error)) from None
+        raise _damaged(run_id, path, str(error)) from None
+    if not isinstance(content, kind):
+        raise _damaged(run_id, path, f"it holds no {kind.__name__}")
+    return content
 
 
-def damaged_artifact(run_id: str, path: str, reason: str) -> DataError:
-    """Return the error that says what is wrong with an artifact."""
+def fetch_file(run_id: str, path: str, folder: Path) -> Path:
+    """Download one artifact of a run into a folder, where it keeps its artifact path.
+
+    Raises:
+        ModelError: The run or the artifact does not exist.
+    """
+    connect()
+    try:
+        file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"run {run_id} has no {path}: {shortened(str(error), 160)}") from None
+    return Path(file)
+
+
+def _damaged(run_id: str, path: str, reason: str) -> DataError:
     return DataError(f"{path} of run {run_id} is damaged: {reason}")
 
 
@@ -148,25 +176,22 @@ def _one_sentence(address: str) -> Iterator[None]:
 
 
 def why_unusable(address: str, error: Exception) -> str:
-    """Return why a store cannot be used, and the cure, as one sentence.
-
-    MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database
-    is the newer one. Its migrations bear names, and those of later versions are unknown here.
-    """
+    """Return why a store cannot be used, and the cure, as one sentence."""
+    # MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database
+    # is the newer one. Its migrations bear names, and those of later versions are unknown here.
     reason = " ".join(str(error).split())
     named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
     if named is None:
         return f"the MLflow store {address} does not answer: {shortened(reason, 200)}"
     revision = named[1] or named[2]
+    # None stands in databases from before schemas had names.
     if revision == "None" or any(MIGRATIONS.glob(f"{revision}_*.py")):
-        return (
-            f"the MLflow store {address} was made by an older MLflow than {mlflow.__version__}: keep a copy of it and "
-            f"run `mlflow db upgrade {address}`"
-        )
-    return (
-        f"the MLflow store {address} was made or changed by a newer MLflow than {mlflow.__version__} (its schema is "
-        f"{revision}): use that MLflow, or another store with MLFLOW_TRACKING_URI=sqlite:///<new file>"
-    )
+        fault = f"was made by an older MLflow than {mlflow.__version__}"
+        cure = f"keep a copy of it and run `mlflow db upgrade {address}`"
+    else:
+        fault = f"was made or changed by a newer MLflow than {mlflow.__version__} (its schema is {revision})"
+        cure = "use that MLflow, or another store with MLFLOW_TRACKING_URI=sqlite:///<new file>"
+    return f"the MLflow store {address} {fault}: {cure}"
 
 
 def absolute(address: str) -> str:

@@ -169,12 +169,12 @@ def test_an_mlflow_experiment_means_all_its_test_figures(command):
     ("options", "sentence"),
     [
         ({}, "say what to compare: runs=<id>,<id>"),
-        ({"runs": "goood,bad"}, "unknown run 'goood': did you mean 'good'?"),
+        ({"runs": "goood,bad"}, "unknown run 'goood': no run in"),
         ({"runs": "0123456789abcdef0123456789abcdef,bad"}, "unknown run '0123456789abcdef0123456789abcdef'"),
-        ({"runs": "prepare raf,bad"}, "run 'prepare raf' has no test figures (FINISHED)"),
-        ({"experiment": "raf-scrach"}, "unknown experiment 'raf-scrach': did you mean 'raf-scratch'?"),
+        ({"runs": "prepare raf,bad"}, "run 'prepare raf' (FINISHED) has no test figures"),
+        ({"experiment": "raf-scrach"}, "unknown experiment 'raf-scrach': no run in"),
         ({"filter": "lr is high"}, "filter 'lr is high' is no MLflow search filter"),
-        ({"filter": "params.lr = '7'"}, "selects no run with test figures"),
+        ({"filter": "params.lr = '7'"}, "filter \"params.lr = '7'\" has no test figures"),
         ({"runs": "elsewhere"}, "at least two runs with test figures, and only elsewhere ("),
         ({"runs": "elsewhere,bad"}, "share no test set (elsewhere: wikimedia; bad: raf)"),
         ({"runs": "silent,bad"}, "has no stored predictions (evaluation/<set>/predictions.csv)"),
@@ -220,7 +220,6 @@ def test_the_beginning_of_several_ids_is_refused(filled, command):
         ("good0", "config.json", b'{"lr": NaN}'),
         ("parent", "stages.json", b"{"),
         ("parent", "stages.json", b"3"),
-        ("parent", "stages.json", b'[{"command": "finetune"}]'),
     ],
 )
 def test_a_damaged_artifact_of_a_run_is_named_in_one_sentence(damaged, file, content, filled, command):

@@ -15,7 +15,7 @@ from fer.models.files import save_classifier, save_encoder
 from fer.models.initial_weights import load_initial_weights
 from fer.pipeline.initialize import expected_framing, fetch_initial_weights
 from fer.tracking import store
-from fer.tracking.logged_model import log_model
+from fer.tracking.models import log_model
 from fer.tracking.registry import register
 from fer.utils.paths import summary_path
 from tests import stores

@@ -16,7 +16,6 @@ from fer.models.files import save_classifier
 from fer.prediction import demo, recogniser
 from fer.prediction.annotate import MAX_CARDS
 from fer.prediction.demo import DemoBackend, error_html, faces_html, model_choices, model_html, take_upload
-from fer.tracking.models import ListedModel
 from fer.utils.rendering import render
 from tests.data.test_framing import StandIn
 from tests.prediction.test_annotate import Face
@@ -80,8 +79,8 @@ def test_a_model_is_loaded_once(backend: DemoBackend) -> None:
 
 
 def test_the_model_asked_for_comes_first_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [ListedModel("models:/a/1", "a, champion (version 1)"), ListedModel("models:/b/2", "b, version 2")]
-    monkeypatch.setattr(demo, "registered_models", lambda: listed)
+    labels = {"models:/a/1": "a, champion (version 1)", "models:/b/2": "b, version 2"}
+    monkeypatch.setattr(demo, "registered_models", lambda: labels)
     assert list(model_choices("models:/b/2").items()) == [
         ("b, version 2", "models:/b/2"), ("a, champion (version 1)", "models:/a/1"),
     ]  # fmt: skip

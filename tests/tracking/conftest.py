@@ -9,7 +9,7 @@ import torch
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.tracking import store
-from fer.tracking.logged_model import log_model
+from fer.tracking.models import log_model
 from tests import stores
 
 VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")

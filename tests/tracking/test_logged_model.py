@@ -15,7 +15,7 @@ from PIL import Image
 
 from fer import portable
 from fer.expressions import EXPRESSIONS
-from fer.tracking import logged_model
+from fer.tracking import models
 
 COLUMNS = [
     "input_row", "expression", *EXPRESSIONS, "box_left", "box_top", "box_right", "box_bottom", "face_score", "error"
@@ -118,22 +118,13 @@ def test_terms_score_and_order_of_expressions_stand_in_the_folder(downloaded):
     assert "CenterFace" in metadata["detector"]
 
 
-def test_size_and_load_time_are_tags_of_the_logged_model(logged, downloaded):
-    tags = mlflow.MlflowClient().get_logged_model(logged[1]).tags
-    files = [path for path in downloaded.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    size = sum(path.stat().st_size for path in files)
-    assert int(tags["fer.model_bytes"]) == pytest.approx(size, abs=2000)
-    assert 0 < float(tags["fer.load_seconds"]) < 60
-    assert (tags["terms"], tags["score"]) == ("research only", "0.500000")
-
-
 def test_models_whose_code_differs_name_it_differently(tmp_path, monkeypatch):
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    now = logged_model._copy_package(tmp_path / "one")
+    now = models._copy_package(tmp_path / "one")
     changed = tmp_path / "changed"
     changed.mkdir()
     for path in Path(portable.__file__).parent.glob("*.py"):
         (changed / path.name).write_text(path.read_text() + "# changed\n")
-    monkeypatch.setattr(logged_model.portable, "__file__", str(changed / "__init__.py"))
-    assert logged_model._copy_package(tmp_path / "other").name != now.name
+    monkeypatch.setattr(models.portable, "__file__", str(changed / "__init__.py"))
+    assert models._copy_package(tmp_path / "other").name != now.name
