@@ -24,14 +24,18 @@ from fer.portable.images import UnusableImage
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, manifest_path, printable, summary_path, translate_disk_errors
 
-MANIFEST, SUMMARY = "manifest.csv", "summary.json"
-"""Names inside a draft."""
+MANIFEST, SUMMARY = "manifest.csv", "summary.json"  # inside a draft
 
 LeftOut = list[tuple[str, str]]
 MakeDetector = Callable[[], Detector]
 
 
-def prepare(dataset: DataSet, source: Path, root: Path, detector: MakeDetector | None = None) -> Prepared:
+def prepare(
+    dataset: DataSet,
+    source: Path,
+    root: Path,
+    detector: MakeDetector | None = None,
+) -> Prepared:
     """Prepare one data set; a second call with an unchanged download and tree does nothing.
 
     Args:
@@ -53,13 +57,20 @@ def prepare(dataset: DataSet, source: Path, root: Path, detector: MakeDetector |
             done = load_prepared(dataset, root, wanted, framing_name(detector))
             if done:
                 return done
-            if scan:
-                return _prepare(dataset, source, scan, root, wanted, detector)
             # Beside the tree, where there is room for the set if anywhere.
-            with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-unpacked-", dir=root) as folder:
-                unpack(source, Path(folder))
-                scan = _scan_unpacked(dataset, source, Path(folder))
-                return _prepare(dataset, source, scan, root, wanted, detector)
+            with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
+                draft = Path(name)
+                if scan is None:
+                    (draft / "unpacked").mkdir()
+                    unpack(source, draft / "unpacked")
+                    scan = _scan_unpacked(dataset, source, draft / "unpacked")
+                prepared = _make_draft(dataset, source, scan, draft, detector)
+                summary = {"version": FORMAT_VERSION, "fingerprint": wanted, **prepared.summary()}
+                text = json.dumps(summary, indent=1, ensure_ascii=False)
+                (draft / SUMMARY).write_text(text, encoding="utf-8")
+                prepared.manifest.write(draft / MANIFEST)
+                _replace_tree(dataset, root, draft)
+                return prepared
 
 
 def framing_name(detector: MakeDetector | None) -> str:
@@ -81,41 +92,33 @@ def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:
             folder = inside[0]
 
 
-def _prepare(
+def _make_draft(
     dataset: DataSet,
     source: Path,
     scan: Scan,
-    root: Path,
-    fingerprint: str,
+    draft: Path,
     detector: MakeDetector | None,
 ) -> Prepared:
-    with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
-        draft = Path(name)
-        rows, left_out = copy_checked(dataset, scan, draft)
-        if not rows:
-            raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
-        if detector and dataset.framing:
-            rows = frame_all(rows, draft, dataset.framing, detector())
-        manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
-        # Who is known from training would flatter the figures on test.
-        overlap = person_overlap(row for row in manifest.images if row.split != "validation")
-        if overlap:
-            people = ", ".join(sorted(overlap))
-            raise DataError(f"{dataset.title}: people stand in both training and test: {people}")
-        prepared = Prepared(
-            manifest=manifest,
-            source=str(source),
-            framing=framing_name(detector),
-            left_out=tuple(left_out),
-            differences=count_differences(dataset, manifest),
-            reused=False,
-        )
-        summary = {"version": FORMAT_VERSION, "fingerprint": fingerprint, **prepared.summary()}
-        text = json.dumps(summary, indent=1, ensure_ascii=False)
-        (draft / SUMMARY).write_text(text, encoding="utf-8")
-        manifest.write(draft / MANIFEST)
-        _replace_tree(dataset, root, draft)
-    return prepared
+    """Copy, check and frame the pictures of a download."""
+    rows, left_out = copy_checked(dataset, scan, draft)
+    if not rows:
+        raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
+    if detector and dataset.framing:
+        rows = frame_all(rows, draft, dataset.framing, detector())
+    manifest = Manifest(dataset.name, tuple(sorted(rows, key=lambda row: row.path)))
+    # Who is known from training would flatter the figures on test.
+    overlap = person_overlap(row for row in manifest.images if row.split != "validation")
+    if overlap:
+        people = ", ".join(sorted(overlap))
+        raise DataError(f"{dataset.title}: people stand in both training and test: {people}")
+    return Prepared(
+        manifest=manifest,
+        source=str(source),
+        framing=framing_name(detector),
+        left_out=tuple(left_out),
+        differences=count_differences(dataset, manifest),
+        reused=False,
+    )
 
 
 def _main_fault(left_out: LeftOut) -> str:
@@ -128,10 +131,8 @@ def _main_fault(left_out: LeftOut) -> str:
 
 
 def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
-    """Put the draft in the old tree's place.
-
-    All that needs room was written into the draft; what is left is renaming, which a full disk does not stop half-way.
-    """
+    """Put the draft in the old tree's place."""
+    # All that needs room was written into the draft; what is left is renaming, which a full disk does not stop half-way.
     manifest = manifest_path(root, dataset.name)
     parts = ("train", "test")
     for folder in (manifest.parent, *(root / part for part in parts)):
@@ -219,12 +220,9 @@ def _copies(candidates: dict[str, Candidate], facts_of: dict[str, ImageFacts]) -
     One of each group is kept, in test if one is there, else in validation: what is tested on is not trained on.
     """
     ranks = {"test": 0, "validation": 1, "train": 2}
-
-    def rank(path: str) -> tuple[int, str]:
-        return ranks[candidates[path].split], candidates[path].name
-
+    by_name = sorted(facts_of, key=lambda path: candidates[path].name)
     kept: dict[str, str] = {}
-    for path in sorted(facts_of, key=rank):
+    for path in sorted(by_name, key=lambda path: ranks[candidates[path].split]):
         kept.setdefault(facts_of[path].pixels, path)
     copies = {}
     for path, facts in facts_of.items():

@@ -7,9 +7,9 @@ ICMI 2016.
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -33,17 +33,11 @@ TEST_COUNTS = dict(zip(EXPRESSIONS, (389, 82, 18, 891, 382, 270, 1089), strict=T
 ReadPicture = Callable[[], bytes]
 
 
-@dataclass(frozen=True)
-class Label:
-    """One row of the label file.
-
-    Attributes:
-        number: Its row, from 0; the picture's row in `fer2013.csv`.
-        split: `train`, `validation` or `test`.
-        votes: Votes in the order of `COLUMNS`.
-    """
+class Label(NamedTuple):
+    """One row of the label file: its number from 0, which is the picture's row in `fer2013.csv`, and what it says."""
 
     number: int
+    name: str
     split: str
     votes: tuple[int, ...]
 
@@ -75,34 +69,33 @@ def scan(source: Path) -> Scan:
     labels_path = _first_file(source, VOTES)
     pixels_path = _first_file(source, PIXELS)
     # Where both forms are at hand, the table is the original.
-    files = {} if pixels_path else {path.name: path for path in sorted(source.rglob("fer*.png"))}
+    files = {} if pixels_path else {path.name: path for path in source.rglob("fer*.png")}
     if labels_path is None:
         if pixels_path or files:
             raise DataError(f"{source} looks like FER2013 without FER+'s labels: it has no {VOTES}")
         raise WrongFolder(f"{source} is not FER+: it has no {VOTES}")
-    labels = _read_labels(labels_path)
     if not pixels_path and not files:
         missing = f"neither {PIXELS} nor files such as fer0000000.png"
         raise DataError(f"{source} has FER+'s labels but no pictures: {missing}")
     readers = _readers(pixels_path) if pixels_path else []
     result = Scan()
-    for name, label in labels.items():
-        expression = majority(label.votes)
+    for number, name, split, votes in _read_labels(labels_path).values():
+        expression = majority(votes)
         if expression is None:
             result.left_out.append((name, "no majority for one of the seven expressions"))
             continue
-        if pixels_path and label.number >= len(readers):
-            row = f"{labels_path.name} row {label.number + 1}"
+        if pixels_path and number >= len(readers):
+            row = f"{labels_path.name} row {number + 1}"
             raise DataError(f"{pixels_path} has {len(readers)} pictures, but {row}")
         candidate = Candidate(
             # A picture that is missing among the files is left out when it is read.
             path=pixels_path or files.get(name, labels_path.parent / name),
             expression=expression,
-            split=label.split,
+            split=split,
             name=name,
             source_name=name,
-            votes=" ".join(map(str, label.votes)),
-            read=readers[label.number] if pixels_path else None,
+            votes=" ".join(map(str, votes)),
+            read=readers[number] if pixels_path else None,
         )
         result.candidates.append(candidate)
     return result
@@ -113,8 +106,8 @@ def _first_file(source: Path, name: str) -> Path | None:
 
 
 def _read_labels(path: Path) -> dict[str, Label]:
-    """Return the labels by the pictures' names, such as `fer0000000.png`; of a doubled name the last counts."""
-    labels: dict[str, Label] = {}
+    """Return the labels by name, of a doubled one the last; pictures that are no faces have none."""
+    labels = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -122,22 +115,22 @@ def _read_labels(path: Path) -> dict[str, Label]:
             if missing:
                 raise DataError(f"{path} is not FER+'s label file: it has no column {sorted(missing)[0]!r}")
             for number, row in enumerate(reader):
-                # Pictures that are no faces have no name.
                 name = (row["Image name"] or "").strip()
                 if name:
-                    # Rows count from 1 for people.
-                    labels[name] = _parse_label(number, row, f"{path} row {number + 1} ({name})")
+                    labels[name] = _parse_label(number, name, row, path)
     except (UnicodeDecodeError, csv.Error) as error:
         fault = f"is no table of UTF-8 text ({error})"
         raise DataError(f"{path} {fault}: take it from the download again") from None
     return labels
 
 
-def _parse_label(number: int, row: dict[str, str], where: str) -> Label:
+def _parse_label(number: int, name: str, row: dict[str, str], path: Path) -> Label:
     try:
         votes = tuple(int(row[column]) for column in COLUMNS)
-        return Label(number, SPLIT_OF[row["Usage"]], votes)
+        return Label(number, name, SPLIT_OF[row["Usage"]], votes)
     except (KeyError, TypeError, ValueError):
+        # Rows count from 1 for people.
+        where = f"{path} row {number + 1} ({name})"
         raise DataError(f"{where} holds no usage and ten whole numbers") from None
 
 

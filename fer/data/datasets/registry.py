@@ -80,14 +80,14 @@ def resolve_prepared(names: str, root: Path) -> list[DataSet]:
         DataError: A named set, or for `prepared` any set, is not prepared, or not by this version.
     """
     if names == "prepared":
-        chosen = [DATASETS[name] for name in prepared_datasets(root) if name in DATASETS]
-        if not chosen:
-            raise DataError(f"no data set is prepared under {root}: run prepare, for instance with dataset=drawn")
-    else:
-        chosen = resolve_datasets(names)
+        names = "+".join(name for name in prepared_datasets(root) if name in DATASETS)
+        if not names:
+            raise DataError(f"no data set is prepared under {root}: run prepare, such as with dataset=drawn")
+    chosen = resolve_datasets(names)
     for dataset in chosen:
         if not manifest_path(root, dataset.name).is_file():
-            raise DataError(f"{dataset.title} is not prepared under {root}: run prepare with dataset={dataset.name}")
+            cure = f"run prepare with dataset={dataset.name}"
+            raise DataError(f"{dataset.title} is not prepared under {root}: {cure}")
         read_summary(root, dataset.name)  # refuses another version's
     return chosen
 

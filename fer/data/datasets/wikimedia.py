@@ -82,18 +82,18 @@ def differences_from_list(path: Path, pictures: Mapping[str, Path]) -> list[str]
         pictures: The files by their paths in the set, such as `6/Sword_of_Anger.jpg`.
     """
     listed = {item.file: item.pixels for item in listed_files(path)}
+    shared = sorted(listed.keys() & pictures.keys())
     kinds = {
-        "not the pixels of the 2021 set": [
-            name for name in listed if name in pictures and _pixels(pictures[name]) != listed[name]
-        ],
+        "not the pixels of the 2021 set": [name for name in shared if _pixels(pictures[name]) != listed[name]],
         "not in the 2021 set": sorted(pictures.keys() - listed.keys()),
-        "missing of the 2021 set": [name for name in listed if name not in pictures],
+        "missing of the 2021 set": sorted(listed.keys() - pictures.keys()),
     }
     sentences = []
     for kind, names in kinds.items():
         if names:
             more = ", ..." if len(names) > MAX_NAMES else ""
-            sentences.append(f"{kind}: {len(names)} ({', '.join(names[:MAX_NAMES])}{more})")
+            shown = ", ".join(names[:MAX_NAMES])
+            sentences.append(f"{kind}: {len(names)} ({shown}{more})")
     return sentences
 
 
