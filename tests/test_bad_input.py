@@ -473,14 +473,11 @@ def test_no_space_for_the_manifest_is_said_and_leaves_nothing(fer, data, disk, r
     assert kept_in(data) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "why"),
-    [("zip", "no space left under {data}"), ("tar", "no space left under {data}")],
-)
-def test_no_space_for_an_archive_is_said_and_leaves_nothing(fer, data, disk, raw_trees, tmp_path, kind, why):
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_no_space_for_an_archive_is_said_and_leaves_nothing(fer, data, disk, raw_trees, tmp_path, kind):
     archive = Path(shutil.make_archive(str(tmp_path / "basic"), kind, raw_trees / "raf"))
     disk(f"size={room_for(*raw_trees.glob('raf/Image/aligned/*')) // 2 * PAGE}")
-    fer("prepare", "--dataset", "raf", "--source", archive).refused(why.format(data=data))
+    fer("prepare", "--dataset", "raf", "--source", archive).refused(f"no space left under {data}")
     assert kept_in(data) == []
 
 

@@ -132,7 +132,7 @@ def _main_fault(left_out: LeftOut) -> str:
 
 def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
     """Put the draft in the old tree's place."""
-    # All that needs room was written into the draft; what is left is renaming, which a full disk does not stop half-way.
+    # All that needs room was written into the draft; a full disk does not stop the renaming that is left half-way.
     manifest = manifest_path(root, dataset.name)
     parts = ("train", "test")
     for folder in (manifest.parent, *(root / part for part in parts)):
