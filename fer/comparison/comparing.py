@@ -1,73 +1,36 @@
-"""Compare runs: group them, tabulate their figures, test them against each other, and draw conclusions."""
+"""Compare runs: group them, tabulate their figures, test them against each other, and say what is to be doubted."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
-from fer.comparison.doubts import methods, warnings
 from fer.comparison.grouping import Configuration, find_baseline, group_runs
-from fer.comparison.runs import MEASURES, RunFigures, SharedImages, align
-from fer.comparison.seeds import mean_interval
-from fer.comparison.testing import Pair, PairedTest, compare_pairs, verdicts
+from fer.comparison.runs import RunFigures, one_line
+from fer.comparison.table import Reported, Row, agreement_with_reported, table_rows
+from fer.comparison.testing import (
+    QUASI_F,
+    Pair,
+    PairedTest,
+    Titles,
+    compare_pairs,
+    verdicts,
+)
 from fer.errors import ConfigError, DataError
-from fer.evaluation.metrics import Interval
 from fer.evaluation.names import (
     ACCURACY,
-    CLASS_MEAN,
-    HIGH,
+    CONTAMINATED_IMAGES,
     IMAGES,
-    LOW,
-    SUPPORT,
+    PRETRAINING_CONTAMINATED_IMAGES,
+    UNCONTAMINATED,
     UNIFORM_PRIOR,
-    measure_key,
     metric_key,
 )
-from fer.evaluation.report import percent_interval
-from fer.evaluation.statistics import seeds_summary
-from fer.expressions import EXPRESSIONS
+from fer.evaluation.statistics import LEVEL
+from fer.utils.rendering import render
 
 MAX_ALL_PAIRS = 10
 """Configurations that are all compared with each other, at most."""
-Reported = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""What was reported: by row of the 2021 table, data set and metric, such as `accuracy/fear`."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One figure of a configuration.
-
-    Attributes:
-        value: Mean over seeds; None where no run has the figure, as for a class without samples.
-        deviation: Standard deviation over seeds; None for one run.
-        interval: At 95 %; None where it is unknown.
-        reported: What the 2021 table says of the same; None where it says nothing.
-    """
-
-    value: float | None
-    deviation: float | None = None
-    interval: Interval | None = None
-    reported: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A configuration's figures on one set of images.
-
-    Attributes:
-        configuration: The configuration.
-        subset: The data set, or a part of it, as metrics name it: `kdef`, `kdef/frontal`.
-        images: How many images it was tested on, as text; several numbers where its runs differ.
-        support: Images by expression; empty if unknown.
-        measurements: By measure.
-    """
-
-    configuration: Configuration
-    subset: str
-    images: str
-    support: dict[str, int]
-    measurements: dict[str, Measurement]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +89,7 @@ def compare(
         # Parts are shown and not tested: more tests would make each correction harsher.
         parts = (UNIFORM_PRIOR, *datasets[dataset][1])
         for subset in (dataset, *(f"{dataset}/{part}" for part in parts)):
-            rows += _rows(configurations, subset, reported)
+            rows += table_rows(configurations, subset, reported)
     tests, refusals = compare_pairs(_pairs(configurations, reference), titles)
     return Comparison(
         configurations=tuple(configurations),
@@ -135,9 +98,9 @@ def compare(
         rows=tuple(rows),
         tests=tuple(tests),
         verdicts=verdicts(tests, titles),
-        warnings=(*warnings(configurations, titles), *refusals),
-        notes=(*_agreement_with_reported(rows, titles), *remarks),
-        methods=tuple(methods(tests, configurations)),
+        warnings=(*_warnings(configurations, titles), *refusals),
+        notes=(*agreement_with_reported(rows, titles), *remarks),
+        methods=tuple(_methods(tests, configurations)),
     )
 
 
@@ -179,85 +142,106 @@ def _pairs(configurations: Sequence[Configuration], baseline: Configuration | No
     return pairs
 
 
-def _rows(configurations: Sequence[Configuration], subset: str, reported: Reported) -> list[Row]:
-    """Return the rows of the configurations that were tested on a data set or a part of it."""
-    rows = []
-    for one in configurations:
-        if one.values(metric_key(subset, ACCURACY)):
-            # A row of the 2021 table is not compared with itself.
-            known = {} if one.reported else reported.get(one.runs[0].reproduces, {})
-            rows.append(_row(one, subset, known.get(subset, {})))
-    return rows
-
-
-def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
-    predictions = one.predictions(subset)
-    # Runs tested on different images have no common interval.
-    same_images = len({frozenset(run.keys) for run in predictions}) == 1
-    images = align(predictions, []) if same_images else None
-    measurements = {}
-    for measure in MEASURES:
-        known = reported.get(measure_key(measure))
-        values = one.values(metric_key(subset, measure))
-        if not values:
-            measurements[measure] = Measurement(None, reported=known)
-            continue
-        mean, deviation = seeds_summary(values)
-        # Pre-trainings can be averaged only where every run has the figure.
-        if len(values) == len(one.runs):
-            mean = float(one.by_pretraining(np.array(values)).mean())
-        interval = _interval(one, subset, measure, images)
-        measurements[measure] = Measurement(mean, deviation, interval, known)
-    counts = dict.fromkeys(f"{count:.0f}" for count in one.values(metric_key(subset, IMAGES)))
-    support = {}
-    for name in EXPRESSIONS:
-        number = one.runs[0].metrics.get(f"{subset}/{SUPPORT}/{name}")
-        if number is not None:
-            support[name] = int(number)
-    return Row(one, subset, " or ".join(counts) or "-", support, measurements)
-
-
-def _interval(
-    one: Configuration,
-    subset: str,
-    measure: str,
-    images: SharedImages | None,
-) -> Interval | None:
-    """Return a single run's interval as it was logged, or that of the mean over seeds, for new seeds and new images."""
-    if len(one.runs) == 1:
-        metrics = one.runs[0].metrics
-        low = metrics.get(metric_key(subset, measure, LOW))
-        high = metrics.get(metric_key(subset, measure, HIGH))
-        return (low, high) if low is not None and high is not None else None
-    # Variances over seeds and images are those of means over images, such as accuracies.
-    if images is None or measure not in (*EXPRESSIONS, ACCURACY, CLASS_MEAN):
-        return None
-    labels, persons = images.labels, images.persons
-    correct = one.by_pretraining((images.first == labels).astype(np.float64))
-    if measure in EXPRESSIONS:
-        inside = labels == EXPRESSIONS.index(measure)
-        labels, correct = labels[inside], correct[:, inside]
-        persons = tuple(np.array(persons)[inside].tolist()) if persons else None
-    if not len(labels):
-        return None
-    # With one class for all images the mean over classes is the accuracy.
-    classes = labels if measure == CLASS_MEAN else np.zeros_like(labels)
-    return mean_interval(correct, classes, persons)
-
-
-def _agreement_with_reported(rows: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
-    """Return a sentence for every accuracy that the 2021 table reports too: whether ours agrees with it."""
+def _warnings(configurations: Sequence[Configuration], titles: Titles) -> list[str]:
+    """Return what should make a reader doubt a figure: contaminated test images, and sets prepared differently."""
     lines = []
-    for row in rows:
-        ours = row.measurements[ACCURACY]
-        if ours.value is None or ours.reported is None or row.subset not in titles:
-            continue
-        figures = f"{ours.value:.1%}, reported {ours.reported:.1%}"
-        if ours.interval:
-            low, high = ours.interval
-            inside = "inside" if low <= ours.reported <= high else "outside"
-            figures += f", {inside} our 95 % interval {percent_interval(ours.interval)}"
-        lines.append(f"{row.configuration.title} on {titles[row.subset]}: {figures}.")
-    if lines:
-        lines.append("What was reported in 2021 is the epoch that was best on test.")
+    for dataset, title in titles.items():
+        for one in configurations:
+            if not one.reported:
+                lines += _contamination_warnings(one, dataset, title)
+    for dataset, title in titles.items():
+        lines += _preparation_warnings(configurations, dataset, title)
     return lines
+
+
+def _preparation_warnings(
+    configurations: Sequence[Configuration],
+    dataset: str,
+    title: str,
+) -> list[str]:
+    letters: dict[str, list[str]] = {}
+    for one in configurations:
+        digests = [run.tested_digests[dataset] for run in one.runs if dataset in run.tested_digests]
+        for digest in dict.fromkeys(digests):
+            letters.setdefault(digest, []).append(one.letter)
+    if len(letters) < 2:
+        return []
+    which = "; ".join(f"{', '.join(those)}: {digest[:8]}" for digest, those in letters.items())
+    return [
+        f"{title} was not prepared alike for all (digests {which}): other images, or other frames around the faces. "
+        "Tests use the pictures both answered."
+    ]
+
+
+def _contamination_warnings(one: Configuration, dataset: str, title: str) -> list[str]:
+    """Return what is to be known of test images seen in training, once for all runs that saw equally many."""
+    # Ten seeds that saw equally many images are one warning, not ten.
+    groups: dict[str, list[RunFigures]] = {}
+    for run in one.runs:
+        message = _contamination_message(run, dataset, title)
+        if message:
+            groups.setdefault(message, []).append(run)
+    lines = []
+    for message, runs in groups.items():
+        seeds = ", ".join(str(run.seed) for run in runs)
+        name = one.title if len(one.runs) == 1 else f"{one.title}, seeds {seeds}"
+        lines.append(f"{name}: {message}{_accuracies(runs, dataset)}.")
+    return lines
+
+
+def _contamination_message(run: RunFigures, dataset: str, title: str) -> str:
+    """Return how many test images a run's model has seen, or that it is not known; nothing where it saw none."""
+    metrics = run.metrics
+    # Nothing found and nothing looked for differ: the second is a reason for doubt.
+    if f"{dataset}/{CONTAMINATED_IMAGES}" not in metrics:
+        if metric_key(dataset, ACCURACY) not in metrics:
+            return ""
+        reason = one_line(run.contamination.get(dataset, "it was not looked for"))
+        return f"whether test images of {title} were seen in training is not known ({reason})"
+    labelled = metrics[f"{dataset}/{CONTAMINATED_IMAGES}"]
+    unlabelled = metrics.get(f"{dataset}/{PRETRAINING_CONTAMINATED_IMAGES}", 0)
+    if not labelled and not unlabelled:
+        return ""
+    # An image may have been seen both with its label and without: only the clean ones can be counted.
+    images = metrics.get(metric_key(dataset, IMAGES), 0)
+    clean = metrics.get(metric_key(f"{dataset}/{UNCONTAMINATED}", IMAGES), 0)
+    encoder = f" ({unlabelled:,.0f} by pre-training without labels)" if unlabelled else ""
+    return f"{images - clean:,.0f} of {images:,.0f} test images of {title} seen in training{encoder}"
+
+
+def _accuracies(runs: Sequence[RunFigures], dataset: str) -> str:
+    """Return the runs' mean accuracies with the seen images and without; nothing where one lacks them."""
+    means = []
+    for subset in (dataset, f"{dataset}/{UNCONTAMINATED}"):
+        values = [run.metrics.get(metric_key(subset, ACCURACY), math.nan) for run in runs]
+        means.append(math.fsum(values) / len(runs))
+    with_them, without = means
+    return "" if math.isnan(without) else f"; accuracy {with_them:.1%} with them, {without:.1%} without"
+
+
+def _methods(tests: Sequence[PairedTest], configurations: Sequence[Configuration]) -> list[str]:
+    """Return how the figures and tests of this comparison were made, with sources, a paragraph a line."""
+    averaged = []
+    sharing: dict[str, list[str]] = {}
+    for one in configurations:
+        pretrainings = {run.pretraining for run in one.runs}
+        if len(pretrainings) == 1:
+            sharing.setdefault(one_line(pretrainings.pop()), []).append(one.letter)
+        elif len(pretrainings) < len(one.runs):
+            averaged.append((one.letter, len(one.runs), len(pretrainings)))
+    # Other initial weights than a run's are no pre-training of ours, which another seed could change.
+    sharing.pop("", None)
+    single = {one.letter for one in configurations if len(one.runs) == 1}
+    # Methods that were not used are left out, or nobody reads those that were.
+    text = render(
+        "comparison_methods.txt",
+        level=LEVEL,
+        tests=len(tests),
+        quasi_f=any(test.method.startswith(QUASI_F) for test in tests),
+        several_seeds=any(len(one.runs) > 1 for one in configurations),
+        single_runs=any(test.only_first is not None for test in tests),
+        averaged=averaged,
+        # A single run is about its own pre-training, which needs no word.
+        sharing={key: letters for key, letters in sharing.items() if len(letters) > 1 or letters[0] not in single},
+    )
+    return text.splitlines()

@@ -8,17 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fer.comparison.comparing import Comparison, Row
-from fer.comparison.grouping import Configuration
+from fer.comparison.comparing import Comparison
+from fer.comparison.grouping import Configuration, style
 from fer.comparison.runs import MEASURES, OVERALL, SharedImages, align
+from fer.comparison.table import Row
 from fer.evaluation.figures import heatmap, new_figure
 from fer.evaluation.metrics import Floats, Ints, confusion_matrix
-from fer.evaluation.names import (
-    ACCURACY,
-    TRAINING_LOSS,
-    VALIDATION_ACCURACY,
-    metric_key,
-)
+from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
 from fer.expressions import EXPRESSIONS
 
 TITLES = {
@@ -30,20 +26,8 @@ TITLES = {
 """Titles by the beginning of a figure's name, before a dash and the data set."""
 COLUMNS = 3
 """Panels beside each other at most."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")
-LINES = ("-", "--", ":", "-.")
-CURVES = {
-    TRAINING_LOSS: "loss in training",
-    VALIDATION_ACCURACY: "accuracy on validation",
-}
+CURVES = {TRAINING_LOSS: "loss in training", VALIDATION_ACCURACY: "accuracy on validation"}
 """Titles of the metrics that are drawn by epoch."""
-
-
-def style(one: Configuration) -> tuple[str, str, str]:
-    """Return colour, marker and line of a configuration; another line where the colours begin again."""
-    line = LINES[one.index // len(COLOURS) % len(LINES)]
-    return COLOURS[one.index % len(COLOURS)], MARKERS[one.index % len(MARKERS)], line
 
 
 def figures(comparison: Comparison) -> dict[str, Figure]:
@@ -75,11 +59,12 @@ def per_class(comparison: Comparison, dataset: str) -> Figure:
     figure = new_figure(9.5, height, f"{comparison.titles[dataset]}: accuracy by expression")
     axes = figure.add_subplot()
     for number, row in enumerate(rows):
-        offset = (number - (len(rows) - 1) / 2) * distance / pitch
-        _dots(axes, row, offset)
+        from_middle = number - (len(rows) - 1) / 2
+        _dots(axes, row, offset=from_middle * distance / pitch)
     support = next((row.support for row in rows if row.support), {})
-    names = [f"{name} ({support[name]})" if name in support else name for name in EXPRESSIONS]
-    axes.set_yticks(range(len(MEASURES)), [*names, *OVERALL.values()])
+    names = dict(zip(MEASURES, (*EXPRESSIONS, *OVERALL.values()), strict=True))
+    names |= {name: f"{name} ({count})" for name, count in support.items()}
+    axes.set_yticks(range(len(MEASURES)), list(names.values()))
     axes.set_ylim(len(MEASURES) - 0.5, -0.5)
     # Means over all stand apart from the expressions.
     axes.axhline(len(EXPRESSIONS) - 0.5, color="#999999", linewidth=1.2)
@@ -101,11 +86,13 @@ def _dots(axes: Axes, row: Row, offset: float) -> None:
             ends = [100 * end for end in measurement.interval]
             axes.plot(ends, [y, y], "-", color=colour, linewidth=1.6)
         if measurement.value is not None:
-            axes.plot(100 * measurement.value, y, marker, color=colour, markersize=5, label=label)
+            percent = 100 * measurement.value
+            axes.plot(percent, y, marker, color=colour, markersize=5, label=label)
             # A label at every dot would be a line of the legend each.
             label = None
         if measurement.reported is not None:
-            axes.plot(100 * measurement.reported, y, marker, color=colour, markerfacecolor="white")
+            percent = 100 * measurement.reported
+            axes.plot(percent, y, marker, color=colour, markerfacecolor="white")
 
 
 def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
@@ -131,7 +118,8 @@ def confusion_difference(comparison: Comparison, dataset: str) -> Figure | None:
     limit = max(5.0, *(float(np.abs(change).max()) for change, _ in changes.values()))
     for axes, (one, (change, support)) in zip(panels, changes.items(), strict=True):
         texts = {cell: _whole_points(value) for cell, value in np.ndenumerate(change)}
-        image = heatmap(axes, change, texts, support, "RdBu", limits=(-limit, limit), fontsize=7.5)
+        limits = (-limit, limit)
+        image = heatmap(axes, change, texts, support, cmap="RdBu", limits=limits, fontsize=7.5)
         axes.set_title(one.short_label(34), fontsize=9, parse_math=False)
         axes.tick_params(labelsize=8)
         axes.set(xlabel="answer", ylabel="true expression")
@@ -182,7 +170,9 @@ def _mean_curve(axes: Axes, one: Configuration, key: str) -> None:
     colour, _, line = style(one)
     curves = [dict(run.curves[key]) for run in one.runs if run.curves.get(key)]
     for curve in curves:
-        axes.plot(list(curve), list(curve.values()), line, color=colour, lw=0.8, alpha=0.4)
+        epochs, values = list(curve), list(curve.values())
+        axes.plot(epochs, values, line, color=colour, lw=0.8, alpha=0.4)
+    # A mean over some of the seeds would jump where one of them ends.
     epochs = sorted(set(curves[0]).intersection(*curves)) if curves else []
     means = [float(np.mean([curve[epoch] for curve in curves])) for epoch in epochs]
     # A line of one point shows nothing.
@@ -193,7 +183,10 @@ def _mean_curve(axes: Axes, one: Configuration, key: str) -> None:
 def minutes(comparison: Comparison) -> Figure | None:
     """Draw accuracy against the minutes of training: a small mark for each run, a large one for their mean."""
     timed = [one for one in comparison.configurations if any(run.minutes for run in one.runs)]
-    datasets = [dataset for dataset in comparison.titles if any(_times(one, dataset) for one in timed)]
+    datasets = []
+    for dataset in comparison.titles:
+        if any(_times(one, dataset) for one in timed):
+            datasets.append(dataset)
     if not datasets:
         return None
     figure, panels = _panels(len(datasets), TITLES["minutes"], size=(3.2, 3.1), legend=len(timed))
@@ -216,8 +209,12 @@ def minutes(comparison: Comparison) -> Figure | None:
 
 def _times(one: Configuration, dataset: str) -> list[tuple[float, float]]:
     """Return minutes and accuracy in per cent of the runs that have both."""
-    key = metric_key(dataset, ACCURACY)
-    return [(run.minutes, 100 * run.metrics[key]) for run in one.runs if run.minutes and key in run.metrics]
+    times = []
+    for run in one.runs:
+        accuracy = run.metrics.get(metric_key(dataset, ACCURACY))
+        if run.minutes and accuracy is not None:
+            times.append((run.minutes, 100 * accuracy))
+    return times
 
 
 def _panels(

@@ -15,6 +15,9 @@ from fer.evaluation.metrics import Floats
 
 REPETITION_OPTIONS = fields_of(Scope.SEED, Scope.NAME, Scope.MACHINE)
 """Options in which repetitions of one configuration may differ: the seed, names and paths."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")
+LINES = ("-", "--", ":", "-.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,14 @@ class Configuration:
             tail = width - 1 - head
             name = f"{name[:head]}…{name[-tail:]}"
         return f"{self.letter}: {name}"
+
+
+def style(one: Configuration) -> tuple[str, str, str]:
+    """Return colour, marker and line of a configuration in figures."""
+    # The three begin again at different numbers, so that a pair of them still tells many apart.
+    colour = COLOURS[one.index % len(COLOURS)]
+    marker = MARKERS[one.index % len(MARKERS)]
+    return colour, marker, LINES[one.index // len(COLOURS) % len(LINES)]
 
 
 def group_runs(runs: Sequence[RunFigures]) -> tuple[list[Configuration], list[str]]:

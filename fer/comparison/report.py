@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer.comparison.comparing import Comparison, Measurement, Row
-from fer.comparison.figures import TITLES, style
-from fer.comparison.grouping import REPETITION_OPTIONS, Configuration
+from fer.comparison.comparing import Comparison
+from fer.comparison.figures import TITLES
+from fer.comparison.grouping import REPETITION_OPTIONS, Configuration, style
 from fer.comparison.runs import MEASURES, OVERALL, one_line
+from fer.comparison.table import Measurement, Row
 from fer.comparison.testing import PairedTest, p_text, points
 from fer.evaluation.names import measure_key
 from fer.evaluation.report import percent, percent_interval
@@ -32,18 +33,13 @@ class Cell:
 
     Attributes:
         text: The text.
-        detail: Small print.
-        everywhere: Whether there is room for the small print beside the page too.
+        detail: Small print, for which only the page has room.
         colour: The colour of the configuration it is about, if it introduces one.
     """
 
     text: str
     detail: str = ""
-    everywhere: bool = False
     colour: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.text} {self.detail}".rstrip() if self.everywhere else self.text
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Table:
     @property
     def texts(self) -> list[list[str]]:
         """Return head and rows as texts."""
-        return [[str(cell) for cell in row] for row in self.rows]
+        return [[cell.text for cell in row] for row in self.rows]
 
 
 def terminal(comparison: Comparison) -> str:
@@ -106,6 +102,7 @@ def html(comparison: Comparison, svgs: Mapping[str, str]) -> str:
 
 def _contents(comparison: Comparison, svgs: Mapping[str, str]) -> dict[str, Any]:
     """Return what the report's templates show."""
+    # A table for each data set beside its figures; the terminal has one of all.
     tables = {}
     for dataset in comparison.titles:
         rows = [row for row in comparison.rows if row.subset.partition("/")[0] == dataset]
@@ -171,7 +168,7 @@ def _accuracies(rows: Sequence[Row]) -> Table:
     support = next((row.support for row in rows if row.support and "/" not in row.subset), {})
     head = _cells(["", "data set", "images"])
     head += [Cell(name, f"{support[name]} images" if name in support else "") for name in EXPRESSIONS]
-    head += [Cell(name, "[95 %]", everywhere=True) for name in OVERALL.values()]
+    head += _cells(f"{name} [95 %]" for name in OVERALL.values())
     lines = [head]
     for row in rows:
         one = row.configuration
@@ -192,7 +189,9 @@ def _accuracy(measure: str, measurement: Measurement) -> Cell:
         text += f" ±{percent(measurement.deviation)}"
     interval = percent_interval(measurement.interval) if measurement.interval else ""
     # Nine intervals beside each other are wider than a terminal.
-    return Cell(text, interval, everywhere=measure in OVERALL)
+    if measure in OVERALL:
+        return Cell(f"{text} {interval}".rstrip())
+    return Cell(text, detail=interval)
 
 
 def _tests(tests: Sequence[PairedTest]) -> Table | None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fer.evaluation.intervals import person_numbers, score_interval
+from fer.evaluation.intervals import class_mean_weights, person_numbers, score_interval
 from fer.evaluation.metrics import Floats, Interval, Ints
 from fer.evaluation.statistics import CENTRAL, LEVEL, POWER, Difference
 
@@ -63,7 +63,12 @@ class VarianceEstimate:
         return float(stdtrit(self.freedom, quantile)) * math.sqrt(self.value)
 
 
-def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, persons: Sequence[str] | None = None) -> SeedsTest:
+def seeds_test(
+    correct_a: Floats,
+    correct_b: Floats,
+    labels: Ints,
+    persons: Sequence[str] | None = None,
+) -> SeedsTest:
     """Compare two configurations by mean-class accuracy; by accuracy where all labels are equal.
 
     p and interval are Student's t with the variance and the degrees of freedom above. A configuration with a single
@@ -73,30 +78,28 @@ def seeds_test(correct_a: Floats, correct_b: Floats, labels: Ints, persons: Sequ
 
     Args:
         correct_a: Whether A's runs are right, `(seeds, N)` in [0, 1].
-        correct_b: The same of B, on the same images.
+        correct_b: The same of B, on the same images; one of the two has several seeds.
         labels: True classes, `(N,)`.
         persons: Who is on each image; images then vary by person, or by themselves where that is more.
-
-    Raises:
-        ValueError: Neither has two runs, or there is no image.
     """
-    if len(correct_a) + len(correct_b) < 3 or not len(labels):
-        raise ValueError("seeds_test takes three runs or more, and at least one image")
     gain = correct_a.mean(axis=0) - correct_b.mean(axis=0)
-    weights = _class_mean_weights(labels)
+    weights = class_mean_weights(labels)
     estimate = float(weights @ gain)
     variance = _variance_of_mean(gain, [correct_a, correct_b], labels, persons)
     if variance is None:
         # A single image or person says nothing of others.
         return SeedsTest(estimate, low=-1.0, high=1.0, p=1.0, smallest=math.inf)
-    p = min(1.0, 2.0 ** (1 - _count_differing(gain, weights, persons)))
+    # The coin: of n signs all fall alike with this probability, and t knows nothing of so few images.
+    differing = _count_differing(gain, weights, persons)
+    p = min(1.0, 2.0 ** (1 - differing))
     half_width, smallest = 0.0, None
     if variance.value >= ROUNDING:
         t = abs(estimate) / math.sqrt(variance.value)
         p = max(2 * float(stdtr(variance.freedom, -t)), p)
         half_width = variance.half_width()
         smallest = half_width + variance.half_width(POWER)
-    low, high = max(estimate - half_width, -1.0), min(estimate + half_width, 1.0)
+    low = max(estimate - half_width, -1.0)
+    high = min(estimate + half_width, 1.0)
     if p >= LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)
     return SeedsTest(estimate, low, high, p, smallest)
@@ -122,18 +125,23 @@ def mean_interval(correct: Floats, labels: Ints, persons: Sequence[str] | None =
     variance = _variance_of_mean(values, [correct], labels, persons)
     if variance is None:
         return None
-    accuracy = float(_class_mean_weights(labels) @ values)
+    accuracy = float(class_mean_weights(labels) @ values)
     if len(np.unique(labels)) > 1:
-        return max(accuracy - variance.half_width(), 0.0), min(accuracy + variance.half_width(), 1.0)
+        half_width = variance.half_width()
+        return max(accuracy - half_width, 0.0), min(accuracy + half_width, 1.0)
     # Without variance, as where every prediction is right, nothing is known beyond the number of images.
     effective = float(len(labels))
     if variance.value > ROUNDING:
         effective = min(accuracy * (1 - accuracy) / variance.value, correct.size)
-    return score_interval(accuracy, effective, float(stdtrit(variance.freedom, CENTRAL)))
+    quantile = float(stdtrit(variance.freedom, CENTRAL))
+    return score_interval(accuracy, effective, quantile)
 
 
 def _variance_of_mean(
-    values: Floats, sides: Sequence[Floats], labels: Ints, persons: Sequence[str] | None
+    values: Floats,
+    sides: Sequence[Floats],
+    labels: Ints,
+    persons: Sequence[str] | None,
 ) -> VarianceEstimate | None:
     """Return the variance of the mean of `values` for new seeds and new images; None where images do not show any.
 
@@ -167,13 +175,17 @@ def _seed_variance(sides: Sequence[Floats], labels: Ints) -> VarianceEstimate:
     How much of it is each side's is known from as few as two seeds each, so the degrees of freedom are at most those of
     sides that vary alike: without that limit 10 seeds against 2 err in up to 10 of 100 equal pairs.
     """
-    weights = _class_mean_weights(labels)
+    weights = class_mean_weights(labels)
     several = [side for side in sides if len(side) > 1]
-    variances = [VarianceEstimate(float((side @ weights).var(ddof=1)), len(side) - 1) for side in several]
+    variances = []
+    for side in several:
+        variance = float((side @ weights).var(ddof=1))
+        variances.append(VarianceEstimate(variance, len(side) - 1))
     total = _sum_over_sides(variances, sides)
     if len(several) < 2:
         return total
-    alike = _sum_over_sides([VarianceEstimate(1.0, len(side) - 1) for side in several], sides)
+    equal = [VarianceEstimate(1.0, len(side) - 1) for side in several]
+    alike = _sum_over_sides(equal, sides)
     return VarianceEstimate(total.value, min(total.freedom, alike.freedom))
 
 
@@ -182,9 +194,12 @@ def _residual_variance(sides: Sequence[Floats], labels: Ints, persons: Ints | No
     variances = []
     for side in sides:
         if len(side) > 1:
-            by_run = [_image_variance(residual, labels, persons) for residual in side - side.mean(axis=0)]
-            value = sum(run.value for run in by_run) / (len(side) - 1)
-            variances.append(VarianceEstimate(value, (len(side) - 1) * by_run[0].freedom))
+            residuals = side - side.mean(axis=0)
+            by_run = [_image_variance(residual, labels, persons) for residual in residuals]
+            # One run's residuals follow from the others', as they sum to zero.
+            runs = len(side) - 1
+            value = sum(run.value for run in by_run) / runs
+            variances.append(VarianceEstimate(value, runs * by_run[0].freedom))
     return _sum_over_sides(variances, sides)
 
 
@@ -198,10 +213,9 @@ def _sum_over_sides(variances: Sequence[VarianceEstimate], sides: Sequence[Float
     if len(variances) < len(sides):
         weight = sum(1 / len(side) for side in sides)
         return VarianceEstimate(variances[0].value * weight, variances[0].freedom)
-    parts = [
-        VarianceEstimate(variance.value / len(side), variance.freedom)
-        for variance, side in zip(variances, sides, strict=True)
-    ]
+    parts = []
+    for variance, side in zip(variances, sides, strict=True):
+        parts.append(VarianceEstimate(variance.value / len(side), variance.freedom))
     value = sum(part.value for part in parts)
     squares = sum(part.value**2 / part.freedom for part in parts)
     # Where nothing varies the formula is 0 / 0.
@@ -209,17 +223,12 @@ def _sum_over_sides(variances: Sequence[VarianceEstimate], sides: Sequence[Float
     return VarianceEstimate(value, freedom)
 
 
-def _class_mean_weights(labels: Ints) -> Floats:
-    """Return the weight of each image in the mean over the classes that occur."""
-    _, class_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (len(counts) * counts[class_index]), dtype=np.float64)
-
-
 def _count_differing(gain: Floats, weights: Floats, persons: Sequence[str] | None) -> int:
     """Return on how many images, or for how many persons, the two sides differ."""
     if persons is None:
         return int((gain != 0).sum())
     by_person = np.bincount(person_numbers(persons), weights=weights * gain)
+    # Sums that cancel leave a rounding.
     return int((np.abs(by_person) > 1e-12).sum())
 
 
@@ -228,12 +237,12 @@ def _image_variance(values: Floats, labels: Ints, persons: Ints | None) -> Varia
 
     Images vary within their class, persons as wholes (linearised). A class of one image shows no variance.
     """
-    _, class_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    class_means = np.bincount(class_index, weights=values) / counts
-    deviations = _class_mean_weights(labels) * (values - class_means[class_index])
+    _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    class_means = np.bincount(class_of, weights=values) / counts
+    deviations = class_mean_weights(labels) * (values - class_means[class_of])
     if persons is None:
         corrections = counts / np.maximum(counts - 1, 1)
-        value = float((corrections[class_index] * deviations**2).sum())
+        value = float((corrections[class_of] * deviations**2).sum())
         return VarianceEstimate(value, freedom=int((counts - 1).sum()))
     sums = np.bincount(persons, weights=deviations)
     freedom = len(sums) - 1

@@ -237,9 +237,9 @@ def _clause(test: PairedTest, sign: int) -> str:
 
 def _limit(test: PairedTest) -> str:
     """Return the smallest difference that would show, in words."""
-    if test.smallest is None:
-        return "they differ on no image" if test.estimate == 0 else "how small a difference would show cannot be told"
+    if test.smallest is None and test.estimate == 0:
+        return "they differ on no image"
     # Nothing differs by more than all images.
-    if test.smallest > 1:
+    if test.smallest is None or test.smallest > 1:
         return "no difference shows on so few"
     return f"a difference of {MEASURE_NAMES[test.measure]} under {test.smallest * 100:.1f} points does not show"

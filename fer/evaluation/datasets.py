@@ -18,12 +18,7 @@ from fer.data.batches import evaluation_batches
 from fer.data.datasets.base import DataSet
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack
-from fer.evaluation.calibration import (
-    Calibration,
-    calibration,
-    corrected_prior,
-    softmax_with_temperature,
-)
+from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
 from fer.evaluation.metrics import Floats, Ints
 from fer.evaluation.names import (
     ACCURACY,
@@ -97,6 +92,7 @@ def outputs(
         batch_size: Images per step.
     """
     rows = []
+    # Outputs leave the device batch by batch, since a large set's features need not fit beside the images.
     with full_fp32():
         for batch in evaluation_batches(images, indices, image_size, batch_size):
             rows.append(network(batch.images).cpu())
@@ -127,6 +123,7 @@ def evaluate_sets(
     for dataset in sets:
         manifest = read_manifest(manifest_path(root, dataset.name))
         part, tested = select_test_split(dataset, manifest, spec.trained_on)
+        # A set may hold training images alone.
         if not tested.images:
             continue
         # As sharp as the training faces and as the registered model cuts them, whatever this set's own size.
@@ -162,6 +159,7 @@ def evaluate_logits(
         corrected = corrected_prior(probabilities, spec.training_prior)
         uniform_prior = report(labels, corrected, persons)
     uncalibrated = None
+    # At temperature 1 the two would be equal.
     if spec.temperature != 1:
         uncalibrated = calibration(labels, softmax_with_temperature(scores))
     return Evaluation(
@@ -244,6 +242,7 @@ def predictions_csv(tested: Manifest, probabilities: Floats) -> str:
     rows: list[list[object]] = [[*PREDICTION_COLUMNS, *EXPRESSIONS]]
     for row, of_row in zip(tested.images, probabilities, strict=True):
         predicted = EXPRESSIONS[int(of_row.argmax())]
+        # Six digits keep the order of classes and the sum within 1e-5.
         numbers = [f"{probability:.6f}" for probability in of_row]
         image = [row.path, row.sha256, row.person, row.angle, row.expression]
         rows.append([*image, predicted, *numbers])

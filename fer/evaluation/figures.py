@@ -38,7 +38,7 @@ POINTS = {
     "anger": ("#000000", "X"),
     "neutral": ("#56B4E9", "P"),
 }
-"""Colour and shape of each expression's points; who cannot tell the colours apart sees the shapes."""
+"""Colour and shape of each expression's points; the shapes are for those who see the colours alike."""
 PANELS = {
     "loss": (TRAINING_LOSS, VALIDATION_LOSS),
     "accuracy": (VALIDATION_ACCURACY,),
@@ -89,9 +89,8 @@ def heatmap(
         # Black cannot be read on the darkest colours.
         color = "white" if abs(value) > 0.68 * high else "black"
         axes.text(predicted, true, text, ha="center", va="center", fontsize=fontsize, color=color)
-    ticks = range(len(EXPRESSIONS))
-    axes.set_xticks(ticks, EXPRESSIONS, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, EXPRESSIONS)
+    axes.set_xticks(range(len(EXPRESSIONS)), EXPRESSIONS, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(EXPRESSIONS)), EXPRESSIONS)
     return image
 
 
@@ -194,11 +193,7 @@ def _mark_best(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
     axes.set_title(f"best validation accuracy {best:.1%} at epoch {epoch}", fontsize=10)
 
 
-def contact_sheet(
-    pictures: Mapping[str, Sequence[Image.Image]],
-    title: str,
-    thumb: int = 64,
-) -> Figure:
+def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thumb: int = 64) -> Figure:
     """Lay out pictures in one labelled row per expression, each fitted into a white square of `thumb` pixels.
 
     Args:
@@ -206,6 +201,7 @@ def contact_sheet(
         title: Stands above the sheet.
         thumb: Side of a picture, in pixels at 100 dots per inch.
     """
+    # One at least, for a set without pictures.
     columns = max(1, *(len(row) for row in pictures.values()))
     sheet = Image.new("RGB", (columns * thumb, len(pictures) * thumb), "white")
     for y, row in enumerate(pictures.values()):

@@ -113,6 +113,12 @@ def person_numbers(clusters: ArrayLike) -> Ints:
     return np.asarray(np.unique(np.asarray(clusters), return_inverse=True)[1], dtype=np.int64)
 
 
+def class_mean_weights(labels: Ints) -> Floats:
+    """Return the weight of each image in the mean over the classes that occur."""
+    _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(counts) * counts[class_of]), dtype=np.float64)
+
+
 def swapped_images(
     gain: Ints,
     class_of: Ints,

@@ -85,6 +85,7 @@ class Report:
         }
         for measure, (value, (low, high)) in figures.items():
             flat |= _with_bounds(measure, value, low, high)
+        # MLflow has no empty metric, and 0 would be read as an accuracy.
         for name, recall in self.recall.items():
             interval = self.recall_interval[name]
             if recall is not None and interval is not None:
@@ -127,6 +128,7 @@ def report(
         ValueError: An argument is malformed, or the set is empty.
     """
     truth, scores = check_probabilities(labels, probabilities)
+    # Columns have no names: another number of them is another list of classes.
     if scores.shape[1] != len(EXPRESSIONS):
         raise ValueError(f"probabilities must have a column per expression, {len(EXPRESSIONS)}, not {scores.shape[1]}")
     predicted = scores.argmax(axis=1)

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betaincinv, gammaln, xlog1py, xlogy
 
-from fer.evaluation.intervals import not_rejected, person_numbers, swapped_images, swapped_persons
+from fer.evaluation.intervals import (
+    class_mean_weights,
+    not_rejected,
+    person_numbers,
+    swapped_images,
+    swapped_persons,
+)
 from fer.evaluation.metrics import Interval
 
 LEVEL = 0.05
@@ -101,7 +107,6 @@ def randomisation_test(
     clusters: ArrayLike | None = None,
     draws: int = 10_000,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> Difference:
     """Compare A and B by mean-class accuracy on the same images.
 
@@ -109,7 +114,7 @@ def randomisation_test(
     with probability 1/2 (Noreen, 1989, Computer-Intensive Methods for Testing Hypotheses, chapter 2). It is
     (1 + count) / (1 + draws), so never 0 (Phipson & Smyth, 2010). The interval holds every difference that this test,
     with the same draws, does not reject when it is first taken off each image (Garthwaite, 1996, Confidence intervals
-    from randomization tests, Biometrics 52:1387-1393): so it excludes 0 exactly where p is below 1 - confidence.
+    from randomization tests, Biometrics 52:1387-1393): so it excludes 0 exactly where p is below LEVEL.
 
     Args:
         labels: True classes, `(N,)` integers.
@@ -119,18 +124,15 @@ def randomisation_test(
             interval is then [-1, 1] and p is 1.
         draws: How often predictions are swapped.
         seed: Seed of the draws.
-        confidence: Coverage of the interval, in (0, 1).
     """
     present, class_of = np.unique(labels, return_inverse=True)
-    classes = len(present)
     # 1 where A alone is right, -1 where B alone is.
     gain = (predictions_a == labels).astype(np.int64) - (predictions_b == labels)
-    # What each image counts in the mean over classes.
-    weights = 1 / (classes * np.bincount(class_of)[class_of])
+    weights = class_mean_weights(labels)
     estimate = float(weights @ gain)
     generator = np.random.default_rng(seed)
     if clusters is None:
-        swapped = swapped_images(gain, class_of, classes, draws, generator)
+        swapped = swapped_images(gain, class_of, len(present), draws, generator)
     else:
         who = person_numbers(clusters)
         if who.max() < 1:
@@ -138,12 +140,14 @@ def randomisation_test(
         swapped = swapped_persons(gain, weights, who, draws, generator)
     least, most = not_rejected(estimate, *swapped)
     extreme = int(((least <= 0) & (most >= 0)).sum())
-    # p < 1 - confidence exactly where fewer draws than this do not reject. The product is rounded, because a whole
+    # p < LEVEL exactly where fewer draws than this do not reject. The product is rounded, because a whole
     # number that comes out a hair too large would be taken for the next one.
-    needed = math.ceil(round((1 - confidence) * (1 + draws), 9)) - 1
+    needed = math.ceil(round(LEVEL * (1 + draws), 9)) - 1
     low = float(np.sort(least)[needed - 1]) if needed else -1.0
-    high = float(np.sort(-most)[needed - 1]) * -1 if needed else 1.0
-    return Difference(estimate, round(low, 10) + 0.0, round(high, 10) + 0.0, (1 + extreme) / (1 + draws))
+    high = float(np.sort(most)[-needed]) if needed else 1.0
+    p = (1 + extreme) / (1 + draws)
+    # Rounded, as ties were widened by a hair; adding 0.0 takes the sign off a zero.
+    return Difference(estimate, round(low, 10) + 0.0, round(high, 10) + 0.0, p)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -67,6 +67,7 @@ def read_experiment(name: str) -> Experiment:
     """
     path = _find_file(name)
     content = read_yaml(str(path))
+    # No option's value is a mapping, so one shows that the keys are stages.
     sectioned = any(isinstance(value, dict) for value in content.values())
     if not sectioned:
         stage = "pretrain" if "method" in content else "finetune"
@@ -82,6 +83,7 @@ def read_experiment(name: str) -> Experiment:
 
 
 def _find_file(name: str) -> Path:
+    # A file elsewhere, such as a changed copy of one of ours.
     if name.endswith(".yaml"):
         return Path(name)
     names = experiment_names()
@@ -102,6 +104,7 @@ def _check_stages(experiment: Experiment, path: Path) -> None:
     finetune, evaluate = experiment.finetune, experiment.evaluate
     if evaluate and not finetune:
         raise ConfigError(f"evaluate in {path} tests what finetune made: add finetune, or use the command evaluate")
+    # An option that would be overwritten without a word is refused instead.
     if evaluate and evaluate.model != EvaluateConfig().model:
         raise ConfigError(f"model in {path} is what finetune made: leave it out")
     if experiment.pretrain and finetune and finetune.init != FinetuneConfig().init:
@@ -129,6 +132,7 @@ class ReportedFigures:
     def scalars(self) -> dict[str, float]:
         """Return the figures under the names `Report.scalars` gives ours."""
         flat = {IMAGES: float(self.images), ACCURACY: self.accuracy}
+        # The table gives some rows the overall accuracy only.
         if self.per_class:
             flat |= {measure_key(name): value for name, value in self.per_class.items()}
             flat[CLASS_MEAN] = math.fsum(self.per_class.values()) / len(self.per_class)
@@ -177,7 +181,9 @@ def _read_row(
     for dataset, values in entry["figures"].items():
         scalars = {key: float(value) for key, value in values.items() if key != "per_class"}
         fractions = [float(value) for value in values.get("per_class", ())]
+        # The file lists them in the one order of expressions; a list of another length is refused.
         per_class = dict(zip(EXPRESSIONS, fractions, strict=True)) if fractions else {}
         figures[dataset] = ReportedFigures(images=int(images[dataset]), per_class=per_class, **scalars)
+    # What all rows share is written once in the file.
     settings = {**protocol, **entry["settings"]}
     return ReportedRow(str(entry["name"]), str(entry["note"]), settings, figures)

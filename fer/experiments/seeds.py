@@ -104,17 +104,16 @@ def seed_stats_table(
 
 
 def pretraining_note(pretrainings: int, seeds: int) -> str:
-    """Return lines that say how seeds share pre-trainings; nothing for one seed or without pre-training."""
-    if not pretrainings or seeds == 1:
-        return ""
-    if pretrainings == 1:
-        # The deviation over such seeds is easily taken for that of the whole recipe.
-        note = f"all {seeds} seeds start from one pre-training: ± says nothing of another (pretrain_seeds repeats it)"
-    elif pretrainings < seeds:
-        note = f"the {seeds} seeds start from {pretrainings} pre-trainings in turn"
-    else:
-        note = "each seed starts from a pre-training of its own"
-    return f"\n\n{note}"
+    """Return lines that say how seeds share pre-trainings; nothing where they share none."""
+    # The deviation over such seeds is easily taken for that of the whole recipe.
+    if pretrainings == 1 < seeds:
+        return (
+            f"\n\nall {seeds} seeds start from one pre-training: ± says nothing of another one "
+            "(pretrain_seeds repeats it too)"
+        )
+    if 1 < pretrainings < seeds:
+        return f"\n\nthe {seeds} seeds start from {pretrainings} pre-trainings in turn"
+    return ""
 
 
 def _is_overall_accuracy(key: str) -> bool:

@@ -79,7 +79,7 @@ def card_files(
         credits: Of the Wikimedia pictures it was tested on.
     """
     files = {
-        README: model_card(origin, parts, reports, credits),
+        README: _card(origin, parts, reports, credits),
         LICENCE: render("model_licence.md", terms=terms(origin.spec)),
     }
     if credits:
@@ -87,18 +87,19 @@ def card_files(
     return files
 
 
-def model_card(
+def _card(
     origin: Origin,
     parts: Mapping[str, str],
     reports: Mapping[str, Report],
     credits: Sequence[Credit],
 ) -> str:
-    """Write the card as Markdown; arguments as of `card_files`.
+    """Write the card as Markdown.
 
     Its head of YAML has the keys of https://huggingface.co/docs/hub/model-cards; terms that are no licence known there
     are `other` with a file, and figures lie in [0, 1].
     """
     spec = origin.spec
+    # Parts such as `kdef/frontal` are rows of the table, and no data sets of their own.
     tests = {name: reports[name] for name in parts}
     return render(
         "model_card.md",
@@ -183,6 +184,7 @@ def _limits_on(dataset: str, report: Report) -> list[str]:
     weak = "; ".join(_weakness(report, name) for name in _weak_expressions(report))
     if weak:
         sentences.append(f"Known weak on {dataset}: {weak}.")
+    # Silence would be taken for a good figure.
     absent = ", ".join(name for name in EXPRESSIONS if not report.support[name])
     if absent:
         sentences.append(f"There are no pictures of {absent} in {dataset}, so nothing is known of these there.")

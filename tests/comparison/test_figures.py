@@ -6,8 +6,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fer.comparison.comparing import compare
-from fer.comparison.figures import figures, per_class, style, svg
-from fer.comparison.grouping import Configuration
+from fer.comparison.figures import figures, per_class, svg
+from fer.comparison.grouping import Configuration, style
 from fer.evaluation.metrics import confusion_matrix
 from tests.comparison.made import SETS, answers, labels, run
 

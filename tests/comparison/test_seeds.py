@@ -230,11 +230,6 @@ def test_a_class_of_one_image_counts_in_the_mean_and_not_in_the_variance():
     assert 0 < total < np.inf
 
 
-def test_two_single_runs_are_not_its_business():
-    with pytest.raises(ValueError, match="three runs or more"):
-        seeds_test(np.ones((1, 3)), np.ones((1, 3)), np.zeros(3, dtype=int))
-
-
 def test_seeds_that_agree_leave_wilsons_interval():
     right = np.tile((np.arange(2000) % 10 < 7).astype(float), (3, 1))
     expected = proportion_confint(1400, 2000, method="wilson")

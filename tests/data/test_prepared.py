@@ -65,6 +65,12 @@ def make_the_summary_a_list(root: Path, done: Prepared) -> None:
     summary_path(root, "wikimedia").write_text("[1, 2]")
 
 
+def make_counts_of_the_summary_texts(root: Path, done: Prepared) -> None:
+    path = summary_path(root, "wikimedia")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"repaired_or_converted": {"converted to RGB": "three"}}), encoding="utf-8")
+
+
 def lose_a_key_of_the_summary(root: Path, done: Prepared) -> None:
     path = summary_path(root, "wikimedia")
     path.write_text(path.read_text(encoding="utf-8").replace('"left_out"', '"left"'), encoding="utf-8")
@@ -101,7 +107,14 @@ def test_a_damaged_tree_is_prepared_anew(
 
 @pytest.mark.parametrize(
     "damage",
-    [lose_the_summary, empty_the_summary, cut_the_summary, make_the_summary_a_list, lose_a_key_of_the_summary],
+    [
+        lose_the_summary,
+        empty_the_summary,
+        cut_the_summary,
+        make_the_summary_a_list,
+        make_counts_of_the_summary_texts,
+        lose_a_key_of_the_summary,
+    ],
 )
 def test_counts_of_a_damaged_summary_are_refused(
     shrunk: tuple[Path, Path, Prepared], damage: Callable[[Path, Prepared], None]

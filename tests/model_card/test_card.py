@@ -13,7 +13,7 @@ from fer.attribution.credits import API, Credit
 from fer.evaluation.names import UNIFORM_PRIOR
 from fer.evaluation.report import Report, report
 from fer.expressions import EXPRESSIONS
-from fer.model_card.card import Origin, card_files, headline, model_card
+from fer.model_card.card import Origin, card_files, headline
 from fer.models.backbones import ModelSpec
 from tests.predictions import draw
 
@@ -42,7 +42,8 @@ def tests() -> dict[str, Report]:
 
 def card_of(tests: dict[str, Report], origin: Origin = ORIGIN) -> str:
     """The card of a model tested on these sets."""
-    return model_card(origin, {name: PARTS.get(name, "test") for name in tests if "/" not in name}, tests, [])
+    parts = {name: PARTS.get(name, "test") for name in tests if "/" not in name}
+    return card_files(origin, parts, tests, [])["README.md"]
 
 
 def head_of(card: str) -> dict:
