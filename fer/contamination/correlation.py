@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as functional
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -70,7 +70,12 @@ def unit(windows: Tensor) -> Tensor:
     return torch.where(is_flat, 0, centred / length.clamp(min=1e-6))
 
 
-def search(containers: Tensor, contents: Contents, sides: Sequence[int], threshold: float) -> Iterator[Hit]:
+def search(
+    containers: Tensor,
+    contents: Contents,
+    sides: Sequence[int],
+    threshold: float,
+) -> Iterator[Hit]:
     """Find contents in containers.
 
     Args:
@@ -91,8 +96,10 @@ def search(containers: Tensor, contents: Contents, sides: Sequence[int], thresho
         windows, positions = _windows(chunk, sides)
         pairs, best_windows = _shortlist(windows, contents)
         near = positions[best_windows]
-        for pair, correlation in _refined(chunk, contents, pairs, near, threshold):
-            yield Hit(start + pair[0], pair[1], correlation)
+        correlations = _refined(chunk, contents, pairs, near)
+        for index in (correlations >= threshold).nonzero().flatten().tolist():
+            picture, content = pairs[index].tolist()
+            yield Hit(start + picture, content, correlations[index].item())
 
 
 def _resized(pictures: Tensor, side: int) -> Tensor:
@@ -100,7 +107,7 @@ def _resized(pictures: Tensor, side: int) -> Tensor:
     height, width = pictures.shape[-2:]
     shorter = min(height, width)
     size = [max(round(length * side / shorter), side) for length in (height, width)]
-    return functional.interpolate(pictures, size, mode="bilinear", antialias=True)
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True)
 
 
 def _windows(pictures: Tensor, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -109,10 +116,11 @@ def _windows(pictures: Tensor, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
     positions = []
     for side in sides:
         resized = _resized(pictures, side)
-        windows.append(unit(functional.unfold(resized, SMALL).transpose(1, 2)))
+        of_side = F.unfold(resized, SMALL).transpose(1, 2)
+        windows.append(unit(of_side))
         tops, lefts = (torch.arange(length - SMALL + 1) for length in resized.shape[-2:])
         corners = torch.cartesian_prod(tops, lefts)
-        positions.append(functional.pad(corners, (1, 0), value=side))
+        positions.append(F.pad(corners, (1, 0), value=side))
     return torch.cat(windows, 1), torch.cat(positions)
 
 
@@ -120,11 +128,12 @@ def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
     """Return `(P, 2)` the pairs that correlate by `SHORTLIST` somewhere, and `(P,)` their best windows."""
     pictures, count = windows.shape[:2]
     flat = windows.flatten(0, 1)
-    pairs = [torch.empty(0, 2, dtype=torch.long)]
-    best_windows = [torch.empty(0, dtype=torch.long)]
+    pairs = []
+    best_windows = []
     for start in range(0, len(contents.units), CONTENTS_AT_ONCE):
         part = contents.units[start : start + CONTENTS_AT_ONCE]
-        best, window = (flat @ part.T).view(pictures, count, -1).max(1)
+        correlations = (flat @ part.T).view(pictures, count, -1)
+        best, window = correlations.max(1)
         is_near = best >= SHORTLIST
         pairs.append(is_near.nonzero() + torch.tensor([0, start]))
         best_windows.append(window[is_near])
@@ -132,20 +141,24 @@ def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
 
 
 def _refined(
-    pictures: Tensor, contents: Contents, pairs: Tensor, positions: Tensor, threshold: float
-) -> Iterator[tuple[list[int], float]]:
-    """Yield the pairs that reach the threshold at 48 px near their positions, and their correlation."""
+    pictures: Tensor,
+    contents: Contents,
+    pairs: Tensor,
+    positions: Tensor,
+) -> Tensor:
+    """Return `(P,)` the best correlations of pairs at 48 px near their positions; -1 where a pair was given up."""
+    correlations = torch.full((len(pairs),), -1.0)
     for side in sorted(set(positions[:, 0].tolist())):
         resized = _resized(pictures, side * LARGE // SMALL)
-        is_of_side = positions[:, 0] == side
-        # From (top, left) of the window to (x, y) of its centre, in pixels of the resized picture.
-        centres = positions[is_of_side][:, 1:].flip(1) * (LARGE / SMALL) + LARGE / 2
-        pair_parts = torch.split(pairs[is_of_side], PAIRS_AT_ONCE)
-        for part, near in zip(pair_parts, torch.split(centres, PAIRS_AT_ONCE), strict=True):
-            wanted = contents.large[part[:, 1]].float()
-            correlations = _best_correlations(resized[part[:, 0]], wanted, near)
-            for index in (correlations >= threshold).nonzero().flatten().tolist():
-                yield part[index].tolist(), correlations[index].item()
+        of_side = (positions[:, 0] == side).nonzero().flatten()
+        # In parts, because every pair brings a copy of its whole picture along.
+        for part in torch.split(of_side, PAIRS_AT_ONCE):
+            picture, content = pairs[part].unbind(1)
+            # From (top, left) of the window to (x, y) of its centre, in pixels of the resized picture.
+            centres = positions[part, 1:].flip(1) * (LARGE / SMALL) + LARGE / 2
+            wanted = contents.large[content].float()
+            correlations[part] = _best_correlations(resized[picture], wanted, centres)
+    return correlations
 
 
 def _best_correlations(pictures: Tensor, wanted: Tensor, centres: Tensor) -> Tensor:
@@ -159,13 +172,15 @@ def _best_correlations(pictures: Tensor, wanted: Tensor, centres: Tensor) -> Ten
     correlations = torch.full((len(centres),), -1.0)
     # Pairs still going, and their windows: size, x and y.
     going = torch.arange(len(centres))
-    windows = functional.pad(centres, (1, 0), value=1.0)
+    windows = F.pad(centres, (1, 0), value=1.0)
     directions = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
     for scale, pixels, stride, enough in ROUNDS:
         if not len(going):
             break
-        tried = windows[:, None] + directions * torch.tensor([scale, pixels, pixels])
+        steps = directions * torch.tensor([scale, pixels, pixels])
+        tried = windows[:, None] + steps
         best, step = _correlations(pictures[going], wanted[going], tried, stride).max(1)
+        # Most pairs differ plainly once they are aligned roughly: they are spared the finer rounds.
         is_kept = best >= enough
         correlations[going] = torch.where(is_kept, best, -1.0)
         windows = tried[torch.arange(len(tried)), step][is_kept]
@@ -183,10 +198,18 @@ def _correlations(pictures: Tensor, wanted: Tensor, windows: Tensor, stride: int
     x = 2 * (windows[:, :, 1:2] + offsets) / width - 1
     y = 2 * (windows[:, :, 2:3] + offsets) / height - 1
     shape = (pairs, samples, len(pixels), len(pixels))
-    grid = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], -1)
-    taken = functional.grid_sample(pictures, grid.flatten(1, 2), padding_mode="border", align_corners=False)
+    grid_x = x[:, :, None, :].expand(shape)
+    grid_y = y[:, :, :, None].expand(shape)
+    grid = torch.stack([grid_x, grid_y], -1)
+    taken = F.grid_sample(
+        pictures,
+        grid.flatten(1, 2),
+        padding_mode="border",
+        align_corners=False,
+    )
     taken = taken.view(pairs, samples, len(pixels) ** 2)
     known = unit(wanted[:, pixels][:, :, pixels].flatten(1))
     # What is sought has no mean, so the windows' means need not be taken away.
     products = torch.einsum("psk,pk->ps", taken, known)
-    return products / (len(pixels) * taken.std(-1, correction=0).clamp(min=FLAT))
+    deviation = taken.std(-1, correction=0).clamp(min=FLAT)
+    return products / (len(pixels) * deviation)
