@@ -4,7 +4,6 @@ Libraries that download with a checksum start over after a break and know whole 
 hundred megabytes, and torchvision names the first digits of theirs.
 """
 
-import errno
 import hashlib
 import os
 import sys
@@ -19,9 +18,10 @@ from urllib3.exceptions import HTTPError as TransferError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
+from fer.utils.paths import NO_ACCESS, NO_SPACE
+
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes of faults that pass."""
-RANGE_NOT_SATISFIABLE = 416
 RETRIES = 4
 BACKOFF = 1.0
 """Seconds, of which pauses between attempts are multiples: none, 2, 4, 8."""
@@ -30,7 +30,6 @@ MAX_WAIT = 120.0
 TIMEOUT = 30.0
 """Seconds without a byte before an attempt is given up."""
 CHUNK = 1 << 18
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
@@ -109,7 +108,8 @@ def is_disk_fault(error: Exception) -> bool:
     """Return whether a fault is of this machine's disk and not of the network."""
     # Faults of the network are OSErrors in requests too.
     from_network = isinstance(error, requests.RequestException)
-    return isinstance(error, OSError) and not from_network and error.errno in DISK_FAULTS
+    of_disk = isinstance(error, OSError) and error.errno in (*NO_SPACE, *NO_ACCESS)
+    return of_disk and not from_network
 
 
 def download_file(address: str, path: Path, sha256: str = "", *, show_progress: bool = True) -> None:
@@ -193,7 +193,7 @@ class _Partial:
             headers["Range"] = f"bytes={start}-"
             headers["If-Range"] = self.version.read_text(encoding="utf-8")
         with session.get(address, headers=headers, timeout=TIMEOUT, stream=True) as response:
-            if response.status_code == RANGE_NOT_SATISFIABLE:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
                 # What is here reaches beyond the server's file.
                 self.remove()
                 self._fetch_rest(session, address)

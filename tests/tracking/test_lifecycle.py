@@ -1,0 +1,207 @@
+import os
+import signal
+from dataclasses import dataclass
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from fer.errors import DataError, FerError, Interrupted
+from fer.tracking.lifecycle import fail_launched_run, tagging_next, tracked
+
+
+@dataclass(frozen=True)
+class Config:
+    dataset: str = "raf+kdef"
+    lr: float = 0.001
+    augment: bool = True
+    class_weights: tuple[float, ...] = (1.0, 2.5)
+    source: str = ""
+
+
+def test_a_finished_run_holds_what_went_in_and_came_out(client):
+    with tracked("finetune", Config(), "my run", {"init_used": "scratch"}) as run:
+        run.metrics({"wikimedia/accuracy": 0.5, "wikimedia/accuracy/fear": 0.25}, 3)
+        run.text("hello", "notes/a.txt")
+    found = client.get_run(run.id)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "my run"
+    assert client.get_experiment(found.info.experiment_id).name == "fer"
+    assert found.data.params == {
+        "dataset": "raf+kdef", "lr": "0.001", "augment": "true", "class_weights": "1.0,2.5", "source": "",
+        "init_used": "scratch",
+    }  # fmt: skip
+    assert found.data.metrics == {"wikimedia/accuracy": 0.5, "wikimedia/accuracy/fear": 0.25}
+    assert client.get_metric_history(run.id, "wikimedia/accuracy")[0].step == 3
+    assert {"git.commit", "version.torch", "version.python", "hardware.cpu", "hardware.cores"} <= found.data.tags.keys()
+    assert found.data.tags["fer.command"] == "finetune"
+    assert {item.path for item in client.list_artifacts(run.id)} == {"config.json", "notes"}
+    assert "fer.error" not in found.data.tags
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(DataError("no pictures"), "no pictures"), (KeyError("x"), "KeyError: 'x'")], ids=str
+)
+def test_a_failed_run_says_why(client, error, reason):
+    with pytest.raises(type(error)), tracked("prepare", Config(), "broken") as run:
+        raise error
+    found = client.get_run(run.id)
+    assert found.info.status == "FAILED"
+    assert found.data.tags["fer.error"] == reason
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_the_run_killed(client, number):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as stop, tracked("prepare", Config(), "stopped") as run:
+        os.kill(os.getpid(), number)
+    assert stop.value.signum == number
+    assert client.get_run(run.id).info.status == "KILLED"
+    assert signal.getsignal(number) is before
+
+
+def test_stages_nest_and_the_parent_stays_open_for_them(client):
+    with tracked("main", Config(), "parent") as parent:
+        with tracked("prepare", Config(), "child") as child:
+            assert child.id != parent.id
+        assert client.get_run(parent.id).info.status == "RUNNING"
+    assert client.get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+    assert child.experiment_id == parent.experiment_id
+
+
+def test_tags_for_the_next_run_are_that_runs_alone(client):
+    with tracked("main", Config(), "parent") as parent:
+        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:
+            assert client.get_run(stage.id).data.tags["fer.experiment"] == "mine", "a stopped run has them too"
+            with tracked("prepare", Config(), "within") as within:
+                pass
+        with tracked("evaluate", Config(), "after") as after:
+            pass
+    assert all("fer.experiment" not in client.get_run(run.id).data.tags for run in (parent, within, after))
+
+
+def launch(client, monkeypatch, **params: str) -> str:
+    """Make a run as `mlflow run` does before it starts a program: parameters as shell-quoted text."""
+    run = client.create_run("0")
+    for key, value in params.items():
+        client.log_param(run.info.run_id, key, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    return str(run.info.run_id)
+
+
+def test_the_launchers_run_is_adopted_with_its_quoted_parameters(client, monkeypatch):
+    run_id = launch(client, monkeypatch, dataset="'raf+kdef'", lr="1e-3", augment="True", source="''")
+    with tracked("finetune", Config(), "mine") as run:
+        assert run.id == run_id
+        with tracked("prepare", Config(), "stage") as stage:
+            assert stage.id != run_id
+    found = client.get_run(run_id)
+    assert (found.info.status, found.info.experiment_id) == ("FINISHED", "0")
+    assert found.data.params["dataset"] == "'raf+kdef'"
+    assert found.data.params["class_weights"] == "1.0,2.5"
+    assert not [key for key in found.data.tags if key.startswith("param.")]
+
+
+def test_a_parameter_that_means_something_else_becomes_a_tag(client, monkeypatch):
+    run_id = launch(client, monkeypatch, lr="0.5")
+    with tracked("finetune", Config(), "mine"):
+        pass
+    assert client.get_run(run_id).data.tags["param.lr"] == "0.001"
+
+
+def test_a_launched_run_that_never_began_fails_with_the_sentence(client, monkeypatch):
+    run_id = launch(client, monkeypatch)
+    fail_launched_run("unknown option 'epoch'")
+    found = client.get_run(run_id)
+    assert (found.info.status, found.data.tags["fer.error"]) == ("FAILED", "unknown option 'epoch'")
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def statuses(client) -> list[str]:
+    return [
+        run.info.status for place in client.search_experiments() for run in client.search_runs([place.experiment_id])
+    ]
+
+
+def breaking(monkeypatch, call: str, error: Exception, number: int) -> None:
+    """Make one call of MLflow's client fail, the first or a later one."""
+    ours, seen = getattr(mlflow.MlflowClient, call), iter(range(1000))
+
+    def failing(*words, **options):
+        if next(seen) == number:
+            raise error
+        return ours(*words, **options)
+
+    monkeypatch.setattr(mlflow.MlflowClient, call, failing)
+
+
+@pytest.mark.parametrize("launching", [False, True], ids=["own", "launched"])
+@pytest.mark.parametrize("error", [MlflowException("the server says no"), OSError("no route")], ids=["mlflow", "os"])
+@pytest.mark.parametrize(("call", "number"), [("log_batch", 0), ("log_batch", 1), ("get_run", 0), ("log_text", 0)])
+def test_a_run_ends_though_it_cannot_be_described(client, monkeypatch, call, number, error, launching):
+    if launching:
+        launch(client, monkeypatch)
+    with monkeypatch.context() as patch:
+        breaking(patch, call, error, number)
+        with pytest.raises((FerError, OSError)) as raised, tracked("finetune", Config(), "mine"):
+            pytest.fail("the body does not begin")
+    assert str(error) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert statuses(client) == ["FAILED"]
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("error", [DataError("no pictures"), KeyError("x"), Interrupted(15)], ids=repr)
+def test_a_run_ends_though_its_fault_cannot_be_written(client, monkeypatch, error):
+    with monkeypatch.context() as patch, pytest.raises(type(error)) as raised, tracked("prepare", Config(), "broken"):
+        breaking(patch, "log_batch", MlflowException("the server says no"), 0)
+        raise error
+    assert raised.value is error
+    assert statuses(client) == ["KILLED" if isinstance(error, Interrupted) else "FAILED"]
+
+
+def test_a_fault_of_the_store_amid_the_work_is_one_sentence(client, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(FerError, match="the server says no"):  # noqa: SIM117
+        with tracked("prepare", Config(), "broken") as run:
+            breaking(patch, "log_batch", MlflowException("the server\nsays no"), 0)
+            run.metrics({"loss": 1.0})
+    assert statuses(client) == ["FAILED"]
+
+
+def test_a_store_that_has_gone_leaves_the_first_fault_to_be_seen(client, monkeypatch):
+    def gone(*words, **options):
+        raise MlflowException("connection refused")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"^no pictures$"):  # noqa: SIM117
+        with tracked("prepare", Config(), "broken"):
+            patch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+            patch.setattr(mlflow.MlflowClient, "log_batch", gone)
+            raise DataError("no pictures")
+    with monkeypatch.context() as patch, pytest.raises(FerError, match=r"has finished, but .* connection refused"):  # noqa: SIM117
+        with tracked("prepare", Config(), "whole"):
+            patch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("call", ["create_run", "set_terminated"])
+def test_a_signal_while_a_run_begins_or_ends_leaves_it_ended(client, monkeypatch, call):
+    ours = getattr(mlflow.MlflowClient, call)
+
+    def signalled(*words, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ours(*words, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(mlflow.MlflowClient, call, signalled)
+        with tracked("prepare", Config(), "stopped"):
+            assert call == "set_terminated"
+    assert statuses(client) == ["FINISHED" if call == "set_terminated" else "KILLED"]
+
+
+def test_a_launchers_run_that_cannot_be_told_is_no_second_fault(client, monkeypatch):
+    launch(client, monkeypatch)
+    breaking(monkeypatch, "set_tag", MlflowException("the server says no"), 0)
+    fail_launched_run("unknown option 'epoch'")
+    assert statuses(client) == ["FAILED"]
