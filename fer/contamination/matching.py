@@ -79,6 +79,7 @@ def find_matches(
         near_copies: Whether to look for them at all.
     """
     correlations = dict.fromkeys(_equal_pairs(test.pixels, training.pixels), 1.0)
+    # What has the same pixels needs no search, and is told apart from a near copy of correlation 1.
     identical = set(correlations)
     if near_copies and len(test) and len(training):
         for pair, correlation in _near_copies(test, training, pictures):
@@ -89,6 +90,7 @@ def find_matches(
         kinds.append((pair, IDENTICAL if pair in identical else NEAR_COPY, correlations[pair]))
     # Names are identities within one set only; a namesake in another is somebody else.
     if test.dataset == training.dataset:
+        # One image stands for a person: all would multiply the list. Reversed, since the last of equal keys stays.
         first_images = dict(reversed(_equal_pairs(test.people, training.people)))
         kinds += [((tested, first_images[tested]), PERSON, None) for tested in sorted(first_images)]
     matches = []
@@ -115,7 +117,8 @@ def cached_matches(manifest: Manifest, training: ImageSignatures, root: Path) ->
         if not _distinguishes_copies(test, training):
             return find_matches(test, training, near_copies=False)
         is_thorough = len(test) * len(training) <= THOROUGH_PAIRS
-        return find_matches(test, training, whole_images(manifest, root) if is_thorough else ())
+        pictures = whole_images(manifest, root) if is_thorough else ()
+        return find_matches(test, training, pictures)
 
     name = f"{manifest.dataset}-{manifest.digest}-{training.dataset}-{training.digest}"
     with translate_disk_errors(root):

@@ -96,6 +96,7 @@ def load_signatures(dataset: str, digest: str, root: Path) -> ImageSignatures | 
     """
     with translate_disk_errors(root):
         signatures = _read(_path(root, dataset, digest), dataset, digest)
+    # A model may have been trained where the pictures were, and be tested where only their signatures are.
     path = manifest_path(root, dataset)
     if signatures is not None or not path.is_file():
         return signatures
@@ -135,6 +136,7 @@ def _read_picture(row: ImageRow, root: Path) -> Image.Image:
 
 
 def _path(root: Path, dataset: str, digest: str) -> Path:
+    # By content: a set prepared anew has other signatures, and the older ones still serve older models.
     return root / "signatures" / f"{dataset}-{digest}.npz"
 
 
@@ -164,6 +166,7 @@ def _compute(manifest: Manifest, root: Path) -> ImageSignatures:
     def fill(index: int) -> str:
         """Fill in the thumbnails of an image and return the hash of its pixels."""
         picture = _read_picture(rows[index], root)
+        # The small one is made of the large one: decoding costs more than both.
         thumbnail = cut(picture, rows[index].square(), LARGE).convert("L")
         large[index] = np.asarray(thumbnail)
         small[index] = np.asarray(thumbnail.resize((SMALL, SMALL), Image.Resampling.BILINEAR))

@@ -40,6 +40,7 @@ class Candidate:
     session: str = ""
     notes: str = ""
     votes: str = ""
+    # No content: two scans of one download make two functions, but the same candidates.
     read: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
 
@@ -96,6 +97,7 @@ class DataSet:
 
     def default_paths(self, root: Path) -> list[Path]:
         """Return the usual paths of the download, given the data root."""
+        # Joining an absolute path gives that path.
         return [root / Path(folder).expanduser() for folder in self.folders]
 
 

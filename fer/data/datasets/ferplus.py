@@ -153,6 +153,7 @@ def _read_picture(path: Path, offset: int, length: int) -> bytes:
     Raises:
         UnusableImage: The row holds no picture.
     """
+    # Opened for each picture, because threads that shared a file would move each other's position.
     with path.open("rb") as file:
         file.seek(offset)
         line = file.read(length).decode("ascii", "replace")
@@ -161,6 +162,7 @@ def _read_picture(path: Path, offset: int, length: int) -> bytes:
         values = np.array(row[1].split(), dtype=np.uint8).reshape(SIDE, SIDE)
     except (IndexError, ValueError, OverflowError, csv.Error):
         raise UnusableImage(f"its row of {PIXELS} is not {SIDE}x{SIDE} numbers from 0 to 255") from None
+    # PNG loses nothing, so that either form of the download gives the same pixels.
     content = io.BytesIO()
     Image.fromarray(values).save(content, "PNG")
     return content.getvalue()

@@ -42,6 +42,7 @@ def scan(source: Path) -> Scan:
 
 def _from_labels(base: Path) -> list[Candidate]:
     labels = _read_labels(base / LABELS)
+    # RAF names no people and comes without validation, so a stratified part of training is taken.
     training = [(name, expression) for name, expression in labels.items() if name.startswith("train")]
     validation = validation_names(training)
     candidates = []

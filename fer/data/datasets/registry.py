@@ -102,7 +102,7 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
         # Unlike Path's, this `isdir` says no where a folder may not be entered, such as another user's home.
         return next(filter(os.path.isdir, dataset.default_paths(root)), None)
     shown = f"source {quoted_path(option)}"
-    # zipfile and tarfile, for the few downloads that are still packed.
+    # Brings zipfile and tarfile, for the few downloads that are still packed.
     from fer.data.archives import is_archive
 
     try:

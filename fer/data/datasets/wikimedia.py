@@ -98,6 +98,7 @@ def differences_from_list(path: Path, pictures: Mapping[str, Path]) -> list[str]
 
 
 def _pixels(path: Path) -> str:
+    # Pixels, not bytes: a copy whose metadata a tool has stripped is the same picture.
     try:
         return inspect(path).pixels
     except UnusableImage:
@@ -168,6 +169,7 @@ def scan(source: Path) -> Scan:
         raise WrongFolder(f"{source} is not the Wikimedia set: it has no folders 1 to 7")
     result = Scan()
     for code in codes:
+        # Sorted, because the order of a folder differs from disk to disk.
         for path in sorted((base / str(code)).glob("*")):
             # Editors leave backups ending in "~"; a hidden file is no picture either.
             if path.is_file() and not path.name.endswith("~") and not path.name.startswith("."):

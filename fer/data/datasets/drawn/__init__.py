@@ -38,7 +38,13 @@ RAF_SIZES = (("train", TRAIN_COUNTS, 1400, 40), ("test", TEST_COUNTS, 420, 20))
 
 _YAW_OF_ANGLE = {"FL": -90.0, "HL": -45.0, "S": 0.0, "HR": 45.0, "FR": 90.0}
 _WRONG_NAME = {right: wrong for wrong, right in REPAIRED.items()}
-_NAMES = ("Drawn face {}", 'The "great" look {} (cropped)', "چهره {}", "Лицо's {} (1945)", "A_face,_no._{}")
+_NAMES = (
+    "Drawn face {}",
+    'The "great" look {} (cropped)',
+    "چهره {}",
+    "Лицо's {} (1945)",
+    "A_face,_no._{}",
+)
 _LONGEST_SIDE = 224
 _EXIF_ORIENTATION, _TURN_CLOCKWISE = 0x0112, 6
 

@@ -123,15 +123,35 @@ class Head:
         if points:
             self.canvas.polygon(points, fill=color)
 
-    def patch(self, x: Array, y: Array, color: Color, lift: Array | float = 0.0) -> None:
+    def patch(
+        self,
+        x: Array,
+        y: Array,
+        color: Color,
+        lift: Array | float = 0.0,
+    ) -> None:
         """Fill a closed shape on the face."""
         self.fill(self.project(x, y, lift), color)
 
-    def band(self, x: Array, top: Array, bottom: Array, color: Color, lift: float = 0.0) -> None:
+    def band(
+        self,
+        x: Array,
+        top: Array,
+        bottom: Array,
+        color: Color,
+        lift: float = 0.0,
+    ) -> None:
         """Fill the face between two lines over the same `x`."""
         self.patch(_closed(x, x), _closed(top, bottom), color, lift)
 
-    def line(self, x: Array, y: Array | float, color: Color, width: float, lift: float = 0.0) -> None:
+    def line(
+        self,
+        x: Array,
+        y: Array | float,
+        color: Color,
+        width: float,
+        lift: float = 0.0,
+    ) -> None:
         """Draw a line on the face; `width` is in face units."""
         points = self.project(x, y, lift)
         if points:

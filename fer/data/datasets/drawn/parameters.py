@@ -108,7 +108,9 @@ class Scene:
 
 
 def random_actions(
-    rng: np.random.Generator, expression: str, strength: tuple[float, float] = (0.55, 1.0)
+    rng: np.random.Generator,
+    expression: str,
+    strength: tuple[float, float] = (0.55, 1.0),
 ) -> dict[int, float]:
     """Sample one showing of an expression.
 
@@ -148,9 +150,16 @@ def wild_scene(rng: np.random.Generator, variation: float = 1.0) -> Scene:
         roll=rng.normal(0, 3 * variation),
         unit=0.425 + rng.uniform(-0.025, 0.025) * variation,
         shift=(shift_x, shift_y),
-        light=(rng.normal(0, 0.18 * variation), rng.normal(0, 0.1 * variation)),
+        light=(
+            rng.normal(0, 0.18 * variation),
+            rng.normal(0, 0.1 * variation),
+        ),
         gain=rng.uniform(1 - 0.35 * variation, 1.1),
-        cast=(rng.normal(1, 0.05 * variation), rng.normal(1, 0.05 * variation), rng.normal(1, 0.05 * variation)),
+        cast=(
+            rng.normal(1, 0.05 * variation),
+            rng.normal(1, 0.05 * variation),
+            rng.normal(1, 0.05 * variation),
+        ),
         background=random_color(rng),
         clothes=random_color(rng),
         blobs=int(rng.integers(0, 5)),
@@ -166,7 +175,11 @@ def studio_scene(rng: np.random.Generator, yaw: float) -> Scene:
         pitch=rng.normal(0, 2),
         roll=rng.normal(0, 1.5),
         unit=rng.uniform(0.35, 0.37),
-        shift=(-0.08 * math.sin(math.radians(yaw)) + rng.normal(0, 0.01), rng.normal(0, 0.01) + 0.02),
+        # A turned head stands beside the picture's middle, since it turns about the neck.
+        shift=(
+            -0.08 * math.sin(math.radians(yaw)) + rng.normal(0, 0.01),
+            rng.normal(0, 0.01) + 0.02,
+        ),
         light=(rng.normal(0, 0.04), -0.05),
         gain=rng.uniform(0.92, 1.0),
         cast=(1.04, 1.0, 0.92),
