@@ -47,6 +47,7 @@ def run(config: DownloadConfig) -> DownloadResult:
     # Before the download, which may take minutes; replacing a folder would delete what somebody has put into it.
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ConfigError(f"output {quoted_path(folder)} holds something already: name a new or an empty folder")
+    # Whoever finds the folder finds the whole model in it.
     with staging_folder(folder) as staging:
         classifier, fetched = fetch_classifier(address, staging / "model")
         move_into_place(fetched.path, folder)

@@ -49,13 +49,11 @@ def compare_runs(config: CompareConfig) -> CompareResult:
     chosen = _select(config, store)
     runs = [store.read(tested) for tested in chosen]
     _check_predictions(runs, names)
-    described = {
-        dataset.name: (
-            dataset.title,
-            tuple(dict.fromkeys(dataset.angle_groups.values())),
-        )
-        for dataset in datasets
-    }
+    described = {}
+    for dataset in datasets:
+        # Several angles belong to one group.
+        groups = dict.fromkeys(dataset.angle_groups.values())
+        described[dataset.name] = (dataset.title, tuple(groups))
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
     # Made before the work of drawing the report.
     folder = _make_folder(config.output) if config.output else None
@@ -112,6 +110,7 @@ def _split(text: str) -> list[str]:
 
 def _check_predictions(runs: Sequence[RunFigures], datasets: Sequence[str]) -> None:
     for run in runs:
+        # Of 2021 only figures are known.
         if not run.reported and not run.predictions:
             names = ", ".join(datasets)
             raise DataError(

@@ -92,6 +92,7 @@ class RunContext(Generic[C]):
         packed = []
         for dataset in sets:
             manifest = read_manifest(manifest_path(self.root, dataset.name))
+            # Not enlarged: what a picture does not hold is only memory.
             side = packed_side(dataset.native_side, self.config.image_size)
             packed.append((manifest, pack(manifest, self.root, side)))
         return PackedImages(packed, self.device)
@@ -104,6 +105,7 @@ class RunContext(Generic[C]):
             purposes: What each split that is used is used for.
             count: How many images are trained on, which may be fewer than the splits hold.
         """
+        # By its digest a run tells which images it saw, even when the set is prepared anew.
         for manifest in images.manifests:
             for split, purpose in purposes.items():
                 log_dataset(self.run, manifest.of(split), self.root, purpose)

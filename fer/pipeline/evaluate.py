@@ -119,6 +119,7 @@ def log_evaluations(
     for name, evaluation in evaluations.items():
         figures = all_figures(name, evaluation)
         handle = log_dataset(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
+        # MLflow's page of models groups a model's figures by the set they were measured on.
         if model_id:
             run.model_metrics(figures, model_id, handle)
         else:
@@ -171,6 +172,7 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
         # What the calibrated network itself gives each class, which is not quite what the loss was weighted with.
         prior = tuple(implied_prior(probabilities, labels, prior).tolist())
     classifier.spec = replace(spec, temperature=temperature, training_prior=prior)
+    # Both, so that a run shows what the temperature was good for.
     before = calibration(labels, softmax_with_temperature(scores))
     after = calibration(labels, probabilities)
     run.metrics({"calibration/temperature": temperature})

@@ -210,6 +210,7 @@ def _run_stages(
 
 def _log_stages(run: TrackedRun, done: Sequence[Stage]) -> None:
     run.json([asdict(stage) for stage in done], STAGES_FILE)
+    # They are nested in the run of an earlier call, where MLflow does not show them under this one.
     reused = [stage.run_id for stage in done if stage.how == "reused"]
     run.tags({REUSED: " ".join(reused) or "none"})
 

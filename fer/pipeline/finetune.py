@@ -75,6 +75,7 @@ def train_and_finalize(context: RunContext[FinetuneConfig]) -> "FinetuneResult":
     counts = _class_counts(images.labels[indices])
     weights = loss_weights(counts, config.class_weights, balanced=config.loss == "balanced")
     classifier = initialize_model(Classifier, context)
+    # Stored with the model: a test on a set of other proportions can be corrected by it.
     prior = training_prior(counts, weights)
     classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)
     context = context.for_network(classifier, config.image_size)
@@ -107,6 +108,7 @@ def select_training_images(config: FinetuneConfig, images: PackedImages) -> Tens
         DataError: An expression has no training image, or there are no validation images.
     """
     indices = images.indices("train")
+    # Of the whole split: a part of each class's labels is never none of them.
     check_every_class(_class_counts(images.labels[indices]))
     if not len(images.indices("validation")):
         raise DataError("the training sets hold too few images for a validation split")
@@ -121,6 +123,7 @@ def select_training_images(config: FinetuneConfig, images: PackedImages) -> Tens
 
 def augmentation(config: FinetuneConfig) -> Augmentation:
     """Return how far training images are changed."""
+    # Its defaults change nothing.
     if not config.augment:
         return Augmentation()
     return Augmentation(

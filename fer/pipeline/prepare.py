@@ -176,6 +176,7 @@ def _evenly_sampled(manifest: Manifest) -> dict[str, list[ImageRow]]:
     sampled = {}
     for expression in EXPRESSIONS:
         rows = [row for row in manifest.images if row.expression == expression]
+        # The first ones are often of one person.
         step = max(len(rows) // PICTURES_PER_EXPRESSION, 1)
         sampled[expression] = rows[::step][:PICTURES_PER_EXPRESSION]
     return sampled
