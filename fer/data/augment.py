@@ -150,17 +150,9 @@ def _change_colours(images: Tensor, random_table: Tensor, augmentation: Augmenta
             )
     if augmentation.relight:
         numbers = random_table[:, Columns.RELIGHT]
-        images = change_some(
-            Columns.RELIGHT_GATE,
-            augmentation.relight,
-            relight(images, numbers),
-        )
+        images = change_some(Columns.RELIGHT_GATE, augmentation.relight, relight(images, numbers))
     if augmentation.grey:
-        images = change_some(
-            Columns.GREY_GATE,
-            augmentation.grey,
-            luma(images)[:, None].expand_as(images),
-        )
+        images = change_some(Columns.GREY_GATE, augmentation.grey, luma(images)[:, None].expand_as(images))
     if augmentation.blur:
         sigmas = random_table[:, Columns.BLUR_SIGMA]
         images = change_some(Columns.BLUR_GATE, augmentation.blur, blur(images, sigmas))
