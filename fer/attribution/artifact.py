@@ -138,9 +138,6 @@ def credited_sheet(
         credits: Of all these pictures, in the same order.
         title: Stands above the sheet.
         thumb: Side of a picture, in pixels at 100 dots per inch.
-
-    Raises:
-        ValueError: There is no expression at all.
     """
     # Only `prepare` draws; whoever writes the page alone need not wait for Matplotlib.
     from fer.evaluation.figures import contact_sheet

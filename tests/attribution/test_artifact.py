@@ -343,8 +343,3 @@ def test_a_name_in_letters_the_font_lacks_is_replaced_by_the_page_that_tells_it(
     _, _, credits = drawn(figure)
     shown = words(credits).replace(" ", "")
     assert "titleandauthor:https://commons.wikimedia.org/wiki/File:A_face.jpg,CCBY-SA3.0,croppedand" in shown
-
-
-def test_a_sheet_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"^pictures hold no expression"):
-        credited_sheet({}, [], "any")
