@@ -2,7 +2,7 @@
 
 The ceiling is the same step on one batch that stays on the device, unchanged: whatever the data path costs shows as a
 ratio below 1. What is compared is measured in turns, so that a machine that slows down slows all. On a CPU bf16 is
-measured with torch's own convolutions too, without `fer.models.small_maps`.
+measured with torch's own convolutions too, without `fer.models.backbones`.
 
     python benchmarks/throughput.py --arch resnet18 --image_size 64
 """
@@ -23,8 +23,7 @@ from fer.data.batches import Batch, TrainingBatches
 from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import PackedImages, packed_side
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import Classifier, ModelSpec, arch_options
-from fer.models.small_maps import train_small_maps_fast
+from fer.models.backbones import Classifier, ModelSpec, arch_options, train_small_maps_fast
 from fer.objectives.classification import Classification
 from fer.training.devices import make_fabric, pick_device
 

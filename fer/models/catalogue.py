@@ -1,17 +1,13 @@
 """Catalogue of weights that others pre-trained: addresses, architectures, pixel normalisation and terms."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from fer.utils.http import CorruptDownload, download_file, file_fault, is_disk_fault
-
-T = TypeVar("T")
 
 _IMAGENET = "ImageNet-1k, 1.28 million pictures, labels unused"
 _IMAGENET_TERMS = "the images are for non-commercial research"
@@ -39,7 +35,6 @@ class Entry:
         file: Its name in the cache.
         terms: Terms of the weights and of the pictures behind them.
         trained_on: Those pictures.
-        prefix: What its tensors carry before torchvision's names.
         note: How it was made, and what is doubtful.
         mean: Pixel mean per channel, for pixels in [0, 1].
         std: Pixel standard deviation per channel.
@@ -52,7 +47,6 @@ class Entry:
     file: str
     terms: str
     trained_on: str
-    prefix: str
     note: str
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -63,10 +57,6 @@ class Entry:
         """The file once it is downloaded."""
         return cache() / self.file
 
-    def renamed(self, state: Mapping[str, T]) -> dict[str, T]:
-        """Return tensors under torchvision's names; those without the prefix keep their own."""
-        return {name.removeprefix(self.prefix): tensor for name, tensor in state.items()}
-
 
 _ENTRIES = (
     Entry(
@@ -76,7 +66,6 @@ _ENTRIES = (
         file="swav_imagenet.pth.tar",
         terms=f"CC BY-NC 4.0, inherited: as far as known a conversion of the official weights; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefix="model.",
         note="SwAV, lightning-bolts' file, which the 2021 project started from",
     ),
     Entry(
@@ -86,7 +75,6 @@ _ENTRIES = (
         file="swav_800ep_pretrain.pth.tar",
         terms=f"CC BY-NC 4.0; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefix="module.",
         note="SwAV, 800 epochs, the authors' own file",
     ),
     Entry(
@@ -96,7 +84,6 @@ _ENTRIES = (
         file="simclr_imagenet.ckpt",
         terms=f"lightning-bolts Apache-2.0; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
-        prefix="encoder.",
         note="SimCLR, trained by lightning-bolts",
     ),
     Entry(
@@ -106,7 +93,6 @@ _ENTRIES = (
         file="SimCLR_NaturalFaces_e100.ckpt",
         terms=_FACES_TERMS,
         trained_on=_FACES,
-        prefix="encoder.",
         note=f"SimCLR, 100 epochs, the 2021 project's; {_FACES_PIXELS}",
         mean=_NO_MEAN,
         std=_NO_STD,
@@ -118,8 +104,6 @@ _ENTRIES = (
         file="SiamSiam_NaturalFaces_e80.ckpt",
         terms=_FACES_TERMS,
         trained_on=_FACES,
-        # The file holds a target network too, which bolts' SimSiam never trained.
-        prefix="online_network.encoder.",
         note=f"SimSiam, 80 epochs, the 2021 project's; {_FACES_PIXELS}",
         mean=_NO_MEAN,
         std=_NO_STD,

@@ -92,10 +92,8 @@ def export(classifier: Classifier, form: str, path: Path, address: str) -> Expor
         address: Where the classifier comes from, for the record.
 
     Raises:
-        ConfigError: Packages are missing.
         ModelError: The network cannot be written in this format, or the file predicts otherwise.
     """
-    check_packages(form)
     network = Probabilities(classifier).eval()
     side = classifier.spec.crop_size
     metadata = make_metadata(classifier.spec) | {"source": address}

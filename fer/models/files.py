@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
 from fer.errors import ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.portable.json_files import read_object
+from fer.portable.predictions import SPEC, WEIGHTS
 
-WEIGHTS = "model.safetensors"
-SPEC = "model.json"
 ENCODER_WEIGHTS = "encoder.safetensors"
 ENCODER_SPEC = "encoder.json"
 SPEC_OF = {ENCODER_WEIGHTS: ENCODER_SPEC, WEIGHTS: SPEC}
@@ -161,10 +160,10 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        with _stand_ins():
+        with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
-        raise ModelError(f"{path} is no weights file: {_refusal_reason(path, str(error))}") from None
+        raise ModelError(f"{path} is no weights file: {_refusal_reason(str(error))}") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds {type(content).__name__}, not named tensors")
     return content
@@ -186,17 +185,9 @@ def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _stand_ins() -> safe_globals:
-    return safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()])
-
-
-def _refusal_reason(path: Path, message: str) -> str:
+def _refusal_reason(message: str) -> str:
     """Say why torch refused a file, naming what it refers to where that is the reason."""
-    try:
-        with _stand_ins():
-            refused = sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # the older form cannot be listed, and a file that is none of torch's raises anything
-        refused = re.findall(r"GLOBAL (\S+) w", message)
+    refused = re.search(r"GLOBAL (\S+) w", message)
     if refused:
-        return f"it refers to {', '.join(refused)}, and only tensors and known bookkeeping are read"
+        return f"it refers to {refused[1]}, and only tensors and known bookkeeping are read"
     return " ".join(message.split())[:160]

@@ -27,7 +27,7 @@ PREFIXES = (
     "encoder.backbone.",
     "online_network.encoder.",
 )
-"""What this project and other trainers put before torchvision's names."""
+"""What this project and other trainers put before torchvision's names; never what stands before a target network."""
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
@@ -193,7 +193,7 @@ def _from_catalogue(entry: Entry, arch: str) -> InitialWeights:
     download(entry.address, entry.path, entry.sha256)
     return InitialWeights(
         origin=f"{entry.name} ({entry.arch})",
-        state=entry.renamed(tensors_of(read_file(entry.path), entry.path)),
+        state=tensors_of(read_file(entry.path), entry.path),
         mean=entry.mean,
         std=entry.std,
         terms=f"{entry.name}: {entry.terms}",

@@ -26,7 +26,12 @@ class Classification(nn.Module):
 
     class_weights: Tensor | None
 
-    def __init__(self, network: nn.Module, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
         self.network = network
         self.label_smoothing = label_smoothing
@@ -41,13 +46,22 @@ class Classification(nn.Module):
         """
         logits = self.network(images).float()
         losses = F.cross_entropy(
-            logits, labels, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
+            logits,
+            labels,
+            self.class_weights,
+            reduction="none",
+            label_smoothing=self.label_smoothing,
         )
-        correct = (logits.detach().argmax(1) == labels).float().mean()
-        return losses.mean(), {"accuracy": correct}
+        predicted = logits.detach().argmax(1)
+        accuracy = (predicted == labels).float().mean()
+        return losses.mean(), {"accuracy": accuracy}
 
 
-def loss_weights(counts: Sequence[int], class_weights: Sequence[float], balanced: bool) -> Tensor | None:
+def loss_weights(
+    counts: Sequence[int],
+    class_weights: Sequence[float],
+    balanced: bool,
+) -> Tensor | None:
     """Return the weight of each class in the loss, float32 `(7,)`, or None where all count the same.
 
     Args:
@@ -71,7 +85,8 @@ def balanced_weights(counts: Sequence[int]) -> Tensor:
     """
     check_every_class(counts)
     images = torch.tensor(counts, dtype=torch.float64)
-    return (images.sum() / (len(counts) * images)).float()
+    weights = images.sum() / (len(counts) * images)
+    return weights.float()
 
 
 def scale_weights(class_weights: Sequence[float], counts: Sequence[int]) -> Tensor:
@@ -110,6 +125,7 @@ def check_every_class(counts: Sequence[int]) -> None:
     Raises:
         DataError: A count is zero.
     """
-    empty = [name for name, count in zip(EXPRESSIONS, counts, strict=True) if not count]
+    by_name = zip(EXPRESSIONS, counts, strict=True)
+    empty = [name for name, count in by_name if not count]
     if empty:
         raise DataError(f"no training image shows {' or '.join(empty)}: the model could never predict it")

@@ -20,7 +20,7 @@ class Method:
     Attributes:
         objective: Makes the objective from (network, configuration, proj_dim, steps per epoch): a module with the
             attribute `network` and `forward(views) -> (loss, figures by name)`. It may define
-            `after_step(step, total_steps)` (see `fer.training.interfaces.AfterStep`).
+            `after_step(step, total_steps)` (see `fer.training.AfterStep`).
         optimizer: What `optimizer=auto` means.
         lr: Peak learning rate for a batch of 256 with that optimizer.
         proj_dim: What `proj_dim=0` means.
@@ -37,11 +37,14 @@ class Method:
 
     def build(self, network: Encoder, config: PretrainConfig, steps_per_epoch: int) -> nn.Module:
         """Build the objective that trains a network."""
-        return self.objective(network, config, config.proj_dim or self.proj_dim, steps_per_epoch)
+        proj_dim = config.proj_dim or self.proj_dim
+        return self.objective(network, config, proj_dim, steps_per_epoch)
 
     def optimizer_for(self, config: PretrainConfig) -> str:
         """Return the optimizer's name."""
-        return self.optimizer if config.optimizer == "auto" else config.optimizer
+        if config.optimizer == "auto":
+            return self.optimizer
+        return config.optimizer
 
     def lr_for(self, config: PretrainConfig) -> float:
         """Return the peak learning rate; the method's own grows with the batch (Goyal et al., 2017).
@@ -61,9 +64,26 @@ class Method:
 
 METHODS: dict[str, Method] = {
     # Chen et al. (2020), section 2.3: LARS at 0.3 * batch / 256.
-    "simclr": Method(SimCLR, optimizer="lars", lr=0.3, proj_dim=128),
+    "simclr": Method(
+        SimCLR,
+        optimizer="lars",
+        lr=0.3,
+        proj_dim=128,
+    ),
     # Caron et al. (2020), appendix A: what it uses for batches of 256.
-    "swav": Method(SwAV, optimizer="lars", lr=0.6, proj_dim=128, multi_crop=True),
+    "swav": Method(
+        SwAV,
+        optimizer="lars",
+        lr=0.6,
+        proj_dim=128,
+        multi_crop=True,
+    ),
     # Chen & He (2021), section 3: plain SGD at 0.05 * batch / 256; section 4.2: a predictor whose rate does not decay.
-    "simsiam": Method(SimSiam, optimizer="sgd", lr=0.05, proj_dim=2048, constant="predictor"),
+    "simsiam": Method(
+        SimSiam,
+        optimizer="sgd",
+        lr=0.05,
+        proj_dim=2048,
+        constant="predictor",
+    ),
 }

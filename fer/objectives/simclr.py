@@ -20,7 +20,13 @@ class SimCLR(nn.Module):
         steps_per_epoch: Not used.
     """
 
-    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        network: Encoder,
+        config: PretrainConfig,
+        proj_dim: int,
+        steps_per_epoch: int,
+    ) -> None:
         super().__init__()
         from fer.models.bolts import simclr_head  # seconds to import
 
@@ -42,7 +48,11 @@ class SimCLR(nn.Module):
         return loss, {"contrastive_accuracy": accuracy}
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def nt_xent(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
     """Return the normalised temperature-scaled cross-entropy and the fraction of views nearest to their partner.
 
     For each of the 2N views the other view of its image is to be told from the 2N - 2 views of other images: Chen et
@@ -62,10 +72,13 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, 
         # Columns are all processes' first views, then their second ones.
         columns = everyone.transpose(0, 1).flatten(0, 1)
         cosines = torch.cat([first, second]) @ columns.T
-        indices = rank_offset(count) + torch.arange(count, device=first.device)
+        rows = torch.arange(count, device=first.device)
+        indices = rank_offset(count) + rows
         own = torch.cat([indices, indices + total])
         partner = torch.cat([indices + total, indices])
         # A view is no candidate for itself.
-        logits = (cosines / temperature).scatter(1, own[:, None], float("-inf"))
+        logits = cosines / temperature
+        logits = logits.scatter(1, own[:, None], float("-inf"))
         loss = F.cross_entropy(logits, partner)
-    return loss, (logits.detach().argmax(1) == partner).float().mean()
+    nearest = logits.detach().argmax(1)
+    return loss, (nearest == partner).float().mean()

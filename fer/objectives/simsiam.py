@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
 from fer.models.backbones import Encoder
-from fer.objectives.features import encode_views
-from fer.objectives.probes import feature_std
+from fer.objectives.features import encode_views, feature_std
 
 
 class SimSiam(nn.Module):
@@ -22,13 +21,24 @@ class SimSiam(nn.Module):
         steps_per_epoch: Not used.
     """
 
-    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        network: Encoder,
+        config: PretrainConfig,
+        proj_dim: int,
+        steps_per_epoch: int,
+    ) -> None:
         super().__init__()
         from fer.models.bolts import mlp, simsiam_projector  # seconds to import
 
         self.network = network
-        self.projector = simsiam_projector(network.features, config.proj_hidden_dim, proj_dim)
-        self.predictor = mlp(proj_dim, max(proj_dim // 4, 1), proj_dim)
+        self.projector = simsiam_projector(
+            network.features,
+            config.proj_hidden_dim,
+            proj_dim,
+        )
+        bottleneck = max(proj_dim // 4, 1)
+        self.predictor = mlp(proj_dim, bottleneck, proj_dim)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in [-1, 1], and `feature_std` of the projections: near 1 when healthy, 0 when collapsed.
@@ -42,10 +52,16 @@ class SimSiam(nn.Module):
         first, second = projections.float().chunk(2)
         to_second, to_first = predictions.float().chunk(2)
         loss = symmetric_loss(to_second, to_first, first, second)
-        return loss, {"projection_std": feature_std(projections.detach())}
+        std = feature_std(projections.detach())
+        return loss, {"projection_std": std}
 
 
-def symmetric_loss(to_second: Tensor, to_first: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def symmetric_loss(
+    to_second: Tensor,
+    to_first: Tensor,
+    first: Tensor,
+    second: Tensor,
+) -> Tensor:
     """Return the negative mean cosine between predictions and the projections they aim at, in [-1, 1].
 
     Chen & He (2021), Exploring Simple Siamese Representation Learning, equation 4. No gradient reaches the projections.

@@ -30,7 +30,13 @@ class SwAV(nn.Module):
     steps: Tensor
     queue: Tensor | None
 
-    def __init__(self, network: Encoder, config: PretrainConfig, proj_dim: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        network: Encoder,
+        config: PretrainConfig,
+        proj_dim: int,
+        steps_per_epoch: int,
+    ) -> None:
         super().__init__()
         from fer.models.bolts import mlp  # seconds to import
 
@@ -42,7 +48,9 @@ class SwAV(nn.Module):
         self.queue_from_step = config.queue_from_epoch * steps_per_epoch
         # Both are part of a checkpoint, so that a resumed training goes on exactly.
         self.register_buffer("steps", torch.tensor(0))
-        queue = torch.zeros(LARGE_VIEWS, config.queue_size, proj_dim) if config.queue_size else None
+        queue = None
+        if config.queue_size:
+            queue = torch.zeros(LARGE_VIEWS, config.queue_size, proj_dim)
         self.register_buffer("queue", queue)
 
     def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,7 +65,8 @@ class SwAV(nn.Module):
         assert len(views) > 1, "SwAV swaps the assignments of two views"
         if self.training:
             self.steps += 1
-        rows = F.normalize(self.head(encode_views(self.network, views)).float(), dim=1)
+        projections = self.head(encode_views(self.network, views))
+        rows = F.normalize(projections.float(), dim=1)
         embeddings = rows.view(len(views), -1, rows.shape[1])
         with disabled_autocast(embeddings):
             scores = embeddings @ self._unit_prototypes().T
@@ -80,20 +89,32 @@ class SwAV(nn.Module):
 
         Every process does the same computation on the same rows, so that the result is exactly that of one process.
         """
-        everyone = all_gather(embeddings.transpose(0, 1)).transpose(0, 1)
-        count, total = embeddings.shape[1], everyone.shape[1]
+        # Images first, because processes are joined along the first dimension.
+        images_first = all_gather(embeddings.transpose(0, 1))
+        everyone = images_first.transpose(0, 1)
+        count = embeddings.shape[1]
+        total = everyone.shape[1]
         rows = everyone
         if self.queue is not None:
             # Embeddings have length 1, so only rows that were never filled are zero.
-            if int(self.steps) > self.queue_from_step and self.queue[0, -1].any():
+            is_due = int(self.steps) > self.queue_from_step
+            if is_due and self.queue[0, -1].any():
                 rows = torch.cat([self.queue, everyone], dim=1)
             if self.training:
+                size = self.queue.shape[1]
                 newest_first = torch.cat([everyone, self.queue], dim=1)
-                self.queue.copy_(newest_first[:, : self.queue.shape[1]])
+                self.queue.copy_(newest_first[:, :size])
         scores = rows @ self.prototypes.weight.T
-        epsilon, iterations = self.config.epsilon, self.config.sinkhorn_iterations
-        assignments = [sinkhorn(view, epsilon, iterations)[-total:] for view in scores]
-        return torch.stack([rank_rows(view, count) for view in assignments])
+        assignments = []
+        for view in scores:
+            balanced = sinkhorn(
+                view,
+                self.config.epsilon,
+                self.config.sinkhorn_iterations,
+            )
+            # Only this batch's rows, the last ones, and of them only this process's.
+            assignments.append(rank_rows(balanced[-total:], count))
+        return torch.stack(assignments)
 
 
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
@@ -113,8 +134,10 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     # On logarithms in float32 no exponential can overflow and no column can vanish, however small epsilon is.
     logarithms = scores.float() / epsilon
     for _ in range(iterations):
-        logarithms = logarithms - logarithms.logsumexp(dim=0, keepdim=True)
-        logarithms = logarithms - logarithms.logsumexp(dim=1, keepdim=True)
+        columns = logarithms.logsumexp(dim=0, keepdim=True)
+        logarithms = logarithms - columns
+        rows = logarithms.logsumexp(dim=1, keepdim=True)
+        logarithms = logarithms - rows
     return logarithms.softmax(dim=1)
 
 
@@ -133,13 +156,18 @@ def swapped_loss(scores: Tensor, assignments: Tensor, temperature: float) -> Ten
     for large, targets in enumerate(assignments):
         for view, predictions in enumerate(logarithms):
             if view != large:
-                terms.append(-(targets * predictions).sum(dim=1).mean())
+                cross_entropy = -(targets * predictions).sum(dim=1)
+                terms.append(cross_entropy.mean())
     return torch.stack(terms).mean()
 
 
 def _assignment_figures(assignments: Tensor) -> dict[str, Tensor]:
     prototypes = assignments.shape[-1]
     first_choices = assignments.argmax(-1).flatten()
-    used = torch.zeros(prototypes, device=assignments.device).scatter(0, first_choices, 1.0)
-    entropy = torch.special.entr(assignments).sum(-1).mean() / math.log(prototypes)
-    return {"prototypes_used": used.mean(), "assignment_entropy": entropy}
+    used = torch.zeros(prototypes, device=assignments.device)
+    used = used.scatter(0, first_choices, 1.0)
+    entropy = torch.special.entr(assignments).sum(-1).mean()
+    return {
+        "prototypes_used": used.mean(),
+        "assignment_entropy": entropy / math.log(prototypes),
+    }

@@ -18,7 +18,7 @@ from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, VAL
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
-from fer.objectives.probes import (
+from fer.objectives.features import (
     feature_map,
     feature_std,
     knn_accuracy,

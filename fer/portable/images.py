@@ -5,10 +5,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
@@ -115,42 +113,20 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """Return a decoded picture as displayed: upright, RGB, transparency over mid-grey.
 
     Raises:
-        UnusableImage: It is grey of 32 bits and not of 8-bit values.
+        UnusableImage: It is grey of 32 bits.
     """
-    bits = _grey_bits(image)  # asked first, because a turned picture no longer tells its format
+    # Asked first, because a turned picture no longer tells its format.
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
     image = ImageOps.exif_transpose(image)
-    if bits > 8:
-        # Pillow's own conversion would clip at 255 instead of scaling.
-        return _grey_of_8_bits(np.asarray(image), bits).convert("RGB")
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion would clip at 255 instead of scaling, and it keeps the values of TIFFs of 12 bits.
+        values = np.asarray(image).astype(np.int32) >> (bits - 8)
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        # Such values have no agreed range, so that nobody can tell which of them is white.
+        raise UnusableImage("grey values of 32 bits: save it with 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, GROUND)
         return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _grey_bits(image: Image.Image) -> int:
-    """Return of how many bits a grey picture's values are: 12, 16 or 32; 8 for all others."""
-    if image.mode.startswith("I;16"):
-        # Pillow keeps the values of TIFFs of 12 bits as they are.
-        return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])
-    if image.mode == "I" and image.format == "PPM":
-        return 16  # Pillow scales any PGM beyond 8 bits to 16
-    return 32 if image.mode in ("I", "F") else 8
-
-
-def _grey_of_8_bits(values: NDArray[Any], bits: int) -> Image.Image:
-    """Return grey values of 12, 16 or 32 bits as a picture of 8 bits.
-
-    Values of 12 and 16 bits are scaled. Those of 32 bits, whole or not, have no agreed range: from 0 to 255 they are
-    taken as they are, unless none is above 1, where 1 may stand for white.
-
-    Raises:
-        UnusableImage: Values of 32 bits are others.
-    """
-    if bits == 32:
-        low, high = values.min(), values.max()
-        if not (low >= 0 and 1 < high <= 255):
-            raise UnusableImage(f"32-bit grey values from {low:g} to {high:g}: save it with 8 or 16 bits")
-        return Image.fromarray(values.astype(np.uint8))
-    return Image.fromarray((values.astype(np.int32) >> (bits - 8)).astype(np.uint8))

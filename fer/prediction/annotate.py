@@ -106,62 +106,35 @@ def draw_boxes(picture: Image.Image, faces: Sequence[RecognisedFace]) -> Image.I
         # The dark edge around the yellow line makes it show on a light picture.
         draw.rectangle((left, top, right, bottom), outline=BLACK, width=line + 2)
         draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=YELLOW, width=line)
-    _draw_labels(draw, faces, boxes, shown.size)
+    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
+        _draw_label(draw, number, face, box, shown.size)
     return shown
 
 
-def _draw_labels(
+def _draw_label(
     draw: ImageDraw.ImageDraw,
-    faces: Sequence[RecognisedFace],
-    boxes: Sequence[Box],
+    number: int,
+    face: RecognisedFace,
+    box: Box,
     size: tuple[int, int],
 ) -> None:
-    """Label each face; where the words would cover another face or label, the number stands alone."""
+    """Label a face above its box: in words where they are no wider than it and so cover no neighbour, else in figures.
+
+    A face at the picture's upper edge has its label inside the box.
+    """
     font_size = min(max(max(size) / 45, FONT_SIZE), 2 * FONT_SIZE)
     font = ImageFont.load_default(font_size)
-    labels: list[Box] = []
-    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
-        probability = face.probabilities[face.expression]
-        other_boxes = [other for other in boxes if other is not box]
-        attempts: tuple[tuple[str, list[Box]], ...] = (
-            (f"{number} {face.expression} {probability:.0%}", labels + other_boxes),
-            (str(number), labels),
-            # In a crowd a number over another one is better than none.
-            (str(number), []),
-        )
-        for text, occupied in attempts:
-            width = draw.textlength(text, font) + 10
-            label = _find_free_place(box, width, 1.5 * font_size, size, occupied)
-            if label:
-                labels.append(label)
-                left, top, right, bottom = label
-                draw.rectangle(label, fill=YELLOW)
-                draw.text(((left + right) / 2, (top + bottom) / 2), text, BLACK, font, anchor="mm")
-                break
-
-
-def _find_free_place(
-    box: Box,
-    width: float,
-    height: float,
-    size: tuple[int, int],
-    occupied: Sequence[Box],
-) -> Box | None:
-    """Return where a label fits at a box, inside the picture and clear of what is occupied; None if nowhere."""
+    probability = face.probabilities[face.expression]
+    text = f"{number} {face.expression} {probability:.0%}"
+    if draw.textlength(text, font) + 10 > box[2] - box[0]:
+        text = str(number)
+    width = draw.textlength(text, font) + 10
+    height = 1.5 * font_size
     left = max(0.0, min(box[0], size[0] - width))
-    above, below, inside = box[1] - height, box[3], box[1]
-    for edge in (above, below, inside):
-        top = max(0.0, min(edge, size[1] - height))
-        label = (left, top, left + width, top + height)
-        if not any(_overlap(label, other) for other in occupied):
-            return label
-    return None
-
-
-def _overlap(first: Box, second: Box) -> bool:
-    horizontally = first[0] < second[2] and second[0] < first[2]
-    vertically = first[1] < second[3] and second[1] < first[3]
-    return horizontally and vertically
+    top = max(0.0, box[1] - height)
+    label = (left, top, left + width, top + height)
+    draw.rectangle(label, fill=YELLOW)
+    draw.text((left + width / 2, top + height / 2), text, BLACK, font, anchor="mm")
 
 
 def _clip_box(box: Box, scale: float, size: tuple[int, int]) -> Box:

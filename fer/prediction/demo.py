@@ -70,7 +70,12 @@ class DemoBackend:
             return error_html(f"{error}.")
         trained_on = "+".join(spec.trained_on) or "unknown pictures"
         summary = f"{label}: {spec.arch}, faces of {spec.image_size} pixels, trained on {trained_on}."
-        return model_html(summary, spec.terms, limits(spec, {}))
+        return render(
+            "demo_model.html",
+            summary=summary,
+            terms=spec.terms,
+            limits=limits(spec, {}),
+        )
 
     def predict(self, content: bytes, label: str, whole: bool, explain: bool) -> str:
         """Return the faces of a picture and their expressions, or why there are none, as HTML.
@@ -137,17 +142,6 @@ def faces_html(
 def error_html(sentence: str) -> str:
     """Render why there is no prediction."""
     return render("demo_error.html", sentence=sentence)
-
-
-def model_html(summary: str, terms: Sequence[str], limits: Sequence[str]) -> str:
-    """Render what to know of a model before its predictions are believed.
-
-    Args:
-        summary: Its name, network and training sets, in a line.
-        terms: The terms it inherits.
-        limits: What it cannot do, a sentence or two each.
-    """
-    return render("demo_model.html", summary=summary, terms=terms, limits=limits)
 
 
 def _data_url(picture: Image.Image) -> str:

@@ -19,11 +19,6 @@ UPLOAD_SECONDS = 120
 """Seconds after which an upload is deleted that was never read because its page was closed."""
 DELETE_INTERVAL = 30
 """Seconds between two searches for such uploads."""
-INTRODUCTION = """# Facial expressions
-Drop a picture. Each face gets the expression that people would most likely name for it. A picture may have up to
-{megabytes:g} MB and {megapixels} million pixels. It stays on the machine that runs this page: it is deleted as soon as
-it has been read, and nothing is kept after the answer. To ask another model, drop it again.
-"""
 
 
 def serve(config: DemoConfig) -> None:
@@ -83,10 +78,8 @@ def _launch(gradio: Any, page: Any, config: DemoConfig) -> None:
         prevent_thread_lock=True,
         quiet=True,
         share=False,
-        inbrowser=False,
         ssr_mode=False,
         mcp_server=False,
-        pwa=False,
         enable_monitoring=False,
         # Else the browser keeps what was asked.
         run_history=False,
@@ -102,9 +95,11 @@ def _import_gradio(uploads: Path, host: str) -> Any:
     Raises:
         ConfigError: It is not installed.
     """
+    # Gradio reads these when it is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # It asks its own server once whether the page is up, which no proxy could answer.
     for key in ("NO_PROXY", "no_proxy"):
         hosts = [os.environ.get(key, ""), host, "127.0.0.1", "localhost"]
         os.environ[key] = ",".join(filter(None, hosts))
@@ -118,7 +113,13 @@ def _import_gradio(uploads: Path, host: str) -> Any:
     return gradio
 
 
-def _make_page(gradio: Any, backend: DemoBackend, labels: list[str], uploads: Path, megabytes: float) -> Any:
+def _make_page(
+    gradio: Any,
+    backend: DemoBackend,
+    labels: list[str],
+    uploads: Path,
+    megabytes: float,
+) -> Any:
     """Lay out the page and connect it with the backend."""
 
     def predict(upload: dict[str, Any] | None, label: str, explain: bool, whole: bool) -> tuple[None, str]:
@@ -129,7 +130,11 @@ def _make_page(gradio: Any, backend: DemoBackend, labels: list[str], uploads: Pa
             return None, error_html(f"{error}.")
         return None, backend.predict(content, label, whole, explain)
 
-    introduction = INTRODUCTION.format(megabytes=megabytes, megapixels=MAX_PIXELS // 10**6)
+    introduction = render(
+        "demo_introduction.md",
+        megabytes=megabytes,
+        megapixels=MAX_PIXELS // 10**6,
+    )
     delete_cache = (DELETE_INTERVAL, UPLOAD_SECONDS)
     with gradio.Blocks(title="fer demo", analytics_enabled=False, delete_cache=delete_cache) as page:
         gradio.Markdown(introduction)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 import fer
@@ -14,14 +15,12 @@ from fer.prediction import files
 from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
-from fer.prediction.recogniser import Recogniser
+from fer.prediction.recogniser import RecognisedFace, Recogniser
 from fer.tracking.lifecycle import tracked
 from fer.utils.paths import printable
 
 CSV_NAME = "predictions.csv"
 NO_FACE = "no face found; framing=none takes the whole picture as one"
-MAX_NAMED_FILES = 5
-"""Skipped files that are named when the command ends; all are in the table."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +50,15 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
         DataError: There is no readable picture, or the output cannot be written.
         ModelError: The model does not exist or does not fit.
     """
-    image = files.resolve_image_option(config.image)
+    image = files.existing_path(config.image)
     output = Path(config.output).expanduser().resolve()
     paths = files.list_pictures(image, output)
     recogniser = fer.load(config.model, config.device)
     spec = recogniser.spec
-    name = printable(image.name)
-    with tracked("predict", config, f"predict {name}", {"arch": spec.arch}) as run:
-        run.tags(
-            {
-                "model.trained_on": "+".join(spec.trained_on) or "unknown",
-                "terms": "; ".join(recogniser.terms) or "none",
-            }
-        )
+    terms = "; ".join(recogniser.terms)
+    trained_on = "+".join(spec.trained_on)
+    with tracked("predict", config, f"predict {printable(image.name)}", {"arch": spec.arch}) as run:
+        run.tags({"model.trained_on": trained_on or "unknown", "terms": terms or "none"})
         folder = image if image.is_dir() else image.parent
         predictor = _Predictor(recogniser, folder, output, config)
         for path in tqdm(paths, "predict", unit="file", disable=len(paths) == 1):
@@ -72,16 +67,20 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
         if not rows:
             first = f"{skipped[0].picture}: {skipped[0].error}"
             raise DataError(f"{printable(str(image))} holds no picture; of its {len(paths)} files {first}")
-        for annotated in predictor.annotated[: config.log_pictures]:
-            subfolder = Path("pictures") / annotated.relative_to(output).parent
-            run.file(annotated, printable(str(subfolder)))
+        for path in predictor.annotated[: config.log_pictures]:
+            subfolder = Path("pictures") / path.relative_to(output).parent
+            run.file(path, printable(str(subfolder)))
         table = output / CSV_NAME
         files.write_file(table, files.predictions_csv(rows + skipped).encode())
         run.metrics({**files.count_faces(rows), "skipped_files": len(skipped)})
         run.file(table)
-    closing = _closing_lines(skipped, table, recogniser)
-    summary = f"{files.predictions_table(rows)}\n\n{closing}"
-    return PredictResult(run.id, rows + skipped, output, summary, run.where())
+    lines = [files.predictions_table(rows), ""]
+    if skipped:
+        lines.append(f"{len(skipped)} files are no pictures and were skipped: the table names them")
+    lines.append(f"written: {table} and the annotated pictures beside it")
+    if terms:
+        lines.append(f"terms of the model: {terms}")
+    return PredictResult(run.id, rows + skipped, output, "\n".join(lines), run.where())
 
 
 class _Predictor:
@@ -93,7 +92,13 @@ class _Predictor:
         annotated: The drawings, in the order of the pictures.
     """
 
-    def __init__(self, recogniser: Recogniser, folder: Path, output: Path, config: PredictConfig) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        folder: Path,
+        output: Path,
+        config: PredictConfig,
+    ) -> None:
         self.recogniser = recogniser
         self.folder = folder
         self.output = output
@@ -103,7 +108,7 @@ class _Predictor:
         self.annotated: list[Path] = []
 
     def predict(self, path: Path) -> None:
-        """Predict a picture's faces; write its drawing, and the saliency maps that are asked for."""
+        """Predict a picture's faces and write its drawing."""
         name = path.relative_to(self.folder)
         shown = printable(str(name))
         try:
@@ -112,32 +117,20 @@ class _Predictor:
             self.skipped.append(Prediction(shown, error=f"skipped: {error}"))
             return
         faces = self.recogniser.faces(picture, framing=self.config.framing)
-        maps = explain_faces(self.recogniser, faces) if self.config.explain else []
-        stem = self.output / name.parent / files.output_stem(name.name)
-        # Only the first faces have maps.
-        for number, (face, saliency) in enumerate(zip(faces, maps, strict=False), start=1):
-            overlay = overlay_saliency(face.crop, saliency, CROP_SIDE)
-            files.write_picture(Path(f"{stem}.face{number}.png"), overlay, "PNG")
-        annotated = Path(f"{stem}.faces.jpg")
-        files.write_picture(annotated, annotate_picture(picture, faces, maps), "JPEG")
-        self.annotated.append(annotated)
+        self._draw(self.output / name.parent / printable(name.name), picture, faces)
         for number, face in enumerate(faces, start=1):
-            row = Prediction(shown, number, face.box, face.score, face.expression, face.probabilities)
-            self.rows.append(row)
+            self.rows.append(Prediction(shown, number, face))
         # Every picture is accounted for, so that none seems to have been forgotten.
         if not faces:
             self.rows.append(Prediction(shown, error=NO_FACE))
 
-
-def _closing_lines(skipped: Sequence[Prediction], table: Path, recogniser: Recogniser) -> str:
-    """Return the lines that close the command: files skipped, where the results lie, and the model's terms."""
-    lines = []
-    if skipped:
-        names = [row.picture for row in skipped[:MAX_NAMED_FILES]]
-        if len(skipped) > MAX_NAMED_FILES:
-            names.append("...")
-        lines.append(f"{len(skipped)} files are no pictures and were skipped: {', '.join(names)}")
-    lines.append(f"written: {table} and the annotated pictures beside it")
-    if recogniser.terms:
-        lines.append(f"terms of the model: {'; '.join(recogniser.terms)}")
-    return "\n".join(lines)
+    def _draw(self, stem: Path, picture: Image.Image, faces: Sequence[RecognisedFace]) -> None:
+        """Write a picture's drawing, and the saliency maps that are asked for."""
+        maps = explain_faces(self.recogniser, faces) if self.config.explain else []
+        # Only the first faces have maps.
+        for number, (face, saliency) in enumerate(zip(faces, maps, strict=False), start=1):
+            overlay = overlay_saliency(face.crop, saliency, CROP_SIDE)
+            files.write_picture(Path(f"{stem}.face{number}.png"), overlay, "PNG")
+        path = Path(f"{stem}.faces.jpg")
+        files.write_picture(path, annotate_picture(picture, faces, maps), "JPEG")
+        self.annotated.append(path)

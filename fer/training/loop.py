@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fer.errors import Interrupted, ModelError
-from fer.models.small_maps import train_small_maps_fast
+from fer.models.backbones import train_small_maps_fast
+from fer.training import AfterStep, Batches, Recorder, TrainingBatch, Validate
 from fer.training.checkpoints import BEST, LAST, Progress, TrainingState, all_finite
 from fer.training.devices import make_fabric, pick_device
-from fer.training.interfaces import AfterStep, Batches, Recorder, TrainingBatch, Validate
 from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
 from fer.utils.distributed import Peers
 from fer.utils.processes import StopRequest, deferring, rank, world_size
@@ -179,9 +179,8 @@ class _Loop:
             if signum:
                 break
         means = self.peers.mean({key: float(value) for key, value in sums.items()})
-        seconds = time.perf_counter() - started
         progress.sums = earlier | means
-        progress.sums["seconds"] = earlier.get("seconds", 0.0) + seconds
+        progress.sums["seconds"] = earlier.get("seconds", 0.0) + time.perf_counter() - started
         progress.sums["images"] = earlier.get("images", 0.0) + images
         return signum
 
@@ -211,6 +210,7 @@ class _Loop:
         progress = self.state.progress
         sums = progress.sums
         figures = {f"train/{key}": total / progress.step for key, total in sums.items()}
+        # Sums of the whole epoch, of which only the quotient is a figure.
         del figures["train/seconds"], figures["train/images"]
         figures["train/images_per_second"] = sums["images"] / sums["seconds"]
         figures["lr"] = float(self.state.scheduler.get_last_lr()[0])
@@ -226,6 +226,7 @@ class _Loop:
         progress.epoch += 1
         progress.step = 0
         progress.sums = {}
+        # Of equal epochs the first is kept: it was trained less on what it is chosen by.
         if score > progress.best_score or not self.settings.choose:
             progress.best_score = score
             progress.best_epoch = progress.epoch

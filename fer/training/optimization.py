@@ -84,7 +84,13 @@ class LARS(Optimizer):
         weight_decay: float = 0.0,
         trust: float = 0.001,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": True,
+        }
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -137,7 +143,8 @@ def make_optimizer(objective: nn.Module, settings: OptimizationSettings) -> Opti
             continue
         weights = [parameter for name, parameter in named.items() if name in decaying]
         others = [parameter for name, parameter in named.items() if name not in decaying]
-        rates = {"lr": settings.lr * settings.constant_factor if constant else settings.lr, "constant": constant}
+        factor = settings.constant_factor if constant else 1.0
+        rates = {"lr": factor * settings.lr, "constant": constant}
         groups.append({"params": weights, "weight_decay": settings.weight_decay, "adapt": True, **rates})
         groups.append({"params": others, "weight_decay": 0.0, "adapt": False, **rates})
     if settings.optimizer == "lars":
@@ -175,11 +182,11 @@ def make_schedule(optimizer: Optimizer, settings: OptimizationSettings, steps_pe
         steps_per_epoch: Steps of an epoch.
     """
     scheduled = rate_factor(settings, steps_per_epoch)
-    factors = [_one if group["constant"] else scheduled for group in optimizer.param_groups]
+    factors = [_constant_factor if group["constant"] else scheduled for group in optimizer.param_groups]
     return LambdaLR(optimizer, factors)
 
 
-def _one(step: int) -> float:
+def _constant_factor(step: int) -> float:
     return 1.0
 
 

@@ -91,7 +91,7 @@ def test_cmyk_shows_the_same_colours(tmp_path: Path, suffix: str) -> None:
     assert inspect(path).notes == "CMYK"
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     ramp = np.tile(np.array([0, 0x3FFF, 0x8000, 0xFFFF], np.uint16), (4, 1))
     Image.fromarray(ramp).save(tmp_path / f"a.{suffix}")
@@ -125,30 +125,11 @@ def test_12_bit_grey_is_scaled_by_its_own_range(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32], ids=["I", "F"])
-def test_32_bit_grey_of_8_bit_values_is_taken_as_it_is(tmp_path: Path, kind: type) -> None:
-    values = np.tile(np.array([0, 1, 100, 255], kind), (4, 1))
-    Image.fromarray(values).save(tmp_path / "a.tif")
+def test_32_bit_grey_is_refused_for_nobody_knows_its_scale(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.tile(np.array([0, 100], kind), (2, 1))).save(tmp_path / "a.tif")
     with Image.open(tmp_path / "a.tif") as stored:
         assert stored.mode == ("I" if kind is np.int32 else "F")
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.tif")), in_rgb([0, 1, 100, 255]))
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "told"),
-    [
-        ([0, 256], np.int32, "from 0 to 256"),
-        ([0, 65535], np.int32, "from 0 to 65535"),
-        ([-1, 200], np.int32, "from -1 to 200"),
-        ([0, 1], np.float32, "from 0 to 1"),
-        ([0, 0.5], np.float32, "from 0 to 0.5"),
-        ([0, 300.5], np.float32, "from 0 to 300.5"),
-        ([0, np.nan], np.float32, "from nan to nan"),
-        ([0, np.inf], np.float32, "from 0 to inf"),
-    ],
-)
-def test_32_bit_grey_of_an_untold_scale_is_refused(tmp_path: Path, values: list[float], kind: type, told: str) -> None:
-    Image.fromarray(np.tile(np.array(values, kind), (2, 1))).save(tmp_path / "a.tif")
-    with pytest.raises(UnusableImage, match=rf"32-bit grey values {told}: save it with 8 or 16 bits"):
+    with pytest.raises(UnusableImage, match="grey values of 32 bits: save it with 8 or 16 bits"):
         read_rgb(tmp_path / "a.tif")
 
 

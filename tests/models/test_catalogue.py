@@ -26,7 +26,7 @@ def test_the_starting_points_of_2021_are_there():
 def test_an_entry_says_all_a_user_must_know(entry: Entry):
     assert entry.arch in classification_archs()
     assert urlsplit(entry.address).scheme == "https"
-    assert entry.terms and entry.trained_on and entry.note and entry.prefix
+    assert entry.terms and entry.trained_on and entry.note
     assert len(entry.mean) == len(entry.std) == 3
     assert all(0 <= mean < 1 and 0 < std <= 1 for mean, std in zip(entry.mean, entry.std, strict=True))
     assert entry.sha256 == "" or len(bytes.fromhex(entry.sha256)) == 32
@@ -53,13 +53,6 @@ def test_imagenet_entries_have_imagenets_pixels_and_the_others_say_their_doubt(e
 @EVERY_ENTRY
 def test_files_lie_where_torchvision_keeps_its_own(entry: Entry, cached):
     assert entry.path == cached / entry.file
-
-
-def test_names_lose_their_prefix_and_the_others_stay():
-    state = {"online_network.encoder.conv1.weight": 1, "target_network.encoder.conv1.weight": 2, "predictor.bias": 3}
-    renamed = CATALOGUE["simsiam-faces"].renamed(state)
-    assert renamed == {"conv1.weight": 1, "target_network.encoder.conv1.weight": 2, "predictor.bias": 3}
-    assert CATALOGUE["simsiam-faces"].renamed({"fc.bias": 1}) == {"fc.bias": 1}
 
 
 CONTENT = np.random.default_rng(0).bytes(5000)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from fer.config.training import PretrainConfig
 from fer.models.backbones import Encoder
-from fer.objectives.features import encode_views
-from fer.objectives.probes import feature_std
+from fer.objectives.features import encode_views, feature_std
 from fer.objectives.registry import Method
 from fer.objectives.simsiam import symmetric_loss
 

@@ -19,7 +19,7 @@ from fer.data.manifest import ImageRow, Manifest
 from fer.data.packing import PackedImages
 from fer.errors import Interrupted
 from fer.expressions import EXPRESSIONS
-from fer.objectives.probes import feature_std
+from fer.objectives.features import feature_std
 from fer.objectives.registry import METHODS
 from fer.training.checkpoints import LAST, Progress
 from fer.training.loop import train

@@ -16,8 +16,8 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import ENCODER_SPEC, SPEC, load_classifier, read_folder, save_classifier, save_encoder
 from fer.models.initial_weights import resolve_init
-from fer.portable.classifier import PortableClassifier, UnusableModel
 from fer.portable.json_files import read_json, read_object
+from fer.portable.predictions import PortableClassifier, UnusableModel
 
 LONGEST = 500
 DEEP = 100_000

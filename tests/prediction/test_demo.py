@@ -15,7 +15,7 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.prediction import demo, recogniser
 from fer.prediction.annotate import MAX_CARDS
-from fer.prediction.demo import DemoBackend, error_html, faces_html, model_choices, model_html, take_upload
+from fer.prediction.demo import DemoBackend, error_html, faces_html, model_choices, take_upload
 from fer.utils.rendering import render
 from tests.data.test_framing import StandIn
 from tests.prediction.test_annotate import Face
@@ -152,7 +152,7 @@ def test_what_comes_from_outside_cannot_become_part_of_the_page() -> None:
     evil = "<img src=x onerror=alert(1)>"
     for page in (
         error_html(evil),
-        model_html(evil, [evil], [evil]),
+        render("demo_model.html", summary=evil, terms=[evil], limits=[evil]),
         faces_html(Image.new("RGB", (9, 9)), [], [], evil),
     ):
         assert evil in Reader(page).words
@@ -160,9 +160,10 @@ def test_what_comes_from_outside_cannot_become_part_of_the_page() -> None:
 
 
 def test_a_model_is_shown_with_its_terms_and_limits() -> None:
-    words = Reader(model_html("resnet18", ["research only", "MIT"], ["Not a diagnosis."])).words
+    known = {"summary": "resnet18", "terms": ["research only", "MIT"], "limits": ["Not a diagnosis."]}
+    words = Reader(render("demo_model.html", **known)).words
     assert all(part in words for part in ("About the model", "resnet18", "research only; MIT", "Not a diagnosis."))
-    assert "it inherits none" in Reader(model_html("x", [], [])).words
+    assert "it inherits none" in Reader(render("demo_model.html", summary="x", terms=[], limits=[])).words
 
 
 def test_the_style_fetches_nothing() -> None:

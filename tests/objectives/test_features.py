@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from fer.objectives import probes
-from fer.objectives.probes import feature_map, feature_std, knn_accuracy, linear_accuracy
+from fer.objectives import features
+from fer.objectives.features import feature_map, feature_std, knn_accuracy, linear_accuracy
 
 
 def groups(count, seed, width=12, noise=1.0):
@@ -31,7 +31,7 @@ def test_knn_does_not_depend_on_chunks_scale_or_too_few_training_images(monkeypa
     whole = knn_accuracy(known, truth, seen, labels, neighbours=15)
     assert knn_accuracy(known, truth, seen, labels, neighbours=1000) == whole
     assert knn_accuracy(100 * known, truth, seen / 100, labels, neighbours=15) == whole
-    monkeypatch.setattr(probes, "CHUNK", 7)
+    monkeypatch.setattr(features, "CHUNK", 7)
     assert knn_accuracy(known, truth, seen, labels, neighbours=15) == whole
 
 
