@@ -34,6 +34,7 @@ from fer.tracking.names import (
     dataset_tag,
 )
 from fer.tracking.runs import TrackedRun
+from fer.training import Batches, Validate
 from fer.training.checkpoints import BEST, Progress
 from fer.training.devices import pick_device, use_bf16
 from fer.training import Batches, Validate

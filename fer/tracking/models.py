@@ -27,8 +27,7 @@ from fer.errors import ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier
 from fer.models.files import load_classifier
-from fer.portable.predictions import SPEC
-from fer.portable.predictions import BOX
+from fer.portable.predictions import BOX, SPEC
 from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
 from fer.tracking.registry import MODELS, RUN, no_model
