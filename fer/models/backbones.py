@@ -103,7 +103,8 @@ class ModelSpec:
         if spec.arch_options != options:
             raise ModelError(f"{source} is damaged: arch_options must be {options}, not {quoted(spec.arch_options)}")
         prior = spec.training_prior
-        if len(prior) not in (0, len(EXPRESSIONS)) or not all(0 <= fraction <= 1 for fraction in prior):
+        are_fractions = all(0 <= fraction <= 1 for fraction in prior)
+        if len(prior) not in (0, len(EXPRESSIONS)) or not are_fractions:
             requirement = f"training_prior must hold {len(EXPRESSIONS)} fractions or none"
             raise ModelError(f"{source} is damaged: {requirement}, not {quoted(list(prior))}")
         return spec
@@ -119,11 +120,16 @@ class _NormalizedBackbone(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone: nn.Module = torchvision.models.get_model(
-            spec.arch, weights=None, num_classes=len(EXPRESSIONS), **spec.arch_options
+            spec.arch,
+            weights=None,
+            num_classes=len(EXPRESSIONS),
+            **spec.arch_options,
         )
+        mean = 255 * torch.tensor(spec.mean).view(1, 3, 1, 1)
+        std = 255 * torch.tensor(spec.std).view(1, 3, 1, 1)
         # The specification holds these; as persistent buffers they would be a second truth.
-        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images `(N, 3, H, W)`, RGB in [0, 255], to `(N, outputs)`."""
@@ -206,8 +212,9 @@ class SmallMapConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, H', W')`."""
         height, width = (self._output_side(input, axis) for axis in (0, 1))
-        small = height * width <= MAX_POSITIONS
-        if small and self.training and torch.is_grad_enabled() and input.device.type == "cpu":
+        is_small = height * width <= MAX_POSITIONS
+        is_trained = self.training and torch.is_grad_enabled()
+        if is_small and is_trained and input.device.type == "cpu":
             return self._matrix_product(input, height, width)
         return super().forward(input)
 

@@ -140,13 +140,7 @@ def download(address: str, path: Path, sha256: str = "") -> None:
         raise ModelError(f"{error}: download it in a browser and put it at {path}") from None
     except OSError as error:
         if is_disk_fault(error):
-            message = (
-                f"{path.parent} cannot be written ({error}): make room or leave to write there, or set TORCH_HOME to "
-                "another folder"
-            )
-        else:
-            message = (
-                f"{path.name} is not in the cache and cannot be downloaded ({error}): put {address} at {path}, or "
-                "start from init=scratch"
-            )
-        raise ModelError(message) from None
+            cure = "make room there, or set TORCH_HOME to another folder"
+            raise ModelError(f"{path.parent} cannot be written ({error}): {cure}") from None
+        cure = f"put {address} at {path}, or start from init=scratch"
+        raise ModelError(f"{path.name} is not in the cache and cannot be downloaded ({error}): {cure}") from None

@@ -76,10 +76,8 @@ def check_packages(form: str) -> None:
     """
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
-        raise ConfigError(
-            f"format=onnx needs {' and '.join(missing)}: install the extra with `uv sync --extra export` (or "
-            "`pip install '.[export]'`), or take format=torch"
-        )
+        needs = " and ".join(missing)
+        raise ConfigError(f"format=onnx needs {needs}: install the extra `export`, or take format=torch")
 
 
 def export(classifier: Classifier, form: str, path: Path, address: str) -> Exported:
@@ -100,28 +98,24 @@ def export(classifier: Classifier, form: str, path: Path, address: str) -> Expor
     try:
         # An example of one picture would fix the batch at one.
         example = torch.zeros(2, 3, side, side)
-        program = torch.export.export(network, (example,), dynamic_shapes={INPUT: {0: torch.export.Dim(BATCH)}})
+        any_batch = {INPUT: {0: torch.export.Dim(BATCH)}}
+        program = torch.export.export(network, (example,), dynamic_shapes=any_batch)
         write = _write_onnx if form == "onnx" else _write_torch
         version, predict = write(program, path, metadata)
         difference = largest_difference(network, predict, side)
-    except Exception as error:  # exporters and runtimes raise of many kinds, and wrap what comes from elsewhere
-        root = _root_cause(error)
+    # Exporters and runtimes raise of many kinds, and wrap what comes from elsewhere, signals included.
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
         if isinstance(root, Interrupted):
             raise root from None
         reason = " ".join(_COLOUR.sub("", str(root)).split())[:200]
         raise ModelError(f"{classifier.spec.arch} cannot be exported with format={form}: {reason}") from None
     if difference > TOLERANCE:
-        raise ModelError(
-            f"the exported file was removed, for its predictions differ from the model's by up to {difference:.1e} "
-            f"(tolerance {TOLERANCE:.0e}): try the other format"
-        )
+        fault = f"differ from the model's by up to {difference:.1e} (tolerance {TOLERANCE:.0e})"
+        raise ModelError(f"the exported file was removed, for its predictions {fault}: try the other format")
     return Exported(version, difference, metadata)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def make_metadata(spec: ModelSpec) -> dict[str, Any]:
@@ -140,12 +134,20 @@ def make_metadata(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Predict]:
+def _write_onnx(
+    program: torch.export.ExportedProgram,
+    path: Path,
+    metadata: dict[str, Any],
+) -> tuple[str, Predict]:
     """Write an ONNX file; return its version, and its predictions as a program that reads it gets them."""
     import onnxruntime  # type: ignore[import-untyped]
 
     written: Any = torch.onnx.export(
-        program, input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes={INPUT: {0: BATCH}}, verbose=False
+        program,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes={INPUT: {0: BATCH}},
+        verbose=False,
     )
     # ONNX's metadata are texts.
     for key, value in metadata.items():
@@ -160,10 +162,15 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dic
     return f"ONNX opset {written.model.opset_imports['']}", predict
 
 
-def _write_torch(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> tuple[str, Predict]:
+def _write_torch(
+    program: torch.export.ExportedProgram,
+    path: Path,
+    metadata: dict[str, Any],
+) -> tuple[str, Predict]:
     """Write a torch.export archive; return its version, and its predictions as a program that reads it gets them."""
     torch.export.save(program, path, extra_files={METADATA: _json(metadata)})
-    return f"torch.export of torch {torch.__version__}", torch.export.load(path).module()
+    predict = torch.export.load(path).module()
+    return f"torch.export of torch {torch.__version__}", predict
 
 
 @torch.inference_mode()
@@ -173,12 +180,14 @@ def largest_difference(network: nn.Module, predict: Predict, side: int) -> float
     largest = 0.0
     for count in CHECKED:
         # Coarse patches of colour with noise: noise alone looks the same to a network everywhere.
-        patches = F.interpolate(torch.rand(count, 3, 4, 4, generator=generator), (side, side), mode="bilinear")
+        coarse = torch.rand(count, 3, 4, 4, generator=generator)
+        patches = F.interpolate(coarse, (side, side), mode="bilinear")
         noise = torch.rand(count, 3, side, side, generator=generator)
         images = 255 * (0.8 * patches + 0.2 * noise)
         difference = (predict(images) - network(images)).abs()
         # max() alone would pass over NaN.
-        largest = max(largest, difference.nan_to_num(nan=float("inf")).max().item())
+        difference = difference.nan_to_num(nan=float("inf"))
+        largest = max(largest, difference.max().item())
     return largest
 
 

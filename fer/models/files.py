@@ -43,12 +43,18 @@ def save_encoder(encoder: Encoder, folder: Path, method: str) -> None:
     _save(encoder.backbone.state_dict(), ENCODER_WEIGHTS, spec, folder)
 
 
-def _save(state: Mapping[str, Tensor], weights_name: str, spec: dict[str, Any], folder: Path) -> None:
+def _save(
+    state: Mapping[str, Tensor],
+    weights_name: str,
+    spec: dict[str, Any],
+    folder: Path,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # safetensors takes contiguous tensors only, and convolutions are trained channels last.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / weights_name)
-    (folder / SPEC_OF[weights_name]).write_text(json.dumps(spec, indent=1), encoding="utf-8")
+    path = folder / SPEC_OF[weights_name]
+    path.write_text(json.dumps(spec, indent=1), encoding="utf-8")
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -68,7 +74,8 @@ def load_classifier(path: Path) -> Classifier:
         spec, state = _read_weights(weights[0])
     elif path.is_file():
         content = read_file(path)
-        if not isinstance(content.get("spec"), dict) or not isinstance(content.get("model"), dict):
+        has_spec = isinstance(content.get("spec"), dict)
+        if not has_spec or not isinstance(content.get("model"), dict):
             raise ModelError(f"{path} is no checkpoint of this project: it does not say which expressions it knows")
         spec = ModelSpec.from_dict(content["spec"], str(path))
         state = content["model"]
@@ -103,7 +110,9 @@ def read_folder(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
 
 
 def _find_weights(folder: Path, name: str) -> list[Path]:
-    return [file for file in sorted(folder.rglob(name)) if file.with_name(SPEC_OF[name]).is_file()]
+    # Weights without their specification may be anybody's.
+    files = sorted(folder.rglob(name))
+    return [file for file in files if file.with_name(SPEC_OF[name]).is_file()]
 
 
 def _read_weights(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:

@@ -80,11 +80,14 @@ class LoadReport:
         """Return the report in one line."""
         if not self.matched:
             return f"weights: {self.origin}"
+        # Usually the head alone is missing, so that a few names tell it.
         named = f" ({', '.join(self.missing[:4])})" if self.missing else ""
-        return (
-            f"weights: {self.origin}: {self.matched} tensors matched, {len(self.missing)} missing{named}, "
-            f"{len(self.unexpected)} unexpected"
+        counts = (
+            f"{self.matched} tensors matched",
+            f"{len(self.missing)} missing{named}",
+            f"{len(self.unexpected)} unexpected",
         )
+        return f"weights: {self.origin}: {', '.join(counts)}"
 
 
 def check_init(init: str) -> None:
@@ -93,7 +96,8 @@ def check_init(init: str) -> None:
     Raises:
         ConfigError: As said.
     """
-    if init not in NAMES and not init.startswith(ADDRESSES) and not Path(init).expanduser().exists():
+    is_name = init in NAMES or init.startswith(ADDRESSES)
+    if not is_name and not Path(init).expanduser().exists():
         others = "a file or folder that exists, runs:/<id> or models:/<name>@<alias>"
         raise ConfigError(f"{unknown_name('init', init, NAMES)} (or give {others})")
 
@@ -118,7 +122,8 @@ def resolve_init(init: str, arch: str) -> InitialWeights:
     if init in CATALOGUE:
         return _from_catalogue(CATALOGUE[init], arch)
     path = Path(init).expanduser()
-    return replace(weights_from_folder(path) if path.is_dir() else _from_file(path), origin=init)
+    weights = weights_from_folder(path) if path.is_dir() else _from_file(path)
+    return replace(weights, origin=init)
 
 
 def weights_from_folder(path: Path) -> InitialWeights:
@@ -152,7 +157,10 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
     state = weights.state
     prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in state for name in own))
     given = {name: state[prefix + name] for name in own if prefix + name in state}
-    matched = {name: tensor for name, tensor in given.items() if tensor.shape == own[name].shape}
+    matched = {}
+    for name, tensor in given.items():
+        if tensor.shape == own[name].shape:
+            matched[name] = tensor
     # A head has as many rows as it was trained for classes, ImageNet's 1,000 for instance; nothing else may differ.
     foreign = sorted(given.keys() - matched.keys() - head_names(model.backbone))
     if not matched or foreign:
@@ -167,6 +175,7 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
 
 def supervised_file(arch: str) -> tuple[Any, Path]:
     """Return torchvision's first ImageNet weights of an architecture, and their path in the cache."""
+    # The first are those of the original recipes; later ones were trained longer and by others.
     choices = torchvision.models.get_model_weights(arch)
     weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
     return weights, cache() / weights.url.rsplit("/", 1)[1]
@@ -202,6 +211,7 @@ def _from_catalogue(entry: Entry, arch: str) -> InitialWeights:
 
 
 def _from_file(path: Path) -> InitialWeights:
+    # A checkpoint of this project tells more than its tensors: pixels, terms, and what was trained on.
     content = read_file(path)
     state = tensors_of(content, path)
     spec = content.get("spec")

@@ -79,9 +79,14 @@ class CenterFace:
         import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
+        # Callers look at several pictures at once; more threads for each would only compete.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # else it warns of every weight that the file lists among its inputs
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            model,
+            options,
+            providers=["CPUExecutionProvider"],
+        )
         self.version = version
 
     def faces(self, picture: NDArray[np.uint8]) -> list[Face]:
@@ -98,17 +103,18 @@ class CenterFace:
         for size, border in looks:
             faces = self._look(_resize(picture, size / longest), round(border * size))
             if faces:
-                return [_rescale(face, longest / size) for face in faces]
+                return [_moved(face, 0, longest / size) for face in faces]
         return []
 
     def _look(self, picture: NDArray[np.uint8], border: int) -> list[Face]:
         """Return the faces of a picture as it is, continued by a border and to sides the network takes."""
         below, right = (border + -(size + 2 * border) % MULTIPLE for size in picture.shape[:2])
+        # The picture's edge goes on, for a black border would be an edge of its own.
         padded = np.pad(picture, ((border, below), (border, right), (0, 0)), mode="edge")
         batch = padded.transpose(2, 0, 1)[None].astype(np.float32)
         heat, sizes, offsets, landmarks = self._session.run(OUTPUTS, {INPUT: batch})
         faces = decode(heat[0, 0], sizes[0], offsets[0], landmarks[0])
-        return [_shift(face, -border) for face in faces]
+        return [_moved(face, -border, 1) for face in faces]
 
 
 def decode(
@@ -131,6 +137,7 @@ def decode(
     Returns:
         Faces in pixels of the input.
     """
+    # (row, column) of every cell that holds the centre of a face.
     cells = np.argwhere(heat > MIN_SCORE)
     scores = heat[cells[:, 0], cells[:, 1]]
     order = np.argsort(-scores, kind="stable")
@@ -138,8 +145,10 @@ def decode(
     scores = scores[order]
     down, across = cells.T
     extents = STRIDE * np.exp(sizes[:, down, across].T.astype(np.float64))
-    corners = STRIDE * (cells + offsets[:, down, across].T + 0.5) - extents / 2
-    points = corners[:, None] + extents[:, None] * landmarks[:, down, across].T.reshape(-1, 5, 2)
+    centres = STRIDE * (cells + offsets[:, down, across].T + 0.5)
+    corners = centres - extents / 2
+    fractions = landmarks[:, down, across].T.reshape(-1, 5, 2)
+    points = corners[:, None] + extents[:, None] * fractions
     # From (vertical, horizontal) to (x, y).
     boxes = np.concatenate([corners[:, ::-1], (corners + extents)[:, ::-1]], axis=1)
     points = points[:, :, ::-1]
@@ -168,13 +177,8 @@ def _resize(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _rescale(face: Face, scale: float) -> Face:
-    """Return a face of the resized picture in pixels of the picture itself."""
-    left, top, right, bottom = (scale * value for value in face.box)
-    return Face((left, top, right, bottom), face.score, scale * face.landmarks)
-
-
-def _shift(face: Face, pixels: float) -> Face:
-    """Return a face moved to the right and down."""
-    left, top, right, bottom = (value + pixels for value in face.box)
-    return Face((left, top, right, bottom), face.score, face.landmarks + pixels)
+def _moved(face: Face, pixels: float, scale: float) -> Face:
+    """Return a face moved to the right and down, then enlarged with its picture."""
+    left, top, right, bottom = (scale * (value + pixels) for value in face.box)
+    landmarks = scale * (face.landmarks + pixels)
+    return Face((left, top, right, bottom), face.score, landmarks)

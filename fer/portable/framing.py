@@ -40,7 +40,8 @@ class Frame:
     def __str__(self) -> str:
         """Return the four numbers with one digit after the point, as the manifest holds them."""
         # Adding 0 turns -0.0 into 0.0.
-        return " ".join(f"{round(value, 1) + 0.0:.1f}" for value in (self.x, self.y, self.side, self.rotation))
+        numbers = (self.x, self.y, self.side, self.rotation)
+        return " ".join(f"{round(number, 1) + 0.0:.1f}" for number in numbers)
 
     def as_written(self) -> "Frame":
         """Return the frame as it is once it has been written and read."""
@@ -94,7 +95,8 @@ def cut(picture: Image.Image, frame: Frame | None, side: int) -> Image.Image:
     half = frame.side / 2
     if frame.rotation:
         around = around.rotate(frame.rotation, Image.Resampling.BICUBIC, center=(x, y))
-    return around.resize((side, side), Image.Resampling.BILINEAR, box=(x - half, y - half, x + half, y + half))
+    box = (x - half, y - half, x + half, y + half)
+    return around.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,14 @@ def framed_faces(picture: Image.Image, side: int, detector: Detector | None) -> 
     if detector is None:
         width, height = picture.size
         box = (0.0, 0.0, float(width), float(height))
-        return [FramedFace(box, score=1.0, crop=np.array(cut(picture, None, side)))]
+        crop = np.array(cut(picture, None, side))
+        return [FramedFace(box, score=1.0, crop=crop)]
     framed = []
     for face in usable_faces(detector.faces(np.asarray(picture)), *picture.size):
         # As the manifest holds it, so that a served picture gives the crop that training saw, to the bit.
         frame = frame_of(face).as_written()
-        framed.append(FramedFace(face.box, face.score, np.array(cut(picture, frame, side))))
+        crop = np.array(cut(picture, frame, side))
+        framed.append(FramedFace(face.box, face.score, crop))
     return framed
 
 

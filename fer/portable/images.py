@@ -27,22 +27,16 @@ class UnusableImage(Exception):
     """A file that is no usable picture; the message says why in a few words."""
 
 
-def read_rgb(path: Path) -> Image.Image:
+def read_rgb(source: Path | bytes) -> Image.Image:
     """Return a picture as displayed: upright, RGB, transparency over mid-grey.
 
-    Raises:
-        UnusableImage: The file is empty, truncated, huge or no picture.
-    """
-    return read_with_notes(path)[0]
-
-
-def decode_rgb(content: bytes) -> Image.Image:
-    """Return a picture sent as bytes as displayed.
+    Args:
+        source: A file or its content.
 
     Raises:
-        UnusableImage: The bytes are empty, truncated, huge or no picture.
+        UnusableImage: It is empty, truncated, huge or no picture.
     """
-    return read_with_notes(content)[0]
+    return read_with_notes(source)[0]
 
 
 def read_with_notes(source: Path | bytes) -> tuple[Image.Image, list[str]]:

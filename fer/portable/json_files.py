@@ -64,6 +64,7 @@ def _is_of_kind(value: Any, kind: Any) -> bool:
         return isinstance(value, list | tuple) and all(_is_of_kind(item, part) for item in value)
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(isinstance(item, bool | int | float | str) for item in value.values())
+    # To Python true and false are whole numbers.
     if kind is str or isinstance(value, bool):
         return kind is str and isinstance(value, str)
     if kind is int:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .detection import CenterFace
 from .framing import FramedFace, framed_faces
-from .images import MAX_PIXELS, UnusableImage, decode_rgb
+from .images import MAX_PIXELS, UnusableImage, read_rgb
 from .json_files import check_kinds, read_object, shorten
 
 WEIGHTS = "model.safetensors"
@@ -82,10 +82,15 @@ class PortableClassifier:
         self._std = 255 * torch.tensor(spec["std"]).view(1, 3, 1, 1)
         try:
             self._backbone = torchvision.models.get_model(
-                spec["arch"], weights=None, num_classes=len(self.expressions), **spec["arch_options"]
+                spec["arch"],
+                weights=None,
+                num_classes=len(self.expressions),
+                **spec["arch_options"],
             )
             state = load_file(folder / WEIGHTS)
-            self._backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in state.items()})
+            # The project's classifier holds the backbone behind its normalisation, as a part of this name.
+            tensors = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+            self._backbone.load_state_dict(tensors)
         except Exception as error:
             # torchvision, torch and safetensors raise many kinds for what does not fit.
             raise UnusableModel(f"{folder} holds no model: {' '.join(str(error).split())[:160]}") from None
@@ -201,7 +206,7 @@ class Predictor:
         if framing not in FRAMINGS:
             raise UnusableRow(f"the params framing must be {' or '.join(FRAMINGS)}")
         try:
-            picture = decode_rgb(decode_value(value))
+            picture = read_rgb(decode_value(value))
         except UnusableImage as error:
             fault = "too large" if str(error).startswith("huge") else "not readable"
             raise UnusableRow(f"the picture is {fault}: send a JPEG or PNG of at most {MAX_PIXELS} pixels") from None

@@ -94,6 +94,7 @@ def draw_boxes(picture: Image.Image, faces: Sequence[RecognisedFace]) -> Image.I
         picture: As `annotate_picture` takes and shows it.
         faces: The faces, in the order of their numbers.
     """
+    # Annotations have one size in pixels, so the picture is brought to theirs, not they to the picture's.
     longest = max(picture.size)
     scale = min(max(longest, MIN_SIDE), MAX_SIDE) / longest
     width = max(1, round(picture.width * scale))
@@ -122,6 +123,7 @@ def _draw_label(
 
     A face at the picture's upper edge has its label inside the box.
     """
+    # Larger on large pictures, which screens show reduced.
     font_size = min(max(max(size) / 45, FONT_SIZE), 2 * FONT_SIZE)
     font = ImageFont.load_default(font_size)
     probability = face.probabilities[face.expression]
@@ -140,6 +142,7 @@ def _draw_label(
 def _clip_box(box: Box, scale: float, size: tuple[int, int]) -> Box:
     """Return the part of a box that lies in the picture, at least three pixels wide and high so that it shows."""
     width, height = size
+    # A face at the edge may reach beyond it, where nothing would be drawn.
     left, right = (max(0.0, min(value * scale, width - 1)) for value in (box[0], box[2]))
     top, bottom = (max(0.0, min(value * scale, height - 1)) for value in (box[1], box[3]))
     return left, top, max(right, left + 2), max(bottom, top + 2)

@@ -13,7 +13,7 @@ from PIL import Image
 import fer
 from fer.errors import ConfigError, DataError, FerError, unknown_name
 from fer.model_card.card import limits
-from fer.portable.images import MAX_PIXELS, UnusableImage, decode_rgb
+from fer.portable.images import MAX_PIXELS, UnusableImage, read_rgb
 from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import RecognisedFace, Recogniser
@@ -89,7 +89,7 @@ class DemoBackend:
         start = time.perf_counter()
         try:
             recogniser = self.recogniser(label)
-            picture = decode_rgb(content)
+            picture = read_rgb(content)
             faces = recogniser.faces(picture, framing="none" if whole else "auto")
             maps = explain_faces(recogniser, faces) if explain else []
         except UnusableImage as error:
@@ -145,6 +145,7 @@ def error_html(sentence: str) -> str:
 
 
 def _data_url(picture: Image.Image) -> str:
+    # A photograph is far smaller so than as PNG, and a page holds up to 49 pictures.
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
@@ -166,6 +167,7 @@ def take_upload(path: Path, folder: Path) -> bytes:
     if not file.is_relative_to(root) or not file.is_file():
         raise DataError("the upload is gone: drop the picture again")
     content = file.read_bytes()
+    # Before anything else may fail: an upload is kept nowhere.
     file.unlink()
     if file.parent != root:
         shutil.rmtree(file.parent, ignore_errors=True)

@@ -75,6 +75,7 @@ def integrated_gradients(network: Network, crop: NDArray[np.uint8], expression: 
     Returns:
         `(S, S)`, the sum over channels; negative where a pixel speaks against the expression.
     """
+    # A copy, for torch warns of arrays that may not be written.
     images = torch.from_numpy(crop.copy()).permute(2, 0, 1)[None].float().to(device)
     method = IntegratedGradients(lambda batch: network(batch).log_softmax(1))
     gradients: Tensor = method.attribute(

@@ -53,6 +53,7 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
     image = files.existing_path(config.image)
     output = Path(config.output).expanduser().resolve()
     paths = files.list_pictures(image, output)
+    # Everything that a slip may spoil comes before the run, so that it leaves no failed one behind.
     recogniser = fer.load(config.model, config.device)
     spec = recogniser.spec
     terms = "; ".join(recogniser.terms)
@@ -67,6 +68,7 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
         if not rows:
             first = f"{skipped[0].picture}: {skipped[0].error}"
             raise DataError(f"{printable(str(image))} holds no picture; of its {len(paths)} files {first}")
+        # A few only: a folder of thousands would fill the server.
         for path in predictor.annotated[: config.log_pictures]:
             subfolder = Path("pictures") / path.relative_to(output).parent
             run.file(path, printable(str(subfolder)))

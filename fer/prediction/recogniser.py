@@ -20,7 +20,7 @@ from fer.models.files import load_classifier
 from fer.models.initial_weights import ADDRESSES
 from fer.portable.detection import CenterFace
 from fer.portable.framing import framed_faces
-from fer.portable.images import UnusableImage, decode_rgb, read_rgb, upright_rgb
+from fer.portable.images import UnusableImage, read_rgb, upright_rgb
 from fer.training.devices import full_fp32, pick_device
 
 BATCH_SIZE = 32
@@ -108,6 +108,7 @@ class Recogniser(nn.Module):
         detect = framing == "auto" and self.spec.framing == "detect"
         framed = framed_faces(_decode(picture), self.spec.crop_size, _detector() if detect else None)
         faces = []
+        # A crowd in one batch could exhaust a small GPU's memory.
         for start in range(0, len(framed), BATCH_SIZE):
             batch = framed[start : start + BATCH_SIZE]
             pixels = torch.from_numpy(np.stack([face.crop for face in batch])).to(self._device())
@@ -153,7 +154,7 @@ def _decode(picture: Picture) -> Image.Image:
         if isinstance(picture, (str, Path)):
             return read_rgb(Path(picture).expanduser())
         if isinstance(picture, bytes):
-            return decode_rgb(picture)
+            return read_rgb(picture)
         if isinstance(picture, Image.Image):
             return upright_rgb(picture)
         # Pillow would take pixels of some other types as other numbers than they are.

@@ -110,6 +110,7 @@ class TrainingState:
             "progress": vars(self.progress),
             "model": self.kept_network.state_dict(),
         }
+        # What a training needs to go on takes several times the space of the network alone.
         if path.name == LAST:
             content |= self._resumable()
             content["rng_state"] = self.peers.gather(rng_state())
@@ -133,6 +134,7 @@ class TrainingState:
             ModelError: The file cannot be read, holds no training state, or has another format.
         """
         content = read_checkpoint(path)
+        # The network is a part of the objective, so that its own state need not be loaded again.
         self.objective.load_state_dict(content["objective"])
         if self.average is not None:
             self.average.load_state_dict(content["average"])

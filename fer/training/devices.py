@@ -24,6 +24,7 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError("device=cuda, but no CUDA device is available: use device=auto or device=cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    # Each process of torchrun has a GPU of its own, and collectives use the current one.
     device = torch.device("cuda", local_rank())
     torch.cuda.set_device(device)
     return device
@@ -129,6 +130,7 @@ def strides_over_one_pixel(network: nn.Module, side: int) -> bool:
         strides = max(layer.stride) > 1 and max(layer.kernel_size) > 1
         single_pixel |= strides and max(inputs[0].shape[-2:]) == 1
 
+    # Which size a layer sees depends on all before it, so that looking is surer than computing.
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_hook(look) for layer in convolutions]
     was_training = network.training

@@ -139,6 +139,7 @@ def make_optimizer(objective: nn.Module, settings: OptimizationSettings) -> Opti
             # A momentum teacher's parameters have no gradient.
             if parameter.requires_grad and _is_constant(name, settings) == constant
         }
+        # An empty group would change the optimizer's state, and with it the checkpoints, of all other methods.
         if constant and not named:
             continue
         weights = [parameter for name, parameter in named.items() if name in decaying]
