@@ -37,7 +37,6 @@ from fer.tracking.runs import TrackedRun
 from fer.training import Batches, Validate
 from fer.training.checkpoints import BEST, Progress
 from fer.training.devices import pick_device, use_bf16
-from fer.training import Batches, Validate
 from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings, clip_grad_norm
 from fer.utils.paths import manifest_path, resolve_data_root

@@ -171,10 +171,8 @@ def test_damaged_pictures_are_answered_never_a_crash(predictor: Predictor, kind:
 @pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "RGBA", "CMYK"])
 def test_a_served_model_sees_what_training_saw(mode: str, folder: Path, tmp_path: Path) -> None:
     shades = picture().convert("L")
-    if mode == "I;16":
-        drawn = Image.fromarray(np.asarray(shades, np.uint16) * 257)
-    else:
-        drawn = picture().convert(mode)
+    deep = Image.fromarray(np.asarray(shades, np.uint16) * 257)
+    drawn = deep if mode == "I;16" else picture().convert(mode)
     (tmp_path / "download/3").mkdir(parents=True)
     drawn.save(tmp_path / "download/3/a.tif")
     manifest = prepare(WIKIMEDIA, tmp_path / "download", tmp_path / "data").manifest
