@@ -77,7 +77,8 @@ def check_packages(form: str) -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
         needs = " and ".join(missing)
-        raise ConfigError(f"format=onnx needs {needs}: install the extra `export`, or take format=torch")
+        cure = "install the extra with `uv sync --extra export`, or take format=torch"
+        raise ConfigError(f"format=onnx needs {needs}: {cure}")
 
 
 def export(classifier: Classifier, form: str, path: Path, address: str) -> Exported:

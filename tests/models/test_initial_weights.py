@@ -176,7 +176,7 @@ def test_such_a_file_loads_from_anywhere_by_its_path(classifier, donor, tmp_path
 def test_what_an_entrys_heads_leave_over_is_reported(served_entry, cached, classifier):
     served_entry("swav-imagenet")
     report = start_from(classifier, "swav-imagenet")
-    assert {"projection_head.0.weight", "prototypes.weight"} <= set(report.unexpected)
+    assert {"model.projection_head.0.weight", "model.prototypes.weight"} <= set(report.unexpected)
 
 
 def test_an_entry_of_another_architecture_is_refused_before_any_download(served_entry, served, cached):
