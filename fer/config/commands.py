@@ -95,7 +95,6 @@ class CompareConfig:
         "",
         "run or configuration to test the others against; empty: all pairs, of 10 at most",
     )
-    output: str = options.output("", "folder for a copy of the report; empty: none")
     config: str = options.config()
 
 

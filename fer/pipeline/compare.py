@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fer.comparison.comparing import Comparison, compare
 from fer.comparison.figures import figures, svg
@@ -10,7 +9,7 @@ from fer.comparison.report import FIGURES_FOLDER, html, markdown, paired_tests_c
 from fer.comparison.runs import RunFigures
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
-from fer.errors import ConfigError, DataError, quoted_path
+from fer.errors import ConfigError, DataError
 from fer.experiments.files import read_reported
 from fer.tracking.lifecycle import tracked
 from fer.tracking.reading import Runs, Tested
@@ -37,7 +36,7 @@ class CompareResult:
 
 
 def compare_runs(config: CompareConfig) -> CompareResult:
-    """Compare the runs a configuration names and report it in one tracked run and in a folder.
+    """Compare the runs a configuration names and report it in one tracked run.
 
     Raises:
         ConfigError: A run, experiment or baseline is unknown, or there are too few or too many of them.
@@ -55,19 +54,12 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         groups = dict.fromkeys(dataset.angle_groups.values())
         described[dataset.name] = (dataset.title, tuple(groups))
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
-    # Made before the work of drawing the report.
-    folder = _make_folder(config.output) if config.output else None
     files = report_files(comparison)
     with tracked("compare", config, f"compare {len(runs)} runs") as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
-            if folder:
-                (folder / path).write_text(content, encoding="utf-8")
-    lines = [f"report: {FOLDER}/report.html of run {run.id}"]
-    if folder:
-        lines.append(f"written to {config.output}")
-    lines += [run.where(), store.page(chosen)]
-    where = "\n".join(lines).rstrip()
+    report = f"report: {FOLDER}/report.html of run {run.id}"
+    where = "\n".join([report, run.where(), store.page(chosen)]).rstrip()
     return CompareResult(run.id, comparison, terminal(comparison), where)
 
 
@@ -130,12 +122,3 @@ def _reported_figures(
         name: {dataset: figures.scalars() for dataset, figures in row.figures.items()}
         for name, row in read_reported().items()
     }
-
-
-def _make_folder(output: str) -> Path:
-    folder = Path(output).expanduser()
-    try:
-        (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output {quoted_path(output)} cannot be written: {error.strerror or error}") from None
-    return folder
