@@ -144,7 +144,7 @@ class DownloadConfig:
         options.CHAMPION,
         "models:/<name>@<alias>, models:/<name>/<version> or runs:/<id>",
     )
-    output: str = options.output("", "the folder, new, empty or of an earlier download; empty: <name>-<version>")
+    output: str = options.output("", "the folder, new or empty; empty: <name>-<version>")
     config: str = options.config()
 
 

@@ -20,6 +20,8 @@ FLAT = 1.0
 """Standard deviation in grey levels up to which a window shows nothing that could be recognised."""
 WINDOWS_AT_ONCE, CONTENTS_AT_ONCE, PAIRS_AT_ONCE = 1200, 1024, 64
 """Windows and contents compared at once (their products should fit a processor's cache), and pairs refined at once."""
+DIRECTIONS = 64
+"""Principal directions by which most pairs are ruled out before their whole windows are compared."""
 PROGRESS_DELAY = 5
 """Seconds after which a bar shows how far the search is."""
 ROUNDS = (
@@ -60,6 +62,20 @@ class Contents:
     def __init__(self, small: Tensor, large: Tensor) -> None:
         self.large = large
         self.units = unit(small.float().flatten(1))
+        # Eigenvectors in the order of their eigenvalues: the last ones hold most of the contents.
+        _, directions = torch.linalg.eigh(self.units.T @ self.units)
+        self.directions = directions[:, -DIRECTIONS:]
+        self.short = self.shortened(self.units)
+
+    def shortened(self, units: Tensor) -> Tensor:
+        """Return `(..., 65)` for `(..., 256)`: the principal directions, and the length of what they leave out.
+
+        By Cauchy and Schwarz the product of two of them is never less than that of the vectors themselves, so a pair
+        it rejects is no match, at a quarter of the work.
+        """
+        kept = units @ self.directions
+        rest = (units.square().sum(-1) - kept.square().sum(-1)).clamp(min=0).sqrt()
+        return torch.cat([kept, rest.unsqueeze(-1)], -1)
 
 
 def unit(windows: Tensor) -> Tensor:
@@ -127,15 +143,20 @@ def _windows(pictures: Tensor, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
 def _shortlist(windows: Tensor, contents: Contents) -> tuple[Tensor, Tensor]:
     """Return `(P, 2)` the pairs that correlate by `SHORTLIST` somewhere, and `(P,)` their best windows."""
     pictures, count = windows.shape[:2]
-    flat = windows.flatten(0, 1)
-    pairs = []
-    best_windows = []
-    for start in range(0, len(contents.units), CONTENTS_AT_ONCE):
-        part = contents.units[start : start + CONTENTS_AT_ONCE]
-        correlations = (flat @ part.T).view(pictures, count, -1)
-        best, window = correlations.max(1)
+    short = contents.shortened(windows).flatten(0, 1)
+    possible_parts = []
+    # First by the short vectors: all pairs by the whole ones took three times as long (23,402 faces in 84 pictures).
+    for part in torch.split(contents.short, CONTENTS_AT_ONCE):
+        bounds = (short @ part.T).view(pictures, count, -1)
+        possible_parts.append(bounds.amax(1) >= SHORTLIST)
+    possible = torch.cat(possible_parts, 1)
+    pairs = [torch.empty(0, 2, dtype=torch.long)]
+    best_windows = [torch.empty(0, dtype=torch.long)]
+    for picture in possible.any(1).nonzero().flatten().tolist():
+        indices = possible[picture].nonzero().flatten()
+        best, window = (contents.units[indices] @ windows[picture].T).max(1)
         is_near = best >= SHORTLIST
-        pairs.append(is_near.nonzero() + torch.tensor([0, start]))
+        pairs.append(F.pad(indices[is_near, None], (1, 0), value=picture))
         best_windows.append(window[is_near])
     return torch.cat(pairs), torch.cat(best_windows)
 
