@@ -9,7 +9,7 @@ SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challe
 
 
 def run(config: ImportReportedConfig) -> LoggedExternalRuns:
-    """Log every reported row that is not logged yet.
+    """Log every reported row that is not logged yet or was corrected since.
 
     Raises:
         ConfigError: The file of the reported figures is not there or not in order.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from fer.data.manifest import Manifest
 from fer.tracking import store
@@ -158,14 +158,19 @@ class ExternalRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    def is_logged_as(self, run: Run) -> bool:
+        """Return whether a run holds its parameters and metrics, besides what somebody may have added."""
+        params = {key: _param_text(value) for key, value in self.params.items()}
+        return params.items() <= run.data.params.items() and self.metrics.items() <= run.data.metrics.items()
+
 
 @dataclass(frozen=True)
 class LoggedExternalRuns:
     """Summary of `log_external_runs`.
 
     Attributes:
-        made: Names of the runs that are new.
-        present: Names of those that were logged before.
+        made: Names of the runs that are new or corrected.
+        present: Names of those that were logged before as they are.
         where: Lines that say where to look at them.
     """
 
@@ -175,7 +180,7 @@ class LoggedExternalRuns:
 
 
 def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
-    """Log external runs of which none with the same name is logged yet.
+    """Log external runs that are not logged yet, and anew those whose figures or parameters were corrected since.
 
     They join the experiment that holds such runs already, else the one that the environment names, else that of the
     latest `finetune`, which `mlflow run` and the command line may have put into different ones.
@@ -183,14 +188,20 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
     address = store.connect()
     earlier = store.search_runs(f"tags.{REPORTED} = 'true'")
     experiment_id = earlier[0].info.experiment_id if earlier else _experiment_of_trainings(address)
-    present = {run.info.run_name for run in earlier}
-    made = []
+    made, present = [], []
     for run in runs:
-        if run.name not in present:
+        namesakes = [logged for logged in earlier if logged.info.run_name == run.name]
+        outdated = [logged for logged in namesakes if not run.is_logged_as(logged)]
+        if len(outdated) < len(namesakes):
+            present.append(run.name)
+        else:
             _log_external_run(run, experiment_id, address)
             made.append(run.name)
+        # Last, so that the row is there at any time.
+        for logged in outdated:
+            mlflow.delete_run(logged.info.run_id)
     where = f"{store.ui_command(address)}\n{store.page(address, experiment_id)}"
-    return LoggedExternalRuns(tuple(made), tuple(sorted(present)), where.strip())
+    return LoggedExternalRuns(tuple(made), tuple(present), where.strip())
 
 
 def _experiment_of_trainings(address: str) -> str:

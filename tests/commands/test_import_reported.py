@@ -4,6 +4,7 @@ import pytest
 from fer.cli import main
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
+from fer.experiments import files
 from fer.experiments.files import read_reported
 from fer.expressions import EXPRESSIONS
 from fer.tracking import store
@@ -53,6 +54,25 @@ def test_importing_twice_makes_no_doubles(client, capsys):
     assert {run.info.run_id for run in found(client)} == before
     assert (again.made, len(again.present)) == ((), 9)
     assert "nothing new; 9 stood there already" in capsys.readouterr().out
+
+
+def test_a_corrected_row_replaces_what_stood_there(client, tmp_path, monkeypatch, capsys):
+    import_reported.run(ImportReportedConfig())
+    text = (files.FOLDER / "reported.yaml").read_text()
+    (tmp_path / "reported.yaml").write_text(text.replace("accuracy: 0.3862", "accuracy: 0.3863"))
+    monkeypatch.setattr(files, "FOLDER", tmp_path)
+    assert import_reported.run(ImportReportedConfig()).made == ("raf-scratch",)
+    values = [run.data.metrics["raf/accuracy"] for run in found(client) if run.info.run_name == "raf-scratch"]
+    assert values == [0.3863]
+    assert "recorded 1 reported runs; 8 stood there already" in capsys.readouterr().out
+
+
+def test_what_was_added_to_a_row_is_no_reason_to_replace_it(client):
+    import_reported.run(ImportReportedConfig())
+    run_id = found(client)[0].info.run_id
+    client.log_metric(run_id, "raf/of_a_reader", 0.5)
+    assert import_reported.run(ImportReportedConfig()).made == ()
+    assert client.get_run(run_id).info.lifecycle_stage == "active"
 
 
 @pytest.mark.parametrize("given", ["", "chosen"])
