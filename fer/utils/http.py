@@ -24,7 +24,7 @@ TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes of faults that pass."""
 RETRIES = 4
 BACKOFF = 1.0
-"""Seconds, of which pauses between attempts are multiples: none, 2, 4, 8."""
+"""Seconds before a download that broke off goes on, and of which pauses after faults are multiples: none, 2, 4, 8."""
 MAX_WAIT = 120.0
 """Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
 TIMEOUT = 30.0
@@ -169,10 +169,11 @@ class _Partial:
                 try:
                     self._fetch_rest(session, address)
                     return
-                except ConnectionError:
+                except ConnectionError as error:
                     # An attempt that brought nothing would be repeated for ever.
                     if self.size() <= size_before:
                         raise
+                    wait(BACKOFF, str(error))
 
     def size(self) -> int:
         """Return the bytes that are there."""

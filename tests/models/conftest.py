@@ -72,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A server on this machine; a request is repeated once, without a pause."""
     monkeypatch.setattr(http, "RETRIES", 1)
+    monkeypatch.setattr(http, "BACKOFF", 0.0)
     monkeypatch.setenv("no_proxy", "*")
     told = Served()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Telling", (Handler,), {"served": told}))
