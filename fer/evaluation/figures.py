@@ -185,7 +185,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figur
 
 
 def _mark_best(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
-    """Point out the first epoch of the highest validation accuracy, which is the one that is kept."""
+    """Point out the first epoch of the highest validation accuracy; another score may have chosen the epoch."""
     values = [row.get(VALIDATION_ACCURACY, -1.0) for row in history]
     best = max(values)
     epoch = values.index(best) + 1

@@ -237,7 +237,8 @@ def _set_killed_after(launcher: int, run_id: str, address: str) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    # Where its number is another user's process by now, it has ended too.
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 

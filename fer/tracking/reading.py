@@ -195,7 +195,7 @@ def _require(tested: list[Tested], what: str) -> list[Tested]:
         ConfigError: There is none.
     """
     if not tested:
-        raise ConfigError(f"{what} has no test figures: name runs of finetune or evaluate")
+        raise ConfigError(f"{what} gives no test figures: name runs of finetune or evaluate")
     return tested
 
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import mlflow
-from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -171,8 +170,13 @@ def locked(address: str, purpose: str) -> Iterator[None]:
 def _one_sentence(address: str) -> Iterator[None]:
     try:
         yield
-    except (MlflowException, CommandError) as error:
-        raise FerError(why_unusable(address, error)) from None
+    except Exception as error:
+        # Not at the top: whoever uses a server needs none of its packages for databases.
+        from alembic.util import CommandError
+
+        if isinstance(error, MlflowException | CommandError):
+            raise FerError(why_unusable(address, error)) from None
+        raise
 
 
 def why_unusable(address: str, error: Exception) -> str:
