@@ -206,8 +206,10 @@ def _verdict(pair: Sequence[PairedTest], title: str) -> str:
     sign = 1 if significant[0].estimate > 0 else -1
     better, worse = (first, second) if sign > 0 else (second, first)
     clauses = []
-    for test in pair:
-        if test not in significant:
+    # What makes it better comes first.
+    others = [test for test in pair if test not in significant]
+    for test in [*significant, *others]:
+        if test in others:
             # Said with what would have shown, so that silence is not taken for equality.
             clauses.append(f"not told apart by {_clause(test, sign)}, where {_limit(test)}")
         elif test.estimate * sign < 0:

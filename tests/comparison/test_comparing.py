@@ -318,6 +318,16 @@ def test_better_by_one_measure_only_is_said():
     assert ", where a difference of mean of classes under " in sentence
 
 
+def test_the_measure_that_decides_is_said_first():
+    rare = np.array([0] * 900 + [1] * 40)
+    ours, theirs = rare.copy(), rare.copy()
+    ours[:40] = theirs[40:70] = theirs[900:912] = 2
+    first, second = (run(name, {"raf": (rare, given)}) for name, given in (("one", ours), ("two", theirs)))
+    (sentence,) = compare(first, second).verdicts["raf"]
+    assert sentence.startswith("one is better than two on RAF-DB (940 images): mean of classes +")
+    assert "; not told apart by accuracy +" in sentence
+
+
 def test_opposite_measures_are_said():
     rare = np.array([0] * 900 + [1] * 40)
     ours, theirs = rare.copy(), rare.copy()
