@@ -120,7 +120,7 @@ def _cpu() -> str:
     # platform.processor() is empty or only the architecture on Linux.
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        named = re.search(r"^model name\s*: *(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
         if named:
             return named[1]
     return platform.processor()

@@ -50,9 +50,11 @@ def _text_of(file: str) -> str:
     """
     try:
         path = Path(file).expanduser()
+        if not path.exists():
+            raise _Fault(": there is no such file")
         # A pipe would be waited for, and a device may never end.
         if not path.is_file():
-            raise _Fault(": there is no such file")
+            raise _Fault(" is no regular file")
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:

@@ -180,7 +180,7 @@ def test_a_path_that_is_no_file_is_one_short_sentence(name: str) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "some.yaml")
-    with pytest.raises(ConfigError, match="there is no such file"):
+    with pytest.raises(ConfigError, match="is no regular file"):
         read_yaml(str(tmp_path / "some.yaml"))
 
 
