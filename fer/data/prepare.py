@@ -25,6 +25,7 @@ from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, manifest_path, printable, summary_path, translate_disk_errors
 
 MANIFEST, SUMMARY = "manifest.csv", "summary.json"  # inside a draft
+LONGEST_NAME = 255  # bytes, that every usual file system takes
 
 LeftOut = list[tuple[str, str]]
 MakeDetector = Callable[[], Detector]
@@ -66,8 +67,7 @@ def prepare(
                     scan = _scan_unpacked(dataset, source, draft / "unpacked")
                 prepared = _make_draft(dataset, source, scan, draft, detector)
                 summary = {"version": FORMAT_VERSION, "fingerprint": wanted, **prepared.summary()}
-                text = json.dumps(summary, indent=1, ensure_ascii=False)
-                (draft / SUMMARY).write_text(text, encoding="utf-8")
+                (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
                 prepared.manifest.write(draft / MANIFEST)
                 _replace_tree(dataset, root, draft)
                 return prepared
@@ -123,11 +123,11 @@ def _make_draft(
 
 def _main_fault(left_out: LeftOut) -> str:
     """Return the most frequent reason and its first picture, to end a sentence with."""
-    reasons = Counter(reason for _, reason in left_out)
-    for most_frequent, _ in reasons.most_common(1):
-        first = next(name for name, reason in left_out if reason == most_frequent)
-        return f"; the most frequent fault: {first}: {most_frequent}"
-    return ""
+    if not left_out:
+        return ""
+    most_frequent, _ = Counter(reason for _, reason in left_out).most_common(1)[0]
+    first = next(name for name, reason in left_out if reason == most_frequent)
+    return f"; the most frequent fault: {first}: {most_frequent}"
 
 
 def _replace_tree(dataset: DataSet, root: Path, draft: Path) -> None:
@@ -192,11 +192,12 @@ def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageR
 
 
 def _name_fault(name: str) -> str:
-    """Return why a name can stand neither in the tree nor in the manifest; empty if it can."""
+    """Return why a name, of which lists of labels may hold anything, cannot stand in tree and manifest; or nothing."""
     if printable(name) != name:
         return "its name is no UTF-8 text in one line"
-    # Lists of labels may hold anything as a name.
-    return "its name is no file's name" if name in ("", ".", "..") or "/" in name else ""
+    if name in ("", ".", "..") or "/" in name:
+        return "its name is no file's name"
+    return "its name is too long" if len(name.encode()) > LONGEST_NAME else ""
 
 
 def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
@@ -220,9 +221,8 @@ def _copies(candidates: dict[str, Candidate], facts_of: dict[str, ImageFacts]) -
     One of each group is kept, in test if one is there, else in validation: what is tested on is not trained on.
     """
     ranks = {"test": 0, "validation": 1, "train": 2}
-    by_name = sorted(facts_of, key=lambda path: candidates[path].name)
     kept: dict[str, str] = {}
-    for path in sorted(by_name, key=lambda path: ranks[candidates[path].split]):
+    for path in sorted(facts_of, key=lambda path: (ranks[candidates[path].split], candidates[path].name)):
         kept.setdefault(facts_of[path].pixels, path)
     copies = {}
     for path, facts in facts_of.items():

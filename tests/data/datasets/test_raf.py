@@ -142,9 +142,10 @@ def test_a_label_file_that_is_a_folder_is_missing(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("train_\0.jpg", "its name is no UTF-8 text in one line"),
+        (f"train_{'0' * 300}.jpg", "its name is too long"),
         ("train_../../../up.jpg", "missing file"),
     ],
-    ids=["a zero byte", "climbing"],
+    ids=["a zero byte", "too long", "climbing"],
 )
 def test_a_label_of_an_impossible_name_is_left_out(own_copy, tmp_path: Path, name: str, reason: str) -> None:
     source = own_copy("raf")
