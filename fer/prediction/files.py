@@ -1,5 +1,6 @@
 """Files of `predict`: the pictures it reads, the table of predictions and the pictures it writes."""
 
+import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from fer.utils.rendering import csv_text, text_table
 BOX_COLUMNS = ("left", "top", "right", "bottom")
 CSV_COLUMNS = ("picture", "face", *BOX_COLUMNS, "score", "expression", *EXPRESSIONS, "error")
 MAX_PRINTED_ROWS = 40
+MAX_STEM_BYTES = 200
+"""Leaves room for the endings of what is made of a file; file systems take names of 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,14 @@ def read_picture(file: Path) -> Image.Image:
         return read_rgb(file.read_bytes())
     except OSError as error:
         raise UnusableImage(f"cannot be read ({error.strerror})") from None
+
+
+def output_stem(name: str) -> str:
+    """Return a file's name fit to begin those of its results, the same for no two files of a folder."""
+    stem = printable(name)
+    if len(stem.encode()) > MAX_STEM_BYTES:
+        return hashlib.sha256(stem.encode()).hexdigest()
+    return stem
 
 
 def write_picture(path: Path, picture: Image.Image, kind: str) -> None:

@@ -78,7 +78,7 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
         run.file(table)
     lines = [files.predictions_table(rows), ""]
     if skipped:
-        lines.append(f"{len(skipped)} files are no pictures and were skipped: the table names them")
+        lines.append(f"{len(skipped)} files are no pictures and were skipped: {CSV_NAME} says which and why")
     lines.append(f"written: {table} and the annotated pictures beside it")
     if terms:
         lines.append(f"terms of the model: {terms}")
@@ -119,7 +119,7 @@ class _Predictor:
             self.skipped.append(Prediction(shown, error=f"skipped: {error}"))
             return
         faces = self.recogniser.faces(picture, framing=self.config.framing)
-        self._draw(self.output / name.parent / printable(name.name), picture, faces)
+        self._draw(self.output / name.parent / files.output_stem(name.name), picture, faces)
         for number, face in enumerate(faces, start=1):
             self.rows.append(Prediction(shown, number, face))
         # Every picture is accounted for, so that none seems to have been forgotten.

@@ -10,6 +10,7 @@ from fer.prediction.files import (
     MAX_PRINTED_ROWS,
     Prediction,
     count_faces,
+    output_stem,
     predictions_csv,
     predictions_table,
 )
@@ -52,3 +53,10 @@ def test_pictures_and_faces_are_counted() -> None:
     found = count_faces(ROWS)
     assert (found["pictures"], found["faces"], found["pictures_without_face"]) == (2, 2, 1)
     assert {name: found[f"faces/{name}"] for name in EXPRESSIONS} == dict.fromkeys(EXPRESSIONS, 0) | {"happiness": 2}
+
+
+def test_names_too_long_for_an_ending_still_give_a_file_each():
+    names = ["é" * 120 + ".jpg", "é" * 121 + ".jpg", "short.jpg"]
+    stems = [output_stem(name) for name in names]
+    assert len(set(stems)) == 3 and stems[2] == "short.jpg"
+    assert all(len(stem.encode()) <= 200 for stem in stems)

@@ -109,7 +109,7 @@ def test_a_folder_is_answered_face_by_face_and_every_file_is_accounted_for(fer, 
     assert tree(tmp_path / "out") == [
         "a.png.faces.jpg", "deep/er/با b.png.faces.jpg", "none.png.faces.jpg", "predictions.csv",
     ]  # fmt: skip
-    assert "2 files are no pictures and were skipped: the table names them" in ended.out
+    assert "2 files are no pictures and were skipped: predictions.csv says which and why" in ended.out
     assert "terms of the model: research only" in ended.out
 
 
