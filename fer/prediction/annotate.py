@@ -108,7 +108,8 @@ def draw_boxes(picture: Image.Image, faces: Sequence[RecognisedFace]) -> Image.I
         draw.rectangle((left, top, right, bottom), outline=BLACK, width=line + 2)
         draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=YELLOW, width=line)
     for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
-        _draw_label(draw, number, face, box, shown.size)
+        others = [other for other in boxes if other is not box]
+        _draw_label(draw, number, face, box, others, shown.size)
     return shown
 
 
@@ -117,26 +118,38 @@ def _draw_label(
     number: int,
     face: RecognisedFace,
     box: Box,
+    others: Sequence[Box],
     size: tuple[int, int],
 ) -> None:
-    """Label a face above its box: in words where they are no wider than it and so cover no neighbour, else in figures.
+    """Label a face above its box: in words where these cover neither another face nor its label, else by its number.
 
     A face at the picture's upper edge has its label inside the box.
     """
     # Larger on large pictures, which screens show reduced.
     font_size = min(max(max(size) / 45, FONT_SIZE), 2 * FONT_SIZE)
     font = ImageFont.load_default(font_size)
-    probability = face.probabilities[face.expression]
-    text = f"{number} {face.expression} {probability:.0%}"
-    if draw.textlength(text, font) + 10 > box[2] - box[0]:
-        text = str(number)
-    width = draw.textlength(text, font) + 10
     height = 1.5 * font_size
-    left = max(0.0, min(box[0], size[0] - width))
-    top = max(0.0, box[1] - height)
-    label = (left, top, left + width, top + height)
-    draw.rectangle(label, fill=YELLOW)
-    draw.text((left + width / 2, top + height / 2), text, BLACK, font, anchor="mm")
+
+    def place(text: str) -> Box:
+        width = draw.textlength(text, font) + 10
+        left = max(0.0, min(box[0], size[0] - width))
+        top = max(0.0, box[1] - height)
+        return left, top, left + width, top + height
+
+    text = f"{number} {face.expression} {face.probabilities[face.expression]:.0%}"
+    # Another face's label stands on its box.
+    occupied = [(left, top - height, right, bottom) for left, top, right, bottom in others]
+    if any(_overlap(place(text), other) for other in occupied):
+        text = str(number)
+    left, top, right, bottom = place(text)
+    draw.rectangle((left, top, right, bottom), fill=YELLOW)
+    draw.text(((left + right) / 2, (top + bottom) / 2), text, BLACK, font, anchor="mm")
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    horizontally = first[0] < second[2] and second[0] < first[2]
+    vertically = first[1] < second[3] and second[1] < first[3]
+    return horizontally and vertically
 
 
 def _clip_box(box: Box, scale: float, size: tuple[int, int]) -> Box:
