@@ -109,10 +109,11 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     Raises:
         UnusableImage: It is grey of 32 bits.
     """
-    # Asked first, because a turned picture no longer tells its format.
+    # Asked first, because a turned picture no longer tells its format; Pillow scales any PGM beyond 8 bits to 16.
+    has_16_bits = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
+    if has_16_bits:
         # Pillow's own conversion would clip at 255 instead of scaling, and it keeps the values of TIFFs of 12 bits.
         values = np.asarray(image).astype(np.int32) >> (bits - 8)
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")

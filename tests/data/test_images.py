@@ -91,7 +91,7 @@ def test_cmyk_shows_the_same_colours(tmp_path: Path, suffix: str) -> None:
     assert inspect(path).notes == "CMYK"
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     ramp = np.tile(np.array([0, 0x3FFF, 0x8000, 0xFFFF], np.uint16), (4, 1))
     Image.fromarray(ramp).save(tmp_path / f"a.{suffix}")
