@@ -38,7 +38,7 @@ _EYES = ((70, 45, 25), (60, 100, 150), (70, 115, 75), (110, 120, 130))
 class Person:
     """A random person: what stays the same from picture to picture.
 
-    Lengths are in face units (see `surface`), `age` and `beard` in [0, 1].
+    Lengths are in face units (see `head`), `age` and `beard` in [0, 1].
 
     Args:
         rng: Random generator.
