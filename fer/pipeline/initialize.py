@@ -80,15 +80,10 @@ def initialize_model(kind: type[N], context: "RunContext[Any]") -> N:
     loaded = load_initial_weights(network, weights)
     if rank() == 0:
         print(loaded)
-    context.run.tags(
-        {
-            "weights.loaded": str(loaded),
-            TERMS: "; ".join(spec.terms) or "none",
-            **seen.tags(),
-        }
-    )
+    tags = {"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **seen.tags()}
     if weights.run_id:
-        context.run.tags({STARTED_FROM: weights.run_id})
+        tags[STARTED_FROM] = weights.run_id
+    context.run.tags(tags)
     return network
 
 
