@@ -33,13 +33,20 @@ class Cell:
 
     Attributes:
         text: The text.
-        detail: Small print, for which only the page has room.
+        detail: Small print.
         colour: The colour of the configuration it is about, if it introduces one.
+        has_text_detail: Whether texts show the detail too; otherwise only the page has room for it.
     """
 
     text: str
     detail: str = ""
     colour: str = ""
+    has_text_detail: bool = False
+
+    @property
+    def plain(self) -> str:
+        """Return the cell as one text."""
+        return f"{self.text} {self.detail}".rstrip() if self.has_text_detail else self.text
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Table:
     @property
     def texts(self) -> list[list[str]]:
         """Return head and rows as texts."""
-        return [[cell.text for cell in row] for row in self.rows]
+        return [[cell.plain for cell in row] for row in self.rows]
 
 
 def terminal(comparison: Comparison) -> str:
@@ -132,10 +139,8 @@ def _key(configurations: Sequence[Configuration]) -> list[Cell]:
 
 
 def _options(configurations: Sequence[Configuration]) -> Table | None:
-    """Return the options in which configurations differ, a column each; None where there is none.
-
-    Rows of the 2021 table, whose options are not ours, are left out.
-    """
+    """Return the options in which configurations differ, a column each; None where there is none."""
+    # The options of the 2021 table's rows are not ours.
     ours = [one for one in configurations if not one.reported]
     keys: dict[str, None] = {}
     for one in ours:
@@ -168,7 +173,7 @@ def _accuracies(rows: Sequence[Row]) -> Table:
     support = next((row.support for row in rows if row.support and "/" not in row.subset), {})
     head = _cells(["", "data set", "images"])
     head += [Cell(name, f"{support[name]} images" if name in support else "") for name in EXPRESSIONS]
-    head += _cells(f"{name} [95 %]" for name in OVERALL.values())
+    head += [Cell(name, "[95 %]", has_text_detail=True) for name in OVERALL.values()]
     lines = [head]
     for row in rows:
         one = row.configuration
@@ -188,10 +193,8 @@ def _accuracy(measure: str, measurement: Measurement) -> Cell:
     if measurement.deviation is not None:
         text += f" ±{percent(measurement.deviation)}"
     interval = percent_interval(measurement.interval) if measurement.interval else ""
-    # Nine intervals beside each other are wider than a terminal.
-    if measure in OVERALL:
-        return Cell(f"{text} {interval}".rstrip())
-    return Cell(text, detail=interval)
+    # Nine intervals beside each other are wider than a terminal: only a page shows those of the classes.
+    return Cell(text, detail=interval, has_text_detail=measure in OVERALL)
 
 
 def _tests(tests: Sequence[PairedTest]) -> Table | None:

@@ -59,7 +59,8 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
     report = f"report: {FOLDER}/report.html of run {run.id}"
-    where = "\n".join([report, run.where(), store.page(chosen)]).rstrip()
+    links = "\n  ".join([run.where(), store.page(chosen)])
+    where = f"{report}\n{links}".rstrip()
     return CompareResult(run.id, comparison, terminal(comparison), where)
 
 
