@@ -90,6 +90,11 @@ def test_labels_of_neighbours_do_not_cover_each_other_nor_another_face() -> None
     assert near(shown, YELLOW).sum() < sum(alone), "where words do not fit, the number stands alone"
 
 
+def test_a_small_face_by_itself_is_named_in_words() -> None:
+    left, _, right, _ = extent(near(draw_boxes(picture(640, 640), [Face((200, 200, 260, 280))]), YELLOW))
+    assert right - left > 100, "wider than its box"
+
+
 def test_each_face_has_a_card_with_a_bar_for_each_probability() -> None:
     sheet = annotate_picture(picture(640, 480), [Face((10, 10, 50, 50), share=0.9)])
     card = sheet.crop((0, 480, 640, 480 + CARD_HEIGHT))
