@@ -18,6 +18,8 @@ _BREAKS = re.compile(
     r"<(?=/?(?:br|p|div|li|ul|ol|dd|dt|td|th|tr|table)\b)",
     re.IGNORECASE,
 )
+# Links side by side are authors; run together they would read as one person's name.
+_NEXT_LINK = re.compile(r"</a\s*>(?=(?:\s|<(?!/?a\b)[^<>]*>)*<a\b)", re.IGNORECASE)
 # Commons repeats some names in a part that browsers do not show.
 _HIDDEN = re.compile(
     r"<(span|div)\b[^>]*display:\s*none[^>]*>.*?</\1>",
@@ -41,7 +43,7 @@ _CONTACTS = (
 
 
 def html_to_text(markup: str) -> str:
-    """Return what a browser would show of an HTML string, in one line, with "; " between its lines and items.
+    """Return what a browser would show of an HTML string, in one line, with "; " between its lines, items and links.
 
     Scripts and styles go with what they hold, also where they come escaped; so do control characters and those that
     reorder text.
@@ -52,6 +54,7 @@ def html_to_text(markup: str) -> str:
     # A browser shows a line break of the source as a space; those set below are the ones it shows.
     text = " ".join(markup[:MAX_MARKUP].split())
     text = _HIDDEN.sub(" ", text)
+    text = _NEXT_LINK.sub("</a><br>", text)
     for _ in range(MAX_ROUNDS):
         before = text
         text = _BREAKS.sub("\n<", text)

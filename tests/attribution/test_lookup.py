@@ -231,7 +231,7 @@ def test_what_the_file_says_stays_where_commons_names_neither_author_nor_licence
         ("Jane Roe (jane@example.org)", "Jane Roe"),
         ("<ul><li>Ann</li><li>Bob</li></ul>", "Ann; Bob"),
         ("Ann<br>Bob", "Ann; Bob"),
-        ('<a href="/a">Ann</a> <a href="/b">Bob</a>', "Ann Bob"),
+        ('<a href="/a">Ann</a> <a href="/b">Bob</a>', "Ann; Bob"),
     ],
 )
 def test_an_author_is_a_name_and_several_stay_apart(wiki: Wiki, artist: str, author: str) -> None:
