@@ -125,19 +125,24 @@ def read_manifest(path: Path) -> Manifest:
             header, *table = csv.reader(file)
         if header != _HEADER:
             raise ValueError
-        rows = tuple(_parse_row(cells) for cells in table)
+        rows = tuple(_parse_row(cells, path.stem) for cells in table)
     except (ValueError, csv.Error):
         cure = f"run prepare again for {path.stem!r}"
         raise DataError(f"{path} is damaged or of another version of fer: {cure}") from None
     return Manifest(path.stem, rows)
 
 
-def _parse_row(cells: list[str]) -> ImageRow:
+def _parse_row(cells: list[str], dataset: str) -> ImageRow:
     values: dict[str, Any] = dict(zip(_HEADER, cells, strict=True))
     # The version comes last, so that a row cut short has none.
     if values.pop("format") != FORMAT:
         raise ValueError
     if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
+        raise ValueError
+    # The path tells split and expression too: a table edited by hand would contradict it.
+    folder, _, name = values["path"].rpartition("/")
+    expected = folder_of(dataset, values["split"], values["expression"])
+    if folder != expected or name in ("", ".", ".."):
         raise ValueError
     for name in _INTEGERS:
         values[name] = int(values[name])
