@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from fer.data.manifest import Manifest
 from fer.tracking import store
-from fer.tracking.names import COMMAND, REPORTED
+from fer.tracking.names import REPORTED
 
 if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
@@ -180,14 +180,10 @@ class LoggedExternalRuns:
 
 
 def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
-    """Log external runs that are not logged yet, and anew those whose figures or parameters were corrected since.
-
-    They join the experiment that holds such runs already, else the one that the environment names, else that of the
-    latest `finetune`, which `mlflow run` and the command line may have put into different ones.
-    """
+    """Log external runs that are not in the experiment yet, and anew those that were corrected since."""
     address = store.connect()
-    earlier = store.search_runs(f"tags.{REPORTED} = 'true'")
-    experiment_id = earlier[0].info.experiment_id if earlier else _experiment_of_trainings(address)
+    experiment_id = store.experiment_id(address)
+    earlier = store.search_runs(f"tags.{REPORTED} = 'true'", [experiment_id])
     made, present = [], []
     for run in runs:
         namesakes = [logged for logged in earlier if logged.info.run_name == run.name]
@@ -202,15 +198,6 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
             mlflow.delete_run(logged.info.run_id)
     where = f"{store.ui_command(address)}\n{store.page(address, experiment_id)}"
     return LoggedExternalRuns(tuple(made), tuple(present), where.strip())
-
-
-def _experiment_of_trainings(address: str) -> str:
-    """Return the experiment of the latest training unless the environment names another."""
-    if not store.experiment_is_given():
-        trainings = store.search_runs(f"tags.`{COMMAND}` = 'finetune'", limit=1)
-        if trainings:
-            return str(trainings[0].info.experiment_id)
-    return store.experiment_id(address)
 
 
 def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> None:

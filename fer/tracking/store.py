@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError, ModelError, shortened
@@ -22,8 +22,6 @@ from fer.portable.json_files import parse_json
 
 T = TypeVar("T")
 
-EXPERIMENT = "fer"
-"""Experiment of runs where the environment names none."""
 SQLITE = "sqlite:///"
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 """MLflow's migrations of databases, each in a file that begins with its name."""
@@ -53,20 +51,16 @@ def connect() -> str:
     return address
 
 
-def experiment_is_given() -> bool:
-    """Return whether the environment says which experiment new runs belong to."""
-    return bool(os.environ.get("MLFLOW_EXPERIMENT_ID") or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
-
-
 def experiment_id(address: str) -> str:
     """Return the id of the experiment of new runs, creating it if need be.
 
-    It is the one `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says, else `fer`.
+    It is where MLflow itself would put a run: the one that `$MLFLOW_EXPERIMENT_ID` or `$MLFLOW_EXPERIMENT_NAME` says,
+    else `Default`. The runs that `mlflow run` makes stand in the same one so, and all runs in one table.
     """
     given = os.environ.get("MLFLOW_EXPERIMENT_ID")
     if given:
         return given
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or Experiment.DEFAULT_EXPERIMENT_NAME
     # MLflow's `set_experiment` does the same, but for the whole process, and then refuses runs of other experiments.
     client = mlflow.MlflowClient()
     with locked(address, CREATING), _one_sentence(address):

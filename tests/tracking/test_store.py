@@ -34,6 +34,15 @@ def test_links_open_the_training_pages():
     assert unquote(both) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["3"]'
 
 
+def test_runs_go_where_mlflow_would_put_them(client, monkeypatch):
+    address = store.connect()
+    assert client.get_experiment(store.experiment_id(address)).name == "Default"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "own")
+    assert client.get_experiment(store.experiment_id(address)).name == "own"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "7")
+    assert store.experiment_id(address) == "7"
+
+
 def revised(empty_store: Path, folder: Path, revision: str, *changes: str) -> str:
     """Return the address of a store whose schema bears another name."""
     shutil.copy(empty_store, folder / "other.db")
@@ -73,6 +82,7 @@ def test_processes_that_create_one_database_together_all_succeed(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
         environment.pop(name, None)
+    environment["MLFLOW_EXPERIMENT_NAME"] = "own"
     started = [
         subprocess.Popen(
             [sys.executable, "-c", CREATE], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -83,4 +93,4 @@ def test_processes_that_create_one_database_together_all_succeed(tmp_path):
     assert [process.returncode for process in started] == [0, 0, 0]
     assert set(printed) == {f"sqlite:///{tmp_path}/mlflow.db"}
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("select count(*) from experiments where name = 'fer'").fetchone() == (1,)
+        assert database.execute("select count(*) from experiments where name = 'own'").fetchone() == (1,)
