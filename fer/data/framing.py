@@ -131,6 +131,17 @@ def read_framed(row: ImageRow, root: Path) -> Image.Image:
     return cut(picture, frame, max(round(frame.side), 1)) if frame else picture
 
 
+def read_thumbnail(row: ImageRow, root: Path, longest_side: int) -> Image.Image:
+    """Read a picture as networks see it, made smaller where it is longer than so many pixels.
+
+    Raises:
+        UnusableImage: As `read_rgb`.
+    """
+    picture = read_framed(row, root)
+    picture.thumbnail((longest_side, longest_side))
+    return picture
+
+
 def center_face() -> CenterFace:
     """Load the detector.
 

@@ -1,12 +1,8 @@
 """Prepare downloads into the common tree, each set checked, listed and logged in one tracked run."""
 
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-from PIL import Image
-
-from fer.attribution.artifact import REFRESH_HINT, credited_sheet, credits_of
 from fer.attribution.update import credits_message
 from fer.config.commands import PrepareConfig
 from fer.data.datasets import drawn
@@ -18,24 +14,18 @@ from fer.data.datasets.registry import (
     resolve_datasets,
 )
 from fer.data.datasets.wikimedia import differences_from_list
-from fer.data.framing import center_face, read_framed
-from fer.data.manifest import ImageRow, Manifest
+from fer.data.framing import center_face
 from fer.data.prepare import framing_name, prepare
 from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
 from fer.errors import ConfigError
-from fer.evaluation.figures import contact_sheet
 from fer.expressions import EXPRESSIONS
+from fer.pipeline.contact_sheets import make_contact_sheet
 from fer.pipeline.context import log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 from fer.utils.rendering import render, text_table
-
-PICTURES_PER_EXPRESSION = 12
-"""On a contact sheet."""
-LONGEST_SIDE = 256
-"""Of the pictures a contact sheet is made of, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
             result = prepare_set(dataset, sources[dataset.name], root, config.framing)
             prepared[dataset.name] = result
             _log_prepared(run, dataset, result, root)
-            no_sheet = _log_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
+            no_sheet = make_contact_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
             print(_summary(dataset, result, no_sheet), end="")
             if dataset.credits:
                 pictures = {row.source_name: root / row.path for row in result.manifest.images}
@@ -135,55 +125,8 @@ def _log_prepared(run: TrackedRun, dataset: DataSet, prepared: Prepared, root: P
     )
 
 
-def _log_sheet(
-    run: TrackedRun,
-    dataset: DataSet,
-    manifest: Manifest,
-    root: Path,
-    allow_unattributed: bool,
-) -> str:
-    """Log a contact sheet of a set, with credits where its licences ask for them, or return why there is none."""
-    if not dataset.showable and not dataset.credits:
-        return "its pictures may not be shown"
-    rows = _evenly_sampled(manifest)
-    pictures = {}
-    for expression, of_class in rows.items():
-        pictures[expression] = [_thumbnail(row, root) for row in of_class]
-    path = f"contact_sheets/{dataset.name}.png"
-    if dataset.showable:
-        run.figure(contact_sheet(pictures, dataset.title), path)
-        return ""
-    by_path = credits_of(manifest, root)
-    credits = [by_path[row.path] for row in chain.from_iterable(rows.values())]
-    unresolved = sum(not credit.resolved for credit in credits)
-    # A picture without its author's name may not be shown, though it may be trained and tested on.
-    if unresolved and not allow_unattributed:
-        state = f"{unresolved} of its {len(credits)} pictures are unresolved"
-        return f"{state}: {REFRESH_HINT}, or give allow_unattributed=true"
-    run.figure(credited_sheet(pictures, credits, dataset.title), path)
-    return ""
-
-
-def _thumbnail(row: ImageRow, root: Path) -> Image.Image:
-    # The pictures of a whole sheet are in memory at once.
-    picture = read_framed(row, root)
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return picture
-
-
-def _evenly_sampled(manifest: Manifest) -> dict[str, list[ImageRow]]:
-    """Return images of each expression, at even distances in the manifest."""
-    sampled = {}
-    for expression in EXPRESSIONS:
-        rows = [row for row in manifest.images if row.expression == expression]
-        # The first ones are often of one person.
-        step = max(len(rows) // PICTURES_PER_EXPRESSION, 1)
-        sampled[expression] = rows[::step][:PICTURES_PER_EXPRESSION]
-    return sampled
-
-
 def _summary(dataset: DataSet, prepared: Prepared, no_sheet: str) -> str:
-    """Return what a person should know of a prepared set, and why there is no contact sheet, if so."""
+    """Return what a person should know of a prepared set, and why its run has no contact sheet, if so."""
     manifest = prepared.manifest
     counts = [["", *EXPRESSIONS]]
     for split, by_expression in manifest.counts().items():

@@ -51,6 +51,11 @@ def summary_path(root: Path, dataset: str) -> Path:
     return root / "manifests" / f"{dataset}.json"
 
 
+def contact_sheet_path(root: Path, dataset: str) -> Path:
+    """Return the path of the contact sheet of a set whose pictures may not be shown, and which no run holds."""
+    return root / "contact_sheets" / f"{dataset}.png"
+
+
 def prepared_datasets(root: Path) -> list[str]:
     """List the names of the sets with a manifest under a data root, sorted."""
     return sorted(path.stem for path in (root / "manifests").glob("*.csv"))

@@ -140,7 +140,7 @@ def test_prepare_shows_no_picture_while_one_is_unresolved_and_says_how_many_and_
     assert store.artifacts(run) == FILES
     assert run.data.tags["wikimedia.unresolved"] == "3"
     assert "attribution: 14 pictures from Wikimedia Commons, 3 unresolved; look them up with `fer attr" in printed
-    assert "no contact sheet: 3 of its 14 pictures are unresolved: look them up" in printed
+    assert "no contact sheet in the run: 3 of its 14 pictures are unresolved: look them up" in printed
     assert "or give allow_unattributed=true" in printed
     assert [row["resolved"] for row in store.table(run)] == ["false"] * 3 + ["true"] * 11
 

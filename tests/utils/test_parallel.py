@@ -16,12 +16,11 @@ from fer.contamination.signatures import ImageSignatures
 from fer.data import framing, packing
 from fer.data import prepare as preparing
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.framing import Framing, frame_all
+from fer.data.framing import Framing, frame_all, read_thumbnail
 from fer.data.manifest import Manifest
 from fer.data.packing import pack
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
-from fer.pipeline.prepare import _thumbnail
 from fer.portable.images import MAX_BYTES, MAX_PIXELS, read_rgb
 from fer.utils import parallel
 from fer.utils.parallel import BYTES_PER_PIXEL, DECODING_BUDGET, MemoryBudget, decode_within_budget, thread_pool
@@ -189,7 +188,7 @@ def test_a_contact_sheet_holds_small_pictures_in_memory(tmp_path: Path) -> None:
     (tmp_path / "download/1").mkdir(parents=True)
     Image.new("RGB", (2000, 1000), (90, 80, 70)).save(tmp_path / "download/1/a.png")
     (row,) = prepare(WIKIMEDIA, tmp_path / "download", tmp_path / "data").manifest.images
-    assert _thumbnail(row, tmp_path / "data").size == (256, 128)
+    assert read_thumbnail(row, tmp_path / "data", 256).size == (256, 128)
 
 
 def test_a_file_that_is_no_picture_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
