@@ -94,14 +94,14 @@ def test_the_runs_table_shows_per_class_accuracies(interface: Interface, page: A
     group.locator("[class*=tree-checkbox]").first.click()
     page.keyboard.press("Escape")
     headers = page.locator("[role=columnheader][col-id]")
-    headers.filter(has_text="wikimedia/accuracy/fear").first.wait_for()
+    headers.filter(has_text="wikimedia/fear").first.wait_for()
     names = {header.get_attribute("col-id"): header.inner_text().strip() for header in headers.all()}
     columns = {name: column for column, name in names.items() if name}
     for run in SHOWN:
         row = page.locator("[role=row]").filter(has=page.get_by_text(run, exact=True)).first.get_attribute("row-id")
         figures = read_reported()[run].figures["wikimedia"].per_class
         for name in EXPRESSIONS:
-            cell = page.locator(f'[row-id="{row}"] [col-id="{columns[f"wikimedia/accuracy/{name}"]}"]').first
+            cell = page.locator(f'[row-id="{row}"] [col-id="{columns[f"wikimedia/{name}"]}"]').first
             assert float(cell.inner_text()) == pytest.approx(figures[name], abs=ROUNDED), (run, name)
     page.screenshot(path=tmp_path / "runs.png")
 
@@ -111,7 +111,7 @@ def test_the_compare_page_shows_them_beside_each_other(interface: Interface, pag
     page.goto(f"{interface.address}/#/compare-runs?runs={ids}&experiments={json.dumps([interface.experiment])}")
     page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
     for name in EXPRESSIONS:
-        label = page.get_by_text(f"wikimedia/accuracy/{name}", exact=True).first
+        label = page.get_by_text(f"wikimedia/{name}", exact=True).first
         shown = [float(text) for text in label.evaluate(BESIDE)]
         expected = [read_reported()[run].figures["wikimedia"].per_class[name] for run in SHOWN]
         assert shown == pytest.approx(expected, abs=ROUNDED), name

@@ -48,10 +48,6 @@ def run(config: MainConfig) -> MainResult:
             print(results[name].summary())
         table = reports_table({name: result.reports for name, result in results.items()})
         run.text(table + "\n", "table.txt")
-        # In the parent too, so that MLflow's table of runs shows both in one row.
-        for name, result in results.items():
-            accuracies = {key: report.accuracy for key, report in result.reports.items()}
-            run.metrics({f"{name}/{key}/accuracy": value for key, value in accuracies.items()})
     where = run.where([result.run_id for result in results.values()])
     print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{where}")
     return MainResult(run.id, results, table)

@@ -11,7 +11,6 @@ from fer.comparison.grouping import REPETITION_OPTIONS, Configuration, style
 from fer.comparison.runs import MEASURES, OVERALL, one_line
 from fer.comparison.table import Measurement, Row
 from fer.comparison.testing import PairedTest, p_text, points
-from fer.evaluation.names import measure_key
 from fer.evaluation.report import percent, percent_interval
 from fer.expressions import EXPRESSIONS
 from fer.utils.rendering import (
@@ -233,7 +232,7 @@ def table_csv(rows: Sequence[Row]) -> str:
             # None is an empty cell.
             low, high = figure.interval or (None, None)
             numbers = [figure.value, figure.deviation, low, high, figure.reported]
-            lines.append([*start, measure_key(measure), *numbers])
+            lines.append([*start, measure, *numbers])
     return csv_text(lines)
 
 

@@ -16,7 +16,6 @@ from fer.evaluation.names import (
     IMAGES,
     LOW,
     SUPPORT,
-    measure_key,
     metric_key,
 )
 from fer.evaluation.report import percent_interval
@@ -24,7 +23,7 @@ from fer.evaluation.statistics import seeds_summary
 from fer.expressions import EXPRESSIONS
 
 Reported = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""What was reported: by row of the 2021 table, data set and metric, such as `accuracy/fear`."""
+"""What was reported: by row of the 2021 table, data set and metric, such as `fear`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _row(one: Configuration, subset: str, reported: Mapping[str, float]) -> Row:
     images = align(predictions, []) if same_images else None
     measurements = {}
     for measure in MEASURES:
-        known = reported.get(measure_key(measure))
+        known = reported.get(measure)
         values = one.values(metric_key(subset, measure))
         if not values:
             measurements[measure] = Measurement(None, reported=known)

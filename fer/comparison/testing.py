@@ -28,7 +28,7 @@ MCNEMAR = "exact McNemar"
 RANDOMISATION = "randomisation"
 QUASI_F = "quasi-F"
 BY_PERSON = " by person"
-MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "mean of classes"}
+MEASURE_NAMES = {ACCURACY: "accuracy", CLASS_MEAN: "class mean"}
 Pair = tuple[Configuration, Configuration]
 Titles = Mapping[str, str]
 """Names of data sets in sentences, by name."""
@@ -42,7 +42,7 @@ class PairedTest(SeedsTest):
         first: A.
         second: B.
         dataset: The data set's name.
-        measure: `accuracy` or `mean_class_accuracy`.
+        measure: `accuracy` or `class_mean`.
         method: The test's name.
         images: How many they share.
         only_first: Images on which A alone is right; None where seeds are several.

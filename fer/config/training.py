@@ -191,7 +191,7 @@ class FinetuneConfig:
     selection: str = option(
         "accuracy",
         "validation score that chooses the best epoch",
-        choices=("accuracy", "mean_class_accuracy", "loss"),
+        choices=("accuracy", "class_mean", "loss"),
     )
     test_best: bool = option(False, "report also the best epoch on test, as in 2021; never used to choose")
 

@@ -21,10 +21,11 @@ from fer.data.packing import PackedImages, pack
 from fer.evaluation.calibration import Calibration, calibration, corrected_prior, softmax_with_temperature
 from fer.evaluation.metrics import Floats, Ints
 from fer.evaluation.names import (
-    ACCURACY,
+    METRICS,
     PREDICTION_COLUMNS,
     UNCALIBRATED,
     UNIFORM_PRIOR,
+    metric_key,
 )
 from fer.evaluation.report import Report, report
 from fer.expressions import EXPRESSIONS
@@ -208,27 +209,24 @@ def flat_reports(evaluations: Mapping[str, Evaluation]) -> dict[str, Report]:
     return reports
 
 
-def all_figures(name: str, evaluation: Evaluation) -> dict[str, float]:
-    """Return a set's metrics by full name, such as `kdef/frontal/accuracy/fear` or `kdef/uncalibrated/nll`."""
-    figures: dict[str, float] = {}
-    for subset, of_subset in flat_reports({name: evaluation}).items():
-        for key, value in of_subset.scalars().items():
-            # Of the corrected predictions the accuracies only: their images and support are the set's.
-            if ACCURACY in key or not subset.endswith(UNIFORM_PRIOR):
-                figures[f"{subset}/{key}"] = value
-    if evaluation.uncalibrated:
-        for key, value in vars(evaluation.uncalibrated).items():
-            figures[f"{name}/{UNCALIBRATED}/{key}"] = value
-    return figures
+def metrics(name: str, evaluation: Evaluation) -> dict[str, float]:
+    """Return the few figures of a set that are metrics of its run, such as `kdef/fear`."""
+    figures = evaluation.report.scalars()
+    return {metric_key(name, measure): figures[measure] for measure in METRICS if measure in figures}
 
 
 def report_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the set's report as JSON takes it, with what else is known of the predictions under its own keys."""
+    """Return the set's report as JSON takes it, with all else that is known of the predictions under its own keys.
+
+    Flat, its figures bear the names of `flat_reports`: `frontal/fear`, `uncalibrated/nll`.
+    """
     content = evaluation.report.to_dict()
     if evaluation.uniform_prior:
         content[UNIFORM_PRIOR] = evaluation.uniform_prior.to_dict()
     if evaluation.uncalibrated:
         content[UNCALIBRATED] = vars(evaluation.uncalibrated)
+    for group, of_group in evaluation.groups.items():
+        content[group] = of_group.to_dict()
     return content
 
 

@@ -106,7 +106,7 @@ def confusion_figure(report: Report, title: str) -> Figure:
     axes.set_yticks(range(len(EXPRESSIONS)), [f"{name} ({count})" for name, count in report.support.items()])
     axes.set_xlabel("predicted expression")
     axes.set_ylabel("true expression (images)")
-    accuracies = f"accuracy {report.accuracy:.1%}, mean of classes {report.mean_class_accuracy:.1%}"
+    accuracies = f"accuracy {report.accuracy:.1%}, class mean {report.class_mean:.1%}"
     axes.set_title(f"images {report.count}, {accuracies}", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true expression")
     return figure

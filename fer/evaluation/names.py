@@ -1,13 +1,17 @@
 """Name the metrics that trainings and tests write and that tables, comparisons and cards read."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fer.expressions import EXPRESSIONS
 
 # Measures of a report. Each stands below the name of a data set or of a part of one.
 IMAGES = "images"
 SUPPORT = "support"
 ACCURACY = "accuracy"
-CLASS_MEAN = "mean_class_accuracy"
+CLASS_MEAN = "class_mean"
 MACRO_F1 = "macro_f1"
+ECE = "ece"
 LOW, HIGH = "_low", "_high"
 """Follow a measure's name for the ends of its interval, such as `accuracy_low`."""
 
@@ -25,6 +29,9 @@ CONTAMINATED_IMAGES = "contaminated/images"
 PRETRAINING_CONTAMINATED_IMAGES = "contaminated/pretraining_images"
 """How many its pre-training has seen without labels."""
 
+METRICS = (ACCURACY, CLASS_MEAN, *EXPRESSIONS, MACRO_F1, ECE)
+"""Figures of a tested set that are metrics of the run; all others stand in the set's report alone."""
+
 # Test figures of every epoch, which never choose one.
 TEST_EACH_EPOCH = "test_each_epoch/accuracy"
 TEST_BEST = "test_best/accuracy"
@@ -40,29 +47,54 @@ KNN_ACCURACY = "validation/knn_accuracy"
 LINEAR_ACCURACY = "validation/linear_accuracy"
 FEATURE_STD = "validation/feature_std"
 
+# Figures of the epoch that was chosen.
+BEST_EPOCH = "best_epoch"
+TEMPERATURE = "calibration/temperature"
+
+DIGITS = 4
+"""Decimals of a share as a metric: more would push the digits that matter out of a column of MLflow's table."""
+SHARES = frozenset((*METRICS, "knn_accuracy", "linear_accuracy"))
+"""Last parts of the names of metrics in [0, 1]."""
+
 # What a row of a set's stored predictions says of its image, before the probability of each expression.
 PREDICTION_COLUMNS = ("path", "sha256", "person", "angle", "true", "predicted")
 PATH, SHA256, PERSON, ANGLE, TRUE, PREDICTED = PREDICTION_COLUMNS
 
 
-def measure_key(measure: str, end: str = "") -> str:
-    """Return a measure's name within its data set, such as `accuracy/fear` or `accuracy_low/fear`.
-
-    Args:
-        measure: A figure of a report, such as `accuracy`; or an expression, whose accuracy is meant.
-        end: `LOW` or `HIGH` for an end of the measure's interval.
-    """
-    if measure in EXPRESSIONS:
-        return f"{ACCURACY}{end}/{measure}"
-    return f"{measure}{end}"
-
-
 def metric_key(subset: str, measure: str, end: str = "") -> str:
-    """Return the metric that holds a measure, such as `raf/accuracy/fear` or `kdef/frontal/mean_class_accuracy`.
+    """Return the name of a figure, such as `raf/fear`, `raf/fear_low` or `kdef/frontal/class_mean`.
 
     Args:
         subset: A data set, or a part of it.
-        measure: As in `measure_key`.
-        end: Likewise.
+        measure: A figure of a report, such as `accuracy`; or an expression, whose accuracy is meant.
+        end: `LOW` or `HIGH` for an end of the measure's interval.
     """
-    return f"{subset}/{measure_key(measure, end)}"
+    return f"{subset}/{measure}{end}"
+
+
+def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics with shares in `DIGITS` decimals, and all else as it is."""
+    return {key: round(value, DIGITS) if key.split("/")[-1] in SHARES else value for key, value in metrics.items()}
+
+
+def nest(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Return figures as JSON objects within each other, `support/fear` as `{"support": {"fear": ...}}`."""
+    content: dict[str, Any] = {}
+    for name, value in figures.items():
+        *outer, last = name.split("/")
+        inner = content
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return content
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the numbers of nested JSON objects by flat name, the opposite of `nest`; lists and texts are left out."""
+    figures: dict[str, float] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            figures |= flatten(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            figures[f"{prefix}{key}"] = float(value)
+    return figures

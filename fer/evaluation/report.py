@@ -22,13 +22,14 @@ from fer.evaluation.metrics import (
 from fer.evaluation.names import (
     ACCURACY,
     CLASS_MEAN,
+    ECE,
     HIGH,
     IMAGES,
     LOW,
     MACRO_F1,
     SUPPORT,
     UNIFORM_PRIOR,
-    measure_key,
+    nest,
 )
 from fer.expressions import EXPRESSIONS
 from fer.utils.rendering import csv_text, text_table
@@ -44,7 +45,7 @@ class Report:
             or that over persons where they are known.
         recall: Accuracy within each true class; None, not 0, for a class without samples. Intervals likewise.
         support: Number of images of each class.
-        mean_class_accuracy: Mean of `recall` over classes with samples; its interval is bootstrapped.
+        class_mean: Mean of `recall` over classes with samples; its interval is bootstrapped.
         macro_f1: Mean F1 over classes that occur in labels or predictions; its interval is bootstrapped.
         ece: Expected calibration error over `bins`.
         nll: Negative log-likelihood in nats.
@@ -59,8 +60,8 @@ class Report:
     recall: dict[str, float | None]
     recall_interval: dict[str, Interval | None]
     support: dict[str, int]
-    mean_class_accuracy: float
-    mean_class_accuracy_interval: Interval
+    class_mean: float
+    class_mean_interval: Interval
     macro_f1: float
     macro_f1_interval: Interval
     ece: float
@@ -70,17 +71,17 @@ class Report:
     bins: tuple[Bin, ...]
 
     def scalars(self) -> dict[str, float]:
-        """Return every figure by flat name, such as `accuracy/fear`; a class without samples has only its support."""
+        """Return every figure by flat name, such as `fear`; a class without samples has only its support."""
         flat = {
             IMAGES: float(self.count),
-            "ece": self.ece,
+            ECE: self.ece,
             "nll": self.nll,
             "brier": self.brier,
         }
         flat |= {f"{SUPPORT}/{name}": float(count) for name, count in self.support.items()}
         figures = {
             ACCURACY: (self.accuracy, self.accuracy_interval),
-            CLASS_MEAN: (self.mean_class_accuracy, self.mean_class_accuracy_interval),
+            CLASS_MEAN: (self.class_mean, self.class_mean_interval),
             MACRO_F1: (self.macro_f1, self.macro_f1_interval),
         }
         for measure, (value, (low, high)) in figures.items():
@@ -93,22 +94,22 @@ class Report:
         return flat
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as `json.dumps` takes it, None where a figure is absent."""
+        """Return the report as `json.dumps` takes it: figures by name, confusion matrix and bins."""
         # A stored matrix without the names of its classes could be read in another order.
         return {
-            **vars(self),
+            **nest(self.scalars()),
+            "expressions": list(EXPRESSIONS),
             "confusion": self.confusion.tolist(),
             "bins": [asdict(entry) for entry in self.bins],
-            "expressions": list(EXPRESSIONS),
         }
 
 
 def _with_bounds(measure: str, value: float, low: float, high: float) -> dict[str, float]:
-    """Return a figure and the ends of its interval by name, such as `accuracy_low/fear`."""
+    """Return a figure and the ends of its interval by name, such as `fear_low`."""
     return {
-        measure_key(measure): value,
-        measure_key(measure, LOW): low,
-        measure_key(measure, HIGH): high,
+        measure: value,
+        f"{measure}{LOW}": low,
+        f"{measure}{HIGH}": high,
     }
 
 
@@ -147,8 +148,8 @@ def report(
         recall=recall,
         recall_interval=recall_interval,
         support={name: int(inside.sum()) for name, inside in by_class.items()},
-        mean_class_accuracy=float(mean_class_accuracy(confusion)),
-        mean_class_accuracy_interval=bootstrap_interval(confusion, mean_class_accuracy),
+        class_mean=float(mean_class_accuracy(confusion)),
+        class_mean_interval=bootstrap_interval(confusion, mean_class_accuracy),
         macro_f1=float(macro_f1(confusion)),
         macro_f1_interval=bootstrap_interval(confusion, macro_f1),
         **vars(belief),
@@ -206,7 +207,7 @@ def reports_table(reports: Mapping[str, Mapping[str, Report]]) -> str:
         for dataset, entry in by_set.items():
             accuracy = f"{percent(entry.accuracy)} {percent_interval(entry.accuracy_interval)}"
             recall = [percent(entry.recall[name]) for name in EXPRESSIONS]
-            class_mean = percent(entry.mean_class_accuracy)
+            class_mean = percent(entry.class_mean)
             rows.append([run, dataset, str(entry.count), *recall, accuracy, class_mean])
     return text_table(rows) + prior_note(row[1] for row in rows)
 

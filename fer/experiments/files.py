@@ -9,7 +9,7 @@ from fer.config.build import build
 from fer.config.commands import EvaluateConfig
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.errors import ConfigError, shortened, unknown_name
-from fer.evaluation.names import ACCURACY, CLASS_MEAN, IMAGES, measure_key
+from fer.evaluation.names import ACCURACY, CLASS_MEAN, IMAGES
 from fer.expressions import EXPRESSIONS
 from fer.utils.yaml_files import read_yaml
 
@@ -134,7 +134,7 @@ class ReportedFigures:
         flat = {IMAGES: float(self.images), ACCURACY: self.accuracy}
         # The table gives some rows the overall accuracy only.
         if self.per_class:
-            flat |= {measure_key(name): value for name, value in self.per_class.items()}
+            flat |= self.per_class
             flat[CLASS_MEAN] = math.fsum(self.per_class.values()) / len(self.per_class)
         return flat
 

@@ -1,6 +1,7 @@
 """Figures of one experiment repeated with several seeds: mean and deviation, and the table beside reported figures."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fer.evaluation.names import (
     ACCURACY,
@@ -10,8 +11,6 @@ from fer.evaluation.names import (
     TEST_BEST,
     UNCONTAMINATED,
     UNIFORM_PRIOR,
-    measure_key,
-    metric_key,
 )
 from fer.evaluation.report import percent, prior_note
 from fer.evaluation.statistics import seeds_summary
@@ -20,7 +19,7 @@ from fer.expressions import EXPRESSIONS
 from fer.utils.rendering import text_table
 
 COLUMNS = {
-    **{name: measure_key(name) for name in EXPRESSIONS},
+    **{name: name for name in EXPRESSIONS},
     "accuracy": ACCURACY,
     "class mean": CLASS_MEAN,
 }
@@ -29,29 +28,24 @@ SeedStats = tuple[float, float | None]
 """Mean of a figure over seeds, and its sample standard deviation (over n - 1), None for a single seed."""
 
 
-def tested_sets(metrics: Mapping[str, float]) -> list[str]:
-    """List the sets and their groups such as `kdef/frontal` that a run has been tested on.
+def tested_sets(figures: Mapping[str, float]) -> list[str]:
+    """List the sets, and their parts such as `kdef/uniform_prior` and `kdef/frontal`, that a run has been tested on."""
+    counted = [key.removesuffix(f"/{IMAGES}") for key in figures if key.endswith(f"/{IMAGES}")]
+    # Images that a model has or has not seen are counted too, and are no set of their own.
+    sets = [name for name in counted if not name.endswith((f"/{CONTAMINATED}", f"/{UNCONTAMINATED}"))]
 
-    A set whose predictions were corrected to a uniform prior is followed by `<set>/uniform_prior`.
-    """
-    counted = [key.removesuffix(f"/{IMAGES}") for key in metrics if key.endswith(f"/{IMAGES}")]
-    sets = []
-    for name in sorted(counted):
-        # Images that a model has or has not seen are counted too, and are no set of their own.
-        if name.endswith((f"/{CONTAMINATED}", f"/{UNCONTAMINATED}")):
-            continue
-        sets.append(name)
-        corrected = f"{name}/{UNIFORM_PRIOR}"
-        if metric_key(corrected, ACCURACY) in metrics:
-            sets.append(corrected)
-    return sets
+    def place(name: str) -> tuple[str, bool, bool, str]:
+        dataset, _, part = name.partition("/")
+        return dataset, bool(part), part != UNIFORM_PRIOR, part
+
+    return sorted(sets, key=place)
 
 
 def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
-    """Return the statistics of every test accuracy that all seeds have, by its metric's name, `raf/accuracy/fear`.
+    """Return the statistics of every test accuracy that all seeds have, by its name, such as `raf/fear`.
 
     Args:
-        seeds: The metrics of each seed's run.
+        seeds: The figures of each seed's run.
     """
     stats = {}
     for dataset in tested_sets(seeds[0]):
@@ -65,13 +59,14 @@ def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
 
 
 def seed_stats_metrics(stats: Mapping[str, SeedStats]) -> dict[str, float]:
-    """Return the statistics as metrics: `raf/accuracy/mean`, `raf/accuracy/std`."""
-    metrics = {}
-    for key, (mean, deviation) in stats.items():
-        metrics[f"{key}/mean"] = mean
-        if deviation is not None:
-            metrics[f"{key}/std"] = deviation
-    return metrics
+    """Return the means over seeds as metrics under a single run's names, without those of parts of a set."""
+    return {key: mean for key, (mean, _) in stats.items() if key.count("/") == 1}
+
+
+def seed_stats_json(stats: Mapping[str, SeedStats], seeds: int) -> dict[str, Any]:
+    """Return the statistics as JSON takes them: the number of seeds, and mean and deviation of each figure."""
+    figures = {key: {"mean": mean, "std": deviation} for key, (mean, deviation) in stats.items()}
+    return {"seeds": seeds, "figures": figures}
 
 
 def seed_stats_table(

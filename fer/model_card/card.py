@@ -134,7 +134,7 @@ def sets_table(reports: Mapping[str, Report]) -> str:
     for name, report in reports.items():
         figures = [
             _with_interval(report.accuracy, report.accuracy_interval),
-            _with_interval(report.mean_class_accuracy, report.mean_class_accuracy_interval),
+            _with_interval(report.class_mean, report.class_mean_interval),
             _with_interval(report.macro_f1, report.macro_f1_interval),
         ]
         rows.append([name, f"{report.count:,}", *figures, percent(report.ece), f"{report.nll:.3f}"])
@@ -197,7 +197,7 @@ def _weak_expressions(report: Report) -> list[str]:
     Surely: the whole 95 % interval lies below.
     """
     # Below one half the wrong prediction is the usual one, however weak the other classes are.
-    limit = max(report.mean_class_accuracy, 0.5)
+    limit = max(report.class_mean, 0.5)
     intervals = report.recall_interval.items()
     return [name for name, interval in intervals if interval and interval[1] < limit]
 

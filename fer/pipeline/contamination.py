@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,7 @@ from fer.evaluation.names import (
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import InitialWeights
-from fer.tracking.names import (
-    CONTAMINATION,
-    PRETRAINING_IMAGES,
-    TRAINING_IMAGES,
-    dataset_tag,
-    evaluation_path,
-)
-from fer.tracking.runs import TrackedRun
+from fer.tracking.names import CONTAMINATION_FILE, PRETRAINING_IMAGES, TRAINING_IMAGES, evaluation_path
 from fer.utils.paths import manifest_path
 from fer.utils.rendering import csv_text
 
@@ -41,8 +34,6 @@ if TYPE_CHECKING:
     from fer.contamination.signatures import ImageSignatures
     from fer.evaluation.datasets import Evaluation
 
-FILE = "contamination.csv"
-"""Name of the list of matches among a set's artifacts."""
 COLUMNS = ("test", "training_set", "training", "labels", "kind", "correlation")
 
 
@@ -111,48 +102,59 @@ def seen_images(model: ModelSpec | InitialWeights, run_id: str = "") -> SeenImag
     return seen
 
 
-def log_contamination(
-    run: TrackedRun,
+@dataclass(frozen=True)
+class Contamination:
+    """Which test images of a set a model has seen.
+
+    Attributes:
+        message: One sentence: how many and what its accuracy is without them, or why that is not known.
+        figures: Counts, and accuracies without them, under their names within the set; empty where nothing is known.
+        matches: The matches as CSV; empty where there are none.
+    """
+
+    message: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+    matches: str = ""
+
+
+def find_contamination(
     evaluations: Mapping[str, "Evaluation"],
     seen: SeenImages,
     root: Path,
     option: str = "check",
-) -> None:
-    """Report which tested images the model has seen, and its accuracy without them.
+) -> dict[str, Contamination]:
+    """Tell by set which tested images a model has seen, and its accuracy without them; print what is to be known.
 
     Args:
-        run: The run.
         evaluations: By the sets' names.
         seen: What the model has seen.
         root: The data root.
         option: `check` or `skip`.
     """
-    # A set that was not looked at must not seem clean, so each one is tagged.
+    # A set that was not looked at must not seem clean, so each one has a sentence.
     if option == "skip":
-        run.tags({dataset_tag(name, CONTAMINATION): "not looked for: contamination=skip" for name in evaluations})
-        return
+        return dict.fromkeys(evaluations, Contamination("not looked for: contamination=skip"))
     try:
         training, pretraining = _load_all_signatures(seen, root)
     except (LookupError, DataError) as unknown:
-        run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}" for name in evaluations})
-        return
+        return dict.fromkeys(evaluations, Contamination(f"unknown: {unknown}"))
+    found = {}
     for name, evaluation in evaluations.items():
         try:
             labelled = _matches(evaluation, training, root)
             unlabelled = _matches(evaluation, pretraining, root)
         except DataError as unknown:
             # The pictures are gone or the disk is full: no reason to lose a training and its figures.
-            run.tags({dataset_tag(name, CONTAMINATION): f"unknown: {unknown}"})
+            found[name] = Contamination(f"unknown: {unknown}")
             print(f"warning: {name}: whether the model has seen its images is unknown: {unknown}")
             continue
         figures = contamination_figures(evaluation, labelled, unlabelled)
-        run.metrics({f"{name}/{key}": value for key, value in figures.items()})
         message = _message(evaluation, figures, [*labelled, *unlabelled])
-        run.tags({dataset_tag(name, CONTAMINATION): message})
-        if labelled or unlabelled:
-            content = matches_csv(labelled, unlabelled)
-            run.text(content, evaluation_path(name, FILE))
+        matches = matches_csv(labelled, unlabelled) if labelled or unlabelled else ""
+        found[name] = Contamination(message, figures, matches)
+        if matches:
             print(f"warning: {name}: {message}")
+    return found
 
 
 def _load_all_signatures(seen: SeenImages, root: Path) -> tuple[list["ImageSignatures"], list["ImageSignatures"]]:
@@ -231,7 +233,7 @@ def _message(evaluation: "Evaluation", figures: Mapping[str, float], matches: Se
     return (
         f"{count} of {total} images seen in training{by_encoder} ({kinds}): "
         f"accuracy {100 * evaluation.report.accuracy:.1f} %, {rest}; "
-        f"{evaluation_path(evaluation.dataset.name, FILE)} lists them"
+        f"{evaluation_path(evaluation.dataset.name, CONTAMINATION_FILE)} lists them"
     )
 
 

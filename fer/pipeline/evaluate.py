@@ -20,24 +20,27 @@ from fer.evaluation.calibration import (
 )
 from fer.evaluation.datasets import (
     Evaluation,
-    all_figures,
     evaluate_sets,
     flat_reports,
+    metrics,
     outputs,
     predictions_csv,
     report_json,
 )
 from fer.evaluation.figures import confusion_figure, reliability_figure
-from fer.evaluation.names import UNCALIBRATED, VALIDATION
+from fer.evaluation.names import TEMPERATURE, UNCALIBRATED, nest
 from fer.evaluation.report import Report, confusion_csv, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
-from fer.pipeline.contamination import log_contamination, seen_images
+from fer.pipeline.contamination import Contamination, find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.tracking.names import (
+    CONTAMINATION,
+    CONTAMINATION_FILE,
     PART,
     PREDICTIONS_FILE,
+    REPORT_FILE,
     TESTED_DIGEST,
     dataset_tag,
     evaluation_path,
@@ -90,9 +93,9 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         if not evaluations:
             names = ", ".join(dataset.name for dataset in sets)
             raise DataError(f"none of {names} has test images")
-        log_evaluations(run, evaluations, root, fetched.model_id)
         seen = seen_images(classifier.spec, fetched.run_id)
-        log_contamination(run, evaluations, seen, root, config.contamination)
+        contamination = find_contamination(evaluations, seen, root, config.contamination)
+        log_evaluations(run, evaluations, contamination, root, fetched.model_id)
         reports = flat_reports(evaluations)
         table = reports_table({config.model: reports})
         run.text(table + "\n", "table.txt")
@@ -112,35 +115,36 @@ def _origin_tags(fetched: FetchedModel, spec: ModelSpec) -> dict[str, str]:
 def log_evaluations(
     run: TrackedRun,
     evaluations: Mapping[str, Evaluation],
+    contamination: Mapping[str, Contamination],
     root: Path,
     model_id: str = "",
 ) -> None:
-    """Log every set's figures, plots and predictions; figures are tied to the logged model where there is one."""
+    """Log every set's figures, plots and predictions; metrics are tied to the logged model where there is one."""
     for name, evaluation in evaluations.items():
-        figures = all_figures(name, evaluation)
         handle = log_dataset(run, evaluation.manifest, root, f"evaluation, {evaluation.part} set")
         # MLflow's page of models groups a model's figures by the set they were measured on.
         if model_id:
-            run.model_metrics(figures, model_id, handle)
+            run.model_metrics(metrics(name, evaluation), model_id, handle)
         else:
-            run.metrics(figures)
-        # Of the set rather than the model: whoever reads the figures sees what was left out of it.
-        counts = preparation_counts(root, name)
-        run.metrics({f"{name}/{key}": count for key, count in counts.items()})
+            run.metrics(metrics(name, evaluation))
         run.tags(
             {
                 dataset_tag(name, PART): evaluation.part,
                 dataset_tag(name, TESTED_DIGEST): evaluation.manifest.digest,
+                dataset_tag(name, CONTAMINATION): contamination[name].message,
             }
         )
+        # Of the set rather than the model: whoever reads the figures sees what was left out of it.
+        counts = {"preparation": preparation_counts(root, name)}
+        report = report_json(evaluation) | nest(contamination[name].figures) | counts
+        run.json(report, evaluation_path(name, REPORT_FILE))
+        if contamination[name].matches:
+            run.text(contamination[name].matches, evaluation_path(name, CONTAMINATION_FILE))
         _log_artifacts(run, name, evaluation)
 
 
 def _log_artifacts(run: TrackedRun, name: str, evaluation: Evaluation) -> None:
     result = evaluation.report
-    run.json(report_json(evaluation), evaluation_path(name, "report.json"))
-    for group, of_group in evaluation.groups.items():
-        run.json(of_group.to_dict(), evaluation_path(name, f"report-{group}.json"))
     run.text(confusion_csv(result), evaluation_path(name, "confusion.csv"))
     # By these `compare` tests two runs image by image.
     predictions = predictions_csv(evaluation.manifest, evaluation.probabilities)
@@ -175,9 +179,8 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
     # Both, so that a run shows what the temperature was good for.
     before = calibration(labels, softmax_with_temperature(scores))
     after = calibration(labels, probabilities)
-    run.metrics({"calibration/temperature": temperature})
-    run.metrics({f"{VALIDATION}/{key}": value for key, value in vars(after).items()})
-    run.metrics({f"{VALIDATION}/{UNCALIBRATED}/{key}": value for key, value in vars(before).items()})
+    run.metrics({TEMPERATURE: temperature})
+    run.json({"temperature": temperature, **vars(after), UNCALIBRATED: vars(before)}, "calibration/report.json")
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
     figure = reliability_figure(report(labels, probabilities), title, before.ece)
     run.figure(figure, "calibration/reliability.png")

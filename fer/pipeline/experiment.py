@@ -18,6 +18,7 @@ from fer.experiments.files import (
 from fer.experiments.seeds import (
     pretraining_note,
     seed_stats,
+    seed_stats_json,
     seed_stats_metrics,
     seed_stats_table,
 )
@@ -29,6 +30,7 @@ from fer.tracking.names import (
     EXPERIMENT,
     REPRODUCES,
     REUSED,
+    SEEDS_FILE,
     STAGES_FILE,
 )
 from fer.tracking.provenance import code_version
@@ -226,6 +228,7 @@ def _log_figures(
     if not stats:
         return ""
     run.metrics(seed_stats_metrics(stats))
+    run.json(seed_stats_json(stats, len(figures)), SEEDS_FILE)
     pretrainings = sum(stage.command == "pretrain" for stage in done)
     table = seed_stats_table(stats, len(figures), reported) + pretraining_note(pretrainings, len(figures))
     run.text(table + "\n", "table.txt")

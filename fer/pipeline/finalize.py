@@ -14,12 +14,12 @@ from fer.data.manifest import Manifest
 from fer.data.packing import PackedImages
 from fer.errors import FerError
 from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports
-from fer.evaluation.names import TEST_BEST, TEST_BEST_EPOCH, TEST_EACH_EPOCH, VALIDATION
+from fer.evaluation.names import BEST_EPOCH, TEST_BEST, TEST_BEST_EPOCH, TEST_EACH_EPOCH, VALIDATION
 from fer.evaluation.report import Report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.models.initial_weights import ADDRESSES
-from fer.pipeline.contamination import log_contamination, seen_images
+from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_evaluations
 from fer.pipeline.requirements import registered_name, starting_weights
@@ -88,9 +88,9 @@ def finalize(
     model_id = log_model(run.id, folder, tags)
     sets = resolve_prepared(config.evaluate_on, root)
     evaluations = evaluate_sets(classifier, sets, root, context.device, EVALUATION_BATCH)
-    log_evaluations(run, evaluations, root, model_id)
     seen = seen_images(classifier.spec)
-    log_contamination(run, evaluations, seen, root, config.contamination)
+    contamination = find_contamination(evaluations, seen, root, config.contamination)
+    log_evaluations(run, evaluations, contamination, root, model_id)
     log_card(model_id, card(context, classifier, progress, evaluations, model_id))
     reports = flat_reports(evaluations)
     run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
@@ -106,7 +106,7 @@ def log_progress(run: TrackedRun, progress: Progress) -> None:
 
     chosen = progress.history[progress.best_epoch - 1]
     validation = {f"best/{key}": value for key, value in chosen.items() if key.startswith(f"{VALIDATION}/")}
-    run.metrics({"best_epoch": progress.best_epoch, **_test_best(progress), **validation})
+    run.metrics({BEST_EPOCH: progress.best_epoch, **_test_best(progress), **validation})
     run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
 
 

@@ -149,7 +149,7 @@ def make_validation(config: FinetuneConfig, images: PackedImages) -> Callable[[n
         figures = {
             VALIDATION_LOSS: result.nll,
             VALIDATION_ACCURACY: result.accuracy,
-            f"{VALIDATION}/{CLASS_MEAN}": result.mean_class_accuracy,
+            f"{VALIDATION}/{CLASS_MEAN}": result.class_mean,
         }
         if config.test_best:
             for name, indices in _test_indices(images.manifests):

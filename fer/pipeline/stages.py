@@ -30,10 +30,11 @@ from fer.tracking.provenance import (
     CodeVersion,
     fingerprint,
     finished_run,
-    logged_values,
     stopped_run,
 )
+from fer.tracking.reading import logged_figures
 from fer.tracking.registry import resolve_alias
+from fer.tracking.store import get_run
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path
 
@@ -107,10 +108,11 @@ class Stages:
             stage: The experiment's own stage `evaluate`, or None.
             finetune: The configuration of `finetune`.
         """
-        figures, tags = logged_values(run_id)
+        training = get_run(run_id)
+        figures = logged_figures(training)
         # Training has tested it on the sets there were; those that came or changed since are tested now.
         sets = resolve_prepared(finetune.evaluate_on, self.root)
-        untested = [dataset for dataset in sets if self._is_untested(dataset, tags)]
+        untested = [dataset for dataset in sets if self._is_untested(dataset, training.data.tags)]
         if untested:
             config = EvaluateConfig(
                 dataset="+".join(dataset.name for dataset in untested),
@@ -129,8 +131,7 @@ class Stages:
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
         mark = self._mark("evaluate", _settings(config, resolved), inputs)
         tested = self._run("evaluate", config, mark, evaluate_model, {})
-        figures, _ = logged_values(tested)
-        return figures
+        return logged_figures(get_run(tested))
 
     def _is_untested(self, dataset: DataSet, tags: Mapping[str, str]) -> bool:
         manifest = read_manifest(manifest_path(self.root, dataset.name))

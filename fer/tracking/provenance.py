@@ -180,12 +180,6 @@ def _has_artifact(run_id: str, artifact: str) -> bool:
     return False
 
 
-def logged_values(run_id: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the last values of a run's metrics, and its tags, by name."""
-    data = mlflow.MlflowClient().get_run(run_id).data
-    return dict(data.metrics), dict(data.tags)
-
-
 def images_of_run(run_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the training splits that a run and the runs it started from used, with labels and without.
 

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
 from fer.errors import ConfigError, quoted, shortened
-from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, metric_key
+from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, flatten, metric_key
 from fer.tracking import names, store
 from fer.tracking.names import CONFIG_FILE, STAGES_FILE, dataset_tags
 
@@ -91,7 +91,7 @@ class Runs:
         contamination: dict[str, str] = {}
         # A later test replaces the figures of an earlier one on the same set.
         for test in tested:
-            metrics |= test.data.metrics
+            metrics |= logged_figures(test)
             predictions |= self._predictions(test)
             tested_digests |= dataset_tags(test.data.tags, names.TESTED_DIGEST)
             contamination |= dataset_tags(test.data.tags, names.CONTAMINATION)
@@ -186,6 +186,21 @@ class Runs:
     def _curve(self, run_id: str, key: str) -> tuple[tuple[int, float], ...]:
         points = {point.step: point.value for point in self._client.get_metric_history(run_id, key)}
         return tuple(sorted(points.items()))
+
+
+def logged_figures(run: Run) -> dict[str, float]:
+    """Return all figures of a run by name, such as `kdef/frontal/fear_low`: its metrics, and what its reports hold.
+
+    Raises:
+        DataError: A report is damaged.
+    """
+    figures = dict(run.data.metrics)
+    for dataset in dataset_tags(run.data.tags, names.TESTED_DIGEST):
+        path = names.evaluation_path(dataset, names.REPORT_FILE)
+        report = store.read_json_artifact(run.info.run_id, path, dict) or {}
+        # Metrics are rounded, and few.
+        figures |= flatten(report, f"{dataset}/")
+    return figures
 
 
 def _require(tested: list[Tested], what: str) -> list[Tested]:

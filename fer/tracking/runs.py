@@ -13,6 +13,7 @@ import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from fer.data.manifest import Manifest
+from fer.evaluation.names import rounded
 from fer.tracking import store
 from fer.tracking.names import REPORTED
 
@@ -39,14 +40,14 @@ class TrackedRun:
         self._client = mlflow.MlflowClient()
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of one step."""
+        """Log metrics of one step, shares rounded."""
         now = int(time.time() * 1000)
-        points = [Metric(key, float(value), now, step) for key, value in values.items()]
+        points = [Metric(key, float(value), now, step) for key, value in rounded(values).items()]
         self._client.log_batch(self.id, metrics=points)
 
     def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: "PandasDataset | None") -> None:
         """Log metrics and tie them to a logged model and the data set they were measured on."""
-        mlflow.log_metrics(dict(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
+        mlflow.log_metrics(rounded(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags; long values are cut."""
@@ -161,7 +162,7 @@ class ExternalRun:
     def is_logged_as(self, run: Run) -> bool:
         """Return whether a run holds its parameters and metrics, besides what somebody may have added."""
         params = {key: _param_text(value) for key, value in self.params.items()}
-        return params.items() <= run.data.params.items() and self.metrics.items() <= run.data.metrics.items()
+        return params.items() <= run.data.params.items() and rounded(self.metrics).items() <= run.data.metrics.items()
 
 
 @dataclass(frozen=True)

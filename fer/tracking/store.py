@@ -90,6 +90,11 @@ def search_runs(filter_string: str, experiment_ids: Sequence[str] = (), limit: i
     return runs
 
 
+def get_run(run_id: str) -> Run:
+    """Return a run as it stands in the store."""
+    return mlflow.MlflowClient().get_run(run_id)
+
+
 def read_artifact(run_id: str, path: str) -> str | None:
     """Return a text that a run has logged; None for a run that never got so far, or one whose files were removed.
 

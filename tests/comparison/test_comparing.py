@@ -219,7 +219,7 @@ def test_a_class_without_samples_has_no_figure_and_no_zero():
         assert row.measurements["fear"].value is None
         assert row.measurements["fear"].interval is None
         expected = np.mean([right[truth == c].mean() for c in (0, 3, 4, 5, 6)])
-        assert row.measurements["mean_class_accuracy"].value == pytest.approx(expected)
+        assert row.measurements["class_mean"].value == pytest.approx(expected)
     seeded = compare(*pair(truth=truth, seeds=(0, 1)))
     assert seeded.rows[0].measurements["disgust"].value is None
 
@@ -251,7 +251,7 @@ def test_parts_by_camera_angle_stand_below_their_set_and_are_not_tested():
 
 
 def test_what_was_reported_stands_beside_ours():
-    reported = {"row": {"wikimedia": {"accuracy": 0.464286, "accuracy/fear": 0.083333}}}
+    reported = {"row": {"wikimedia": {"accuracy": 0.464286, "fear": 0.083333}}}
     first, second = pair(0.5, 0.4, FEW, "wikimedia", reproduces="row")
     told = run("row", {}, reported=True, reproduces="row", more={"wikimedia/accuracy": 0.464286})
     found = compare(first, second, told, reported=reported)
@@ -299,10 +299,10 @@ def test_what_training_has_seen_is_said_to_be_unknown_where_no_run_tells_it():
 
 
 def test_the_uniform_prior_has_a_row_below_its_set():
-    more = {"raf/uniform_prior/accuracy": 0.5, "raf/uniform_prior/mean_class_accuracy": 0.625}
+    more = {"raf/uniform_prior/accuracy": 0.5, "raf/uniform_prior/class_mean": 0.625}
     found = compare(*pair(more=more))
     assert [row.subset for row in found.rows] == ["raf", "raf", "raf/uniform_prior", "raf/uniform_prior"]
-    assert [found.rows[2].measurements[name].value for name in ("accuracy", "mean_class_accuracy")] == [0.5, 0.625]
+    assert [found.rows[2].measurements[name].value for name in ("accuracy", "class_mean")] == [0.5, 0.625]
     assert not [test for test in found.tests if "uniform" in test.dataset]
 
 
@@ -314,8 +314,8 @@ def test_better_by_one_measure_only_is_said():
     first, second = (run(name, {"raf": (rare, given)}) for name, given in (("common", ours), ("rare", theirs)))
     (sentence,) = compare(first, second).verdicts["raf"]
     assert sentence.startswith("common is better than rare on RAF-DB (904 images): accuracy +")
-    assert "; not told apart by mean of classes -" in sentence
-    assert ", where a difference of mean of classes under " in sentence
+    assert "; not told apart by class mean -" in sentence
+    assert ", where a difference of class mean under " in sentence
 
 
 def test_the_measure_that_decides_is_said_first():
@@ -324,7 +324,7 @@ def test_the_measure_that_decides_is_said_first():
     ours[:40] = theirs[40:70] = theirs[900:912] = 2
     first, second = (run(name, {"raf": (rare, given)}) for name, given in (("one", ours), ("two", theirs)))
     (sentence,) = compare(first, second).verdicts["raf"]
-    assert sentence.startswith("one is better than two on RAF-DB (940 images): mean of classes +")
+    assert sentence.startswith("one is better than two on RAF-DB (940 images): class mean +")
     assert "; not told apart by accuracy +" in sentence
 
 
@@ -336,7 +336,7 @@ def test_opposite_measures_are_said():
     first, second = (run(name, {"raf": (rare, given)}) for name, given in (("common", ours), ("rare", theirs)))
     (sentence,) = compare(first, second).verdicts["raf"]
     assert sentence.startswith("common is better than rare on RAF-DB (940 images): accuracy +")
-    assert "; but worse by mean of classes -" in sentence
+    assert "; but worse by class mean -" in sentence
 
 
 def test_fewer_than_two_runs_are_no_comparison():

@@ -83,7 +83,7 @@ def over_images(values, labels, clusters):
 
 
 def by_hand(sides, labels, clusters):
-    """The mean of classes of one side or of the difference of two, its variance and its degrees of freedom."""
+    """The class mean of one side or of the difference of two, its variance and its degrees of freedom."""
     classes = sorted(set(labels.tolist()))
     values = sides[0].mean(axis=0) - (sides[1].mean(axis=0) if len(sides) > 1 else 0)
     means = [[np.mean([run[labels == c].mean() for c in classes]) for run in side] for side in sides]

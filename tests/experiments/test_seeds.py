@@ -3,25 +3,26 @@ import pytest
 
 from fer.experiments import seeds as stats
 from fer.experiments.files import ReportedFigures
-from fer.experiments.seeds import seed_stats, seed_stats_metrics, seed_stats_table
+from fer.experiments.seeds import seed_stats, seed_stats_json, seed_stats_metrics, seed_stats_table
 from fer.expressions import EXPRESSIONS
 
 
 def accuracies(place, value):
-    return {f"{place}/accuracy": value, f"{place}/mean_class_accuracy": value - 0.1} | {
-        f"{place}/accuracy/{name}": value for name in EXPRESSIONS
+    return {f"{place}/accuracy": value, f"{place}/class_mean": value - 0.1} | {
+        f"{place}/{name}": value for name in EXPRESSIONS
     }
 
 
 def seed(value):
-    """Metrics as a run of `finetune` leaves them, which names images of whole sets, of groups and of parts."""
+    """Figures as a run of `finetune` leaves them, which names images of whole sets, of groups and of parts."""
     metrics = {"kdef/frontal/images": 20.0, "kdef/images": 60.0, "raf/images": 100.0, "train/loss": 1.0}
+    metrics |= {"kdef/uniform_prior/images": 60.0, "raf/uniform_prior/images": 100.0}
     for place in ("kdef", "kdef/frontal", "raf"):
         metrics |= accuracies(place, value)
     for place in ("kdef", "raf"):
         metrics |= accuracies(f"{place}/uniform_prior", value - 0.2)
     metrics |= {"raf/contaminated/images": 5.0, "raf/uncontaminated/images": 95.0}
-    return metrics | {"raf/uncontaminated/accuracy": 0.4, "raf/uncontaminated/mean_class_accuracy": 0.4}
+    return metrics | {"raf/uncontaminated/accuracy": 0.4, "raf/uncontaminated/class_mean": 0.4}
 
 
 def test_sets_are_followed_by_their_uniform_prior_and_parts_of_sets_are_none():
@@ -33,11 +34,19 @@ def test_a_set_without_the_prior_has_no_row_of_it():
 
 
 def test_mean_and_deviation_of_each_row_are_numpys():
-    metrics = seed_stats_metrics(seed_stats([seed(0.7), seed(0.8), seed(0.75)]))
-    assert metrics["raf/uniform_prior/accuracy/mean"] == pytest.approx(0.55)
-    assert metrics["raf/uniform_prior/accuracy/fear/std"] == pytest.approx(np.std([0.7, 0.8, 0.75], ddof=1))
-    assert not [key for key in metrics if "contaminated" in key]
-    assert not [key for key in seed_stats_metrics(seed_stats([seed(0.7)])) if key.endswith("/std")]
+    stored = seed_stats_json(seed_stats([seed(0.7), seed(0.8), seed(0.75)]), 3)
+    assert stored["seeds"] == 3
+    assert stored["figures"]["raf/uniform_prior/accuracy"]["mean"] == pytest.approx(0.55)
+    assert stored["figures"]["raf/uniform_prior/fear"]["std"] == pytest.approx(np.std([0.7, 0.8, 0.75], ddof=1))
+    assert not [key for key in stored["figures"] if "contaminated" in key]
+    assert seed_stats_json(seed_stats([seed(0.7)]), 1)["figures"]["raf/fear"]["std"] is None
+
+
+def test_the_metrics_of_several_seeds_are_means_under_the_names_of_one_run():
+    metrics = seed_stats_metrics(seed_stats([seed(0.7), seed(0.8)]))
+    names = ("accuracy", "class_mean", *EXPRESSIONS)
+    assert metrics.keys() == {f"{place}/{name}" for place in ("kdef", "raf") for name in names}
+    assert metrics["raf/fear"] == pytest.approx(0.75)
 
 
 def test_the_table_shows_the_uniform_prior_below_its_set():

@@ -87,7 +87,7 @@ def test_machines_find_every_sets_figures_in_the_head(tests):
         tested = tests[name]
         found = {metric["name"]: metric["value"] for metric in result["metrics"]}
         assert found["Accuracy"] == pytest.approx(tested.accuracy, abs=5e-5)
-        assert found["Mean of the class accuracies"] == pytest.approx(tested.mean_class_accuracy, abs=5e-5)
+        assert found["Mean of the class accuracies"] == pytest.approx(tested.class_mean, abs=5e-5)
         assert found["Macro F1"] == pytest.approx(tested.macro_f1, abs=5e-5)
         assert found["Expected calibration error"] == pytest.approx(tested.ece, abs=5e-5)
 
@@ -101,7 +101,7 @@ def test_the_headline_shows_each_reports_figures_with_their_intervals(tests):
         assert row[1:] == [
             str(result.count),
             shown(result.accuracy, result.accuracy_interval),
-            shown(result.mean_class_accuracy, result.mean_class_accuracy_interval),
+            shown(result.class_mean, result.class_mean_interval),
             shown(result.macro_f1, result.macro_f1_interval),
             f"{result.ece * 100:.1f}",
             f"{result.nll:.3f}",

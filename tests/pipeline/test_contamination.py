@@ -25,10 +25,10 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import load_classifier, save_classifier, save_encoder
 from fer.pipeline.contamination import (
-    FILE,
+    Contamination,
     SeenImages,
     contamination_figures,
-    log_contamination,
+    find_contamination,
     matches_csv,
     seen_images,
 )
@@ -37,7 +37,9 @@ from fer.pipeline.initialize import initialize_model
 from fer.portable.images import read_rgb
 from fer.tracking import store
 from fer.tracking.lifecycle import tracked
+from fer.tracking.names import CONTAMINATION_FILE
 from fer.tracking.provenance import images_of_run
+from fer.tracking.reading import logged_figures
 from tests import stores
 from tests.contamination.copies import texture
 
@@ -52,18 +54,10 @@ class Recorded:
     """Stands in for a run."""
 
     def __init__(self) -> None:
-        self.figures: dict[str, float] = {}
         self.tagged: dict[str, str] = {}
-        self.texts: dict[str, str] = {}
-
-    def metrics(self, values) -> None:
-        self.figures |= values
 
     def tags(self, values) -> None:
         self.tagged |= values
-
-    def text(self, content, path) -> None:
-        self.texts[path] = content
 
 
 @pytest.fixture(scope="module")
@@ -103,26 +97,33 @@ def logged(run_id: str):
     return mlflow.MlflowClient().get_run(run_id).data
 
 
+def figures_of(run_id: str) -> dict[str, float]:
+    return logged_figures(mlflow.MlflowClient().get_run(run_id))
+
+
 def listed(run_id: str) -> list[dict[str, str]]:
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"evaluation/wikimedia/{FILE}")
+    path = mlflow.artifacts.download_artifacts(
+        run_id=run_id, artifact_path=f"evaluation/wikimedia/{CONTAMINATION_FILE}"
+    )
     return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
 
 
 def test_finetune_reports_the_test_image_it_has_seen_and_its_accuracy_without_it(place, trained) -> None:
     data, train = logged(trained), place[1]
     assert data.tags["fer.training_images"] == f"raf/{train.digest}"
-    assert data.metrics["wikimedia/contaminated/images"] == 1
+    figures = figures_of(trained)
+    assert figures["wikimedia/contaminated/images"] == 1
     path = mlflow.artifacts.download_artifacts(run_id=trained, artifact_path="evaluation/wikimedia/predictions.csv")
     rows = csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8")))
     others = [row for row in rows if row["path"] != COPY]
     right = sum(row["true"] == row["predicted"] for row in others)
-    assert data.metrics["wikimedia/uncontaminated/images"] == len(others) == 7
-    assert data.metrics["wikimedia/uncontaminated/accuracy"] == pytest.approx(right / 7)
+    assert figures["wikimedia/uncontaminated/images"] == len(others) == 7
+    assert figures["wikimedia/uncontaminated/accuracy"] == pytest.approx(right / 7)
     assert "1 of 8 images seen in training (1 near-copy)" in data.tags["wikimedia.contamination"]
     (row,) = listed(trained)
     assert (row["test"], row["training_set"], row["training"]) == (COPY, "raf", train.images[0].path)
     assert (row["labels"], row["kind"]) == ("seen", "near-copy") and float(row["correlation"]) > 0.95
-    assert "raf/contaminated/images" in data.metrics
+    assert "raf/contaminated/images" in figures
 
 
 def test_pictures_that_are_gone_cost_a_warning_and_not_the_training(place, trained, monkeypatch, capsys) -> None:
@@ -133,7 +134,7 @@ def test_pictures_that_are_gone_cost_a_warning_and_not_the_training(place, train
     found = evaluate.run(EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu"))
     data = logged(found.run_id)
     assert data.tags["wikimedia.contamination"] == "unknown: wikimedia/6/copy.jpg can no longer be read"
-    assert "wikimedia/accuracy" in data.metrics and "wikimedia/uncontaminated/accuracy" not in data.metrics
+    assert "wikimedia/accuracy" in data.metrics and "wikimedia/uncontaminated/accuracy" not in figures_of(found.run_id)
     assert "is unknown: wikimedia/6/copy.jpg" in capsys.readouterr().out
 
 
@@ -158,17 +159,17 @@ def test_signatures_lie_under_the_data_root_and_in_no_artifact(place, trained) -
 def test_evaluate_knows_the_registered_models_training_images_and_warns(place, trained, capsys) -> None:
     found = evaluate.run(EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu"))
     assert "warning: wikimedia: 1 of 8 images seen in training" in capsys.readouterr().out
-    figures, before = logged(found.run_id).metrics, logged(trained).metrics
-    for key in ("contaminated/images", "uncontaminated/accuracy", "uncontaminated/mean_class_accuracy"):
+    figures, before = figures_of(found.run_id), figures_of(trained)
+    for key in ("contaminated/images", "uncontaminated/accuracy", "uncontaminated/class_mean"):
         assert figures[f"wikimedia/{key}"] == before[f"wikimedia/{key}"]
     assert [row["test"] for row in listed(found.run_id)] == [COPY]
 
 
 def test_skip_looks_for_nothing(place, trained) -> None:
     config = EvaluateConfig(dataset="wikimedia", data_root=str(place[0]), device="cpu", contamination="skip")
-    data = logged(evaluate.run(config).run_id)
-    assert data.tags["wikimedia.contamination"] == "not looked for: contamination=skip"
-    assert not [key for key in data.metrics if "contaminated" in key]
+    run_id = evaluate.run(config).run_id
+    assert logged(run_id).tags["wikimedia.contamination"] == "not looked for: contamination=skip"
+    assert not [key for key in figures_of(run_id) if "contaminated" in key]
 
 
 def test_a_model_that_does_not_say_what_it_saw_is_known_by_its_runs_inputs(place, trained, tmp_path) -> None:
@@ -224,7 +225,7 @@ def test_the_figures_without_seen_images_are_those_of_a_loop() -> None:
         "contaminated/pretraining_images": 2,
         "uncontaminated/images": 36,
         "uncontaminated/accuracy": pytest.approx(np.mean(everything)),
-        "uncontaminated/mean_class_accuracy": pytest.approx(np.mean([np.mean(of_class) for of_class in hits.values()])),
+        "uncontaminated/class_mean": pytest.approx(np.mean([np.mean(of_class) for of_class in hits.values()])),
     }
 
 
@@ -234,7 +235,7 @@ def test_figures_without_any_image_left_are_absent_and_of_a_clean_set_the_plain_
     clean = contamination_figures(tested, [], [])
     assert clean["contaminated/images"] == 0 and "contaminated/pretraining_images" not in clean
     assert clean["uncontaminated/accuracy"] == tested.report.accuracy
-    assert clean["uncontaminated/mean_class_accuracy"] == pytest.approx(tested.report.mean_class_accuracy)
+    assert clean["uncontaminated/class_mean"] == pytest.approx(tested.report.class_mean)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +246,7 @@ def test_figures_without_any_image_left_are_absent_and_of_a_clean_set_the_plain_
     ],
 )
 def test_where_training_images_are_not_known_the_set_says_so_and_claims_nothing(tmp_path, past, reason) -> None:
-    run = Recorded()
-    log_contamination(run, {"raf": evaluation()}, past, tmp_path)
-    assert (run.tagged, run.figures, run.texts) == ({"raf.contamination": reason}, {}, {})
+    assert find_contamination({"raf": evaluation()}, past, tmp_path) == {"raf": Contamination(reason)}
 
 
 def test_the_list_of_matches_holds_words_and_no_number_where_persons_were_compared() -> None:
@@ -263,8 +262,7 @@ def test_images_seen_by_the_encoder_only_are_reported_apart(place, monkeypatch) 
         "fer.contamination.signatures.load_signatures", lambda dataset, *_: SimpleNamespace(dataset=dataset)
     )
     monkeypatch.setattr("fer.contamination.matching.cached_matches", lambda _, prints, __: matches[prints.dataset])
-    run = Recorded()
-    log_contamination(run, {"raf": evaluation()}, SeenImages(("a/1",), ("b/2",)), place[0])
-    assert run.figures["raf/contaminated/images"] == 1 and run.figures["raf/contaminated/pretraining_images"] == 2
-    assert run.figures["raf/uncontaminated/images"] == 37
-    assert "3 of 40 images seen in training, 2 of them by the encoder without labels" in run.tagged["raf.contamination"]
+    found = find_contamination({"raf": evaluation()}, SeenImages(("a/1",), ("b/2",)), place[0])["raf"]
+    assert found.figures["contaminated/images"] == 1 and found.figures["contaminated/pretraining_images"] == 2
+    assert found.figures["uncontaminated/images"] == 37
+    assert "3 of 40 images seen in training, 2 of them by the encoder without labels" in found.message

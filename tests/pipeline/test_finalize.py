@@ -14,6 +14,7 @@ from fer.data.packing import PackedImages
 from fer.evaluation.calibration import softmax_with_temperature
 from fer.evaluation.datasets import outputs
 from fer.evaluation.metrics import negative_log_likelihood
+from fer.evaluation.names import METRICS, flatten
 from fer.expressions import EXPRESSIONS
 from fer.model_card.card import headline
 from fer.models.backbones import Classifier, ModelSpec
@@ -21,6 +22,7 @@ from fer.models.files import load_classifier, save_classifier
 from fer.pipeline.evaluate import calibrate
 from fer.pipeline.finalize import code_description
 from fer.tracking.provenance import CodeVersion
+from fer.tracking.reading import logged_figures
 from tests import stores
 
 
@@ -30,12 +32,16 @@ class Recorded:
     def __init__(self) -> None:
         self.figures: dict[str, float] = {}
         self.pictures: list[str] = []
+        self.stored: dict[str, dict] = {}
 
     def metrics(self, values) -> None:
         self.figures |= values
 
     def figure(self, figure, path) -> None:
         self.pictures.append(path)
+
+    def json(self, content, path) -> None:
+        self.stored[path] = content
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +78,12 @@ def test_the_temperature_fitted_on_validation_is_stored_with_the_model_and_used(
     after = (scores / temperature).softmax(1).numpy()
     assert (after.argmax(1) == before.argmax(1)).all()
     np.testing.assert_allclose(read.spec.training_prior, after.mean(0), atol=1e-9)  # five images of each expression
-    assert run.figures["calibration/temperature"] == temperature
-    assert run.figures["validation/nll"] == pytest.approx(negative_log_likelihood(labels, after))
-    assert run.figures["validation/uncalibrated/nll"] == pytest.approx(negative_log_likelihood(labels, before))
-    assert run.figures["validation/nll"] < run.figures["validation/uncalibrated/nll"]
-    assert {"validation/brier", "validation/ece", "validation/uncalibrated/brier"} <= run.figures.keys()
+    assert run.figures == {"calibration/temperature": temperature}
+    stored = flatten(run.stored["calibration/report.json"])
+    assert stored["nll"] == pytest.approx(negative_log_likelihood(labels, after))
+    assert stored["uncalibrated/nll"] == pytest.approx(negative_log_likelihood(labels, before))
+    assert stored["nll"] < stored["uncalibrated/nll"]
+    assert {"temperature", "brier", "ece", "uncalibrated/brier"} <= stored.keys()
     assert run.pictures == ["calibration/reliability.png"]
 
 
@@ -106,13 +113,28 @@ def trained(prepared, empty_store, tmp_path_factory) -> SimpleNamespace:
         model = Path(mlflow.artifacts.download_artifacts("models:/fer-test@champion", dst_path=str(folder / "model")))
         client = mlflow.MlflowClient(address, registry_uri=address)
         run = client.get_run(client.get_model_version("fer-test", "1").run_id)
+        figures = logged_figures(run)
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
-    return SimpleNamespace(model=model, run=run, card=(model / "README.md").read_text(encoding="utf-8"))
+    return SimpleNamespace(
+        model=model, run=run, figures=figures, card=(model / "README.md").read_text(encoding="utf-8")
+    )
+
+
+def test_a_training_tested_on_three_sets_logs_few_metrics_and_each_as_a_column_shows_it(trained):
+    metrics = trained.run.data.metrics
+    assert len(metrics) <= 60
+    for dataset in ("raf", "kdef", "wikimedia"):
+        shown = {key: value for key, value in metrics.items() if key.startswith(f"{dataset}/")}
+        assert shown.keys() == {f"{dataset}/{name}" for name in METRICS}
+        assert all(value == round(value, 4) for value in shown.values())
+        for key, value in shown.items():
+            assert value == pytest.approx(trained.figures[key], abs=5e-5)
+    assert metrics["best_epoch"] == 1 and metrics["best/validation/accuracy"] == metrics["validation/accuracy"]
 
 
 def test_the_registered_model_brings_a_card_with_the_runs_figures(trained):
-    figures = trained.run.data.metrics
+    figures = trained.figures
     rows = [line.strip("| ").split("|") for line in headline(trained.card).splitlines()[2:]]
     table = {row[0].strip(): row[2].strip() for row in rows}
     assert {"raf", "kdef", "wikimedia", "kdef/frontal", "raf/uniform_prior"} <= table.keys()

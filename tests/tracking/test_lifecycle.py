@@ -21,7 +21,7 @@ class Config:
 
 def test_a_finished_run_holds_what_went_in_and_came_out(client):
     with tracked("finetune", Config(), "my run", {"init_used": "scratch"}) as run:
-        run.metrics({"wikimedia/accuracy": 0.5, "wikimedia/accuracy/fear": 0.25}, 3)
+        run.metrics({"wikimedia/accuracy": 0.5, "wikimedia/fear": 0.25}, 3)
         run.text("hello", "notes/a.txt")
     found = client.get_run(run.id)
     assert found.info.status == "FINISHED"
@@ -31,7 +31,7 @@ def test_a_finished_run_holds_what_went_in_and_came_out(client):
         "dataset": "raf+kdef", "lr": "0.001", "augment": "true", "class_weights": "1.0,2.5", "source": "",
         "init_used": "scratch",
     }  # fmt: skip
-    assert found.data.metrics == {"wikimedia/accuracy": 0.5, "wikimedia/accuracy/fear": 0.25}
+    assert found.data.metrics == {"wikimedia/accuracy": 0.5, "wikimedia/fear": 0.25}
     assert client.get_metric_history(run.id, "wikimedia/accuracy")[0].step == 3
     assert {"git.commit", "version.torch", "version.python", "hardware.cpu", "hardware.cores"} <= found.data.tags.keys()
     assert found.data.tags["fer.command"] == "finetune"
