@@ -2,8 +2,8 @@
 
 from fer.config.commands import ImportReportedConfig
 from fer.experiments.files import ReportedRow, read_reported
+from fer.tracking.external import ExternalRun, LoggedExternalRuns, log_external_runs
 from fer.tracking.names import PROTOCOL, REPRODUCES
-from fer.tracking.runs import ExternalRun, LoggedExternalRuns, log_external_runs
 
 SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"
 

@@ -10,6 +10,7 @@ from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
 from fer.tracking.lifecycle import tracked
+from fer.tracking.names import ACCURACY_VIEW
 from fer.utils.paths import resolve_data_root
 
 CONFIGURATIONS = ("drawn-plain", "drawn-augmented")
@@ -48,7 +49,7 @@ def run(config: MainConfig) -> MainResult:
             print(results[name].summary())
         table = reports_table({name: result.reports for name, result in results.items()})
         run.text(table + "\n", "table.txt")
-    where = run.where([result.run_id for result in results.values()])
+    where = run.where(ACCURACY_VIEW)
     print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{where}")
     return MainResult(run.id, results, table)
 

@@ -6,4 +6,6 @@ from fer.pipeline.prepare import PrepareResult, prepare_sets
 
 def run(config: PrepareConfig) -> PrepareResult:
     """Prepare the sets a configuration names; what was found in each is printed as it is done."""
-    return prepare_sets(config)
+    result = prepare_sets(config)
+    print(result.where)
+    return result

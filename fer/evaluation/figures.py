@@ -12,43 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
 from fer.evaluation.metrics import Floats, Ints
-from fer.evaluation.names import (
-    FEATURE_STD,
-    KNN_ACCURACY,
-    LEARNING_RATE,
-    LINEAR_ACCURACY,
-    TRAINING_LOSS,
-    VALIDATION_ACCURACY,
-    VALIDATION_LOSS,
-)
 from fer.evaluation.report import Report
 from fer.expressions import EXPRESSIONS
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
-POINTS = {
-    "surprise": ("#E69F00", "o"),
-    "fear": ("#CC79A7", "s"),
-    "disgust": ("#009E73", "^"),
-    "happiness": (ORANGE, "D"),
-    "sadness": (BLUE, "v"),
-    "anger": ("#000000", "X"),
-    "neutral": ("#56B4E9", "P"),
-}
-"""Colour and shape of each expression's points; the shapes are for those who see the colours alike."""
-PANELS = {
-    "loss": (TRAINING_LOSS, VALIDATION_LOSS),
-    "accuracy": (VALIDATION_ACCURACY,),
-    "learning rate": (LEARNING_RATE,),
-    "probes": (KNN_ACCURACY, LINEAR_ACCURACY),
-    "feature std": (FEATURE_STD,),
-}
-"""Keys of a training history, by the panel that shows them."""
-STYLES = (("o-", BLUE), ("s--", ORANGE))
-"""Marker with line, and colour, of a panel's first and second key."""
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
@@ -112,6 +82,22 @@ def confusion_figure(report: Report, title: str) -> Figure:
     return figure
 
 
+def small_confusion_figure(report: Report) -> Figure:
+    """Draw the confusion matrix so that it can be read at 256 pixels: percentages of each true class, short names."""
+    support = report.confusion.sum(axis=1)
+    fractions = report.confusion / np.maximum(support, 1)[:, None]
+    texts = {cell: f"{100 * fraction:.0f}" for cell, fraction in np.ndenumerate(fractions)}
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    heatmap(axes, fractions, texts, support, cmap="Blues", limits=(0, 1), fontsize=13)
+    names = [name[:3] for name in EXPRESSIONS]
+    axes.set_xticks(range(len(names)), names, rotation=0, fontsize=12)
+    axes.set_yticks(range(len(names)), names, fontsize=12)
+    axes.set_xlabel(f"predicted; accuracy {report.accuracy:.1%}", fontsize=13)
+    axes.set_ylabel("true expression, % of its images", fontsize=13)
+    return figure
+
+
 def reliability_figure(report: Report, title: str, uncalibrated: float | None = None) -> Figure:
     """Draw accuracy against confidence by bin, above the number of images in each bin; the ECE is stated.
 
@@ -155,44 +141,6 @@ def reliability_figure(report: Report, title: str, uncalibrated: float | None = 
     return figure
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Draw losses, validation figures and learning rate by epoch, a panel for each kind that was recorded.
-
-    Args:
-        history: Figures of each epoch, from the first on, under the keys of `PANELS`; one at least has a loss.
-        title: Stands above the figure.
-    """
-    recorded: set[str] = set().union(*history)
-    panels = {panel: keys for panel, keys in PANELS.items() if recorded.intersection(keys)}
-    figure = new_figure(8, 0.8 + 2.3 * len(panels), title)
-    rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    for axes, (panel, keys) in zip(rows, panels.items(), strict=True):
-        for key, (style, color) in zip(keys, STYLES, strict=False):
-            # Not every epoch has every figure.
-            points = {epoch: row[key] for epoch, row in enumerate(history, start=1) if key in row}
-            if points:
-                axes.plot(list(points), list(points.values()), style, color=color, markersize=4, label=key)
-        axes.set_ylabel(panel)
-        axes.grid(alpha=0.3)
-        if len(keys) > 1:
-            axes.legend()
-        if VALIDATION_ACCURACY in keys:
-            _mark_best(axes, history)
-    rows[-1].set_xlabel("epoch")
-    rows[-1].set_xlim(0.5, len(history) + 0.5)
-    rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
-
-
-def _mark_best(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
-    """Point out the first epoch of the highest validation accuracy; another score may have chosen the epoch."""
-    values = [row.get(VALIDATION_ACCURACY, -1.0) for row in history]
-    best = max(values)
-    epoch = values.index(best) + 1
-    axes.plot(epoch, best, "*", color="black", markersize=11)
-    axes.set_title(f"best validation accuracy {best:.1%} at epoch {epoch}", fontsize=10)
-
-
 def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thumb: int = 64) -> Figure:
     """Lay out pictures in one labelled row per expression, each fitted into a white square of `thumb` pixels.
 
@@ -219,29 +167,4 @@ def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thu
     axes.set_yticks(middles, [f"{name} ({len(row) or 'none'})" for name, row in pictures.items()])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return figure
-
-
-def feature_map_figure(points: ArrayLike, expressions: Sequence[str], title: str) -> Figure:
-    """Draw a map of features, each image a point in the colour and shape of its expression.
-
-    Args:
-        points: Positions `(N, 2)` whose axes have no meaning, such as t-SNE's.
-        expressions: The true expression of each image, by name.
-        title: Stands above the map.
-    """
-    positions, names = np.asarray(points), np.asarray(expressions)
-    figure = new_figure(8, 7, title)
-    axes = figure.add_subplot()
-    # Many points are drawn small, so that those below stay visible.
-    size = float(np.clip(8000 / len(names), 8, 40))
-    for name, (colour, shape) in POINTS.items():
-        x, y = positions[names == name].T
-        if len(x):
-            label = f"{name} ({len(x)})"
-            axes.scatter(x, y, s=size, color=colour, marker=shape, linewidths=0, alpha=0.7, label=label)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    enlarged = (40 / size) ** 0.5
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, markerscale=enlarged)
     return figure

@@ -58,9 +58,7 @@ def compare_runs(config: CompareConfig) -> CompareResult:
     with tracked("compare", config, f"compare {len(runs)} runs") as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
-    report = f"report: {FOLDER}/report.html of run {run.id}"
-    links = "\n  ".join([run.where(), store.page(chosen)])
-    where = f"{report}\n{links}".rstrip()
+    where = f"report: {FOLDER}/report.html of run {run.id}\n{run.where(artifact=f'{FOLDER}/report.html')}"
     return CompareResult(run.id, comparison, terminal(comparison), where)
 
 

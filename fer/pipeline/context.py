@@ -28,7 +28,9 @@ from fer.pipeline.requirements import (
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     CHECKPOINTS,
+    CURVES_VIEW,
     DIGEST,
+    PRETRAINING_VIEW,
     RESUMED_FROM,
     UNRESOLVED,
     dataset_tag,
@@ -143,6 +145,8 @@ class RunContext(Generic[C]):
             settings: How to optimise.
             spec: The network's specification.
         """
+        # Before it begins, so that it can be watched there.
+        self.run.views((CURVES_VIEW if isinstance(self.config, FinetuneConfig) else PRETRAINING_VIEW,))
         # By the specification a checkpoint can be loaded as a model, by the configuration it is continued as it began.
         extra_state = {"spec": spec.to_dict(), "config": asdict(self.config)}
         return train(

@@ -27,7 +27,7 @@ from fer.evaluation.datasets import (
     predictions_csv,
     report_json,
 )
-from fer.evaluation.figures import confusion_figure, reliability_figure
+from fer.evaluation.figures import confusion_figure, reliability_figure, small_confusion_figure
 from fer.evaluation.names import TEMPERATURE, UNCALIBRATED, nest
 from fer.evaluation.report import Report, confusion_csv, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
@@ -36,11 +36,14 @@ from fer.pipeline.context import EVALUATION_BATCH, log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.tracking.names import (
+    ACCURACY_VIEW,
+    CONFUSION_IMAGES,
     CONTAMINATION,
     CONTAMINATION_FILE,
     PART,
     PREDICTIONS_FILE,
     REPORT_FILE,
+    TESTED,
     TESTED_DIGEST,
     dataset_tag,
     evaluation_path,
@@ -96,10 +99,11 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         seen = seen_images(classifier.spec, fetched.run_id)
         contamination = find_contamination(evaluations, seen, root, config.contamination)
         log_evaluations(run, evaluations, contamination, root, fetched.model_id)
+        run.views((ACCURACY_VIEW,), evaluations)
         reports = flat_reports(evaluations)
         table = reports_table({config.model: reports})
         run.text(table + "\n", "table.txt")
-    return EvaluateResult(run.id, reports, table, run.where())
+    return EvaluateResult(run.id, reports, table, run.where(ACCURACY_VIEW))
 
 
 def _origin_tags(fetched: FetchedModel, spec: ModelSpec) -> dict[str, str]:
@@ -132,6 +136,7 @@ def log_evaluations(
                 dataset_tag(name, PART): evaluation.part,
                 dataset_tag(name, TESTED_DIGEST): evaluation.manifest.digest,
                 dataset_tag(name, CONTAMINATION): contamination[name].message,
+                TESTED: "true",
             }
         )
         # Of the set rather than the model: whoever reads the figures sees what was left out of it.
@@ -152,6 +157,7 @@ def _log_artifacts(run: TrackedRun, name: str, evaluation: Evaluation) -> None:
     title = f"{evaluation.dataset.title}, {evaluation.part} set"
     confusion = confusion_figure(result, title)
     run.figure(confusion, evaluation_path(name, "confusion.png"))
+    run.image(small_confusion_figure(result), f"{CONFUSION_IMAGES}/{name}")
     before = evaluation.uncalibrated.ece if evaluation.uncalibrated else None
     reliability = reliability_figure(result, title, before)
     run.figure(reliability, evaluation_path(name, "reliability.png"))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from fer.config.commands import ExperimentConfig
@@ -26,8 +27,10 @@ from fer.pipeline.requirements import check_experiment, prepare_experiment
 from fer.pipeline.stages import Stage, Stages, configuration_name
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
+    ACCURACY_VIEW,
     CONFIGURATION,
     EXPERIMENT,
+    PRETRAINING_VIEW,
     REPRODUCES,
     REUSED,
     SEEDS_FILE,
@@ -35,6 +38,7 @@ from fer.tracking.names import (
 )
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
+from fer.tracking.views import tested_sets
 from fer.utils.paths import resolve_data_root
 
 
@@ -122,7 +126,7 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
         _print_skipped(skipped)
         if failed:
             raise FerError(f"{len(failed)} of {len(ready)} experiments failed: {', '.join(failed)}; see above")
-    return ExperimentResult(run.id, tuple(stages), table, skipped, run.where())
+    return ExperimentResult(run.id, tuple(stages), table, skipped, run.where(_view(stages)))
 
 
 def _select_ready(config: ExperimentConfig, root: Path) -> tuple[list[Experiment], dict[str, str]]:
@@ -177,10 +181,12 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
         figures = _run_stages(experiment, stages, config, tags)
         _log_stages(run, stages.done)
         table = _log_figures(run, stages.done, figures, row.figures if row else {})
+        view = _view(stages.done)
+        # Stages that were taken over may have been run in another MLflow experiment.
+        run.views((view,), tested_sets(chain.from_iterable(figures)))
     if table:
         print(f"\n{experiment.name}: accuracy in per cent\n\n{table}\n")
-    finetuned = [stage.run_id for stage in stages.done if stage.command == "finetune"]
-    return ExperimentResult(run.id, tuple(stages.done), table, {}, run.where(finetuned))
+    return ExperimentResult(run.id, tuple(stages.done), table, {}, run.where(view))
 
 
 def _run_stages(
@@ -208,6 +214,14 @@ def _run_stages(
         run_id = stages.finetune(seeded, tags)
         figures.append(stages.test_figures(run_id, experiment.evaluate, seeded))
     return figures
+
+
+def _view(done: Sequence[Stage]) -> str:
+    """Return the prepared view that shows what stages gave; none where no stage was done."""
+    commands = {stage.command for stage in done}
+    if commands == {"pretrain"}:
+        return PRETRAINING_VIEW
+    return ACCURACY_VIEW if commands else ""
 
 
 def _log_stages(run: TrackedRun, done: Sequence[Stage]) -> None:

@@ -23,7 +23,7 @@ from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_evaluations
 from fer.pipeline.requirements import registered_name, starting_weights
-from fer.tracking.names import PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
+from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
 from fer.tracking.provenance import CodeVersion, code_version
 from fer.tracking.registry import RUN, Registration, register_run
 from fer.tracking.runs import TrackedRun
@@ -91,18 +91,19 @@ def finalize(
     seen = seen_images(classifier.spec)
     contamination = find_contamination(evaluations, seen, root, config.contamination)
     log_evaluations(run, evaluations, contamination, root, model_id)
+    run.views((ACCURACY_VIEW, CURVES_VIEW), evaluations)
     log_card(model_id, card(context, classifier, progress, evaluations, model_id))
     reports = flat_reports(evaluations)
     run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
     # Last, so that nobody is offered a version before all that describes it is there.
     name = registered_name(config)
     registration = register_at_end(run, name, config.promote) if name else None
-    return FinetuneResult(run.id, context.name, reports, registration, run.where())
+    return FinetuneResult(run.id, context.name, reports, registration, run.where(ACCURACY_VIEW))
 
 
 def log_progress(run: TrackedRun, progress: Progress) -> None:
     """Log which epoch was chosen, its validation figures, and the learning curves."""
-    from fer.evaluation.figures import learning_curves
+    from fer.evaluation.training_figures import learning_curves
 
     chosen = progress.history[progress.best_epoch - 1]
     validation = {f"best/{key}": value for key, value in chosen.items() if key.startswith(f"{VALIDATION}/")}

@@ -35,10 +35,12 @@ class PrepareResult:
     Attributes:
         run_id: The MLflow run.
         prepared: The sets by name.
+        where: Lines that tell a person where to look at the run.
     """
 
     run_id: str
     prepared: dict[str, Prepared]
+    where: str
 
 
 def prepare_sets(config: PrepareConfig) -> PrepareResult:
@@ -68,7 +70,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
                 pictures = {row.source_name: root / row.path for row in result.manifest.images}
                 for difference in differences_from_list(dataset.credits, pictures):
                     print(f"  {difference}")
-    return PrepareResult(run.id, prepared)
+    return PrepareResult(run.id, prepared, run.where())
 
 
 def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str) -> Prepared:

@@ -13,8 +13,8 @@ from fer.data.batches import ViewBatches, ViewSpec, multi_crop
 from fer.data.packing import PackedImages, select_label_fraction
 from fer.errors import DataError
 from fer.evaluation.datasets import outputs
-from fer.evaluation.figures import feature_map_figure, learning_curves
 from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, VALIDATION
+from fer.evaluation.training_figures import feature_map_figure, learning_curves
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
 from fer.models.files import read_file, save_encoder
@@ -28,7 +28,7 @@ from fer.objectives.registry import METHODS
 from fer.pipeline.context import RunContext, training_run
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.requirements import probe_sets, training_sets
-from fer.tracking.names import ENCODER, PRETRAINING
+from fer.tracking.names import ENCODER, PRETRAINING, PRETRAINING_VIEW
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
@@ -69,7 +69,7 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
     # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
     with training_run("pretrain", config, (LAST,)) as context:
         figures = train_and_log(context)
-    return PretrainResult(context.run.id, figures, context.run.where())
+    return PretrainResult(context.run.id, figures, context.run.where(PRETRAINING_VIEW))
 
 
 def make_views(config: PretrainConfig) -> tuple[ViewSpec, ...]:

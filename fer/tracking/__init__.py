@@ -7,3 +7,5 @@ import os
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 # One bar for each file would bury our own output.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# A line for each run would bury the one link that a command prints, and lead to MLflow's GenAI pages.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -12,6 +12,8 @@ COMMAND = "fer.command"
 """Tag: the command that the run is of."""
 ERROR = "fer.error"
 """Tag: why the run did not finish."""
+TESTED = "fer.tested"
+"""Tag: `true` for a run with test figures of its own; MLflow's filters know no `or` by which to find them otherwise."""
 
 # Tags of trainings.
 STARTED_FROM = "fer.started_from"
@@ -90,6 +92,14 @@ CONTAMINATION_FILE = "contamination.csv"
 """The test images that a model has seen, in the set's folder."""
 PREDICTIONS_FILE = "predictions.csv"
 """Predictions on a set, in the set's folder."""
+
+CONFUSION_IMAGES = "confusion"
+"""Beginning of the keys of confusion matrices among a run's images; the tested set follows."""
+
+# Prepared views of MLflow's page of runs, by their keys.
+ACCURACY_VIEW = "accuracy-by-expression"
+CURVES_VIEW = "training-curves"
+PRETRAINING_VIEW = "pre-training"
 
 # Contexts in which a data set is logged as an input.
 TRAINING = "training"

@@ -114,14 +114,6 @@ class Runs:
             curves={key: self._curve(run.info.run_id, key) for key in curves},
         )
 
-    def page(self, tested: Sequence[Tested]) -> str:
-        """Return the address of MLflow's page that shows the runs beside each other; empty if they lie apart."""
-        runs = [run for run, *_ in tested]
-        experiments = {run.info.experiment_id for run in runs}
-        if len(experiments) > 1:
-            return ""
-        return store.comparison(self.address, experiments.pop(), [run.info.run_id for run in runs])
-
     def _with_id_or_name(self, word: str) -> list[Run]:
         if re.fullmatch(r"[0-9a-f]{4,32}", word):
             runs = store.search_runs(f"attributes.run_id LIKE '{word}%'")

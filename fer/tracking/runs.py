@@ -1,23 +1,24 @@
-"""Runs as the rest of the project sees them: one that logs, one that logs nothing, and runs made by others."""
+"""Runs as the rest of the project sees them: one that logs, and one that logs nothing."""
 
+import io
 import json
 import shlex
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from fer.data.manifest import Manifest
 from fer.evaluation.names import rounded
 from fer.tracking import store
-from fer.tracking.names import REPORTED
+from fer.tracking.views import refresh
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mlflow.data.pandas_dataset import PandasDataset
 
 MAX_TAG = 4000
@@ -61,7 +62,7 @@ class TrackedRun:
         missing: list[Param] = []
         differing: list[RunTag] = []
         for key, value in values.items():
-            text = _param_text(value)
+            text = param_text(value)
             if key not in logged:
                 missing.append(Param(key, text))
             elif not _means_the_same(logged[key], text):
@@ -86,6 +87,30 @@ class TrackedRun:
             self._client.log_figure(self.id, figure, path)
         else:
             self._client.log_image(self.id, figure, artifact_file=path)
+
+    def image(self, figure: "Figure", key: str) -> None:
+        """Log a Matplotlib figure where MLflow's charts show the pictures of several runs beside each other.
+
+        Args:
+            figure: The figure; the page shows it at 256 pixels, and whole when it is clicked.
+            key: By which the pictures of runs belong together, such as `confusion/raf`.
+        """
+        # Not at the top: commands without images start sooner.
+        from PIL import Image
+
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+        with Image.open(content) as picture:
+            self._client.log_image(self.id, picture.convert("RGB"), key=key, step=0, synchronous=True)
+
+    def views(self, keys: Sequence[str], sets: Iterable[str] = ()) -> None:
+        """Have prepared views of the run's experiment show it.
+
+        Args:
+            keys: The views.
+            sets: Test sets whose figures the run has.
+        """
+        refresh(self.address, self.experiment_id, keys, sets)
 
     def dataset(self, manifest: Manifest, root: Path, context: str) -> "PandasDataset | None":
         """Log a data set as an input of the run and return MLflow's handle of it.
@@ -114,21 +139,15 @@ class TrackedRun:
             mlflow.log_input(handle, context=context)
         return handle
 
-    def where(self, compared: Sequence[str] = ()) -> str:
-        """Return the lines that say where to look at the run, or at runs of its experiment side by side.
+    def where(self, view: str = "", artifact: str = "") -> str:
+        """Return the lines that say where to look: at a prepared view of the experiment, or at the run.
 
         Args:
-            compared: Ids of runs of the same experiment.
+            view: Key of the view; empty for the run's own page.
+            artifact: The artifact of the run that its page shows.
         """
-        command = store.ui_command(self.address)
-        start = "open"
-        # Empty for a server, which runs already.
-        if command:
-            start = f"start the MLflow interface with\n  {command}\nand open"
-        links = [store.page(self.address, self.experiment_id)]
-        if compared:
-            links.append(store.comparison(self.address, self.experiment_id, compared))
-        return "\n  ".join([f"To compare runs, {start}", *links])
+        link = store.page(self.address, self.experiment_id, view=view, run_id=self.id, artifact=artifact)
+        return store.where(self.address, link)
 
 
 class NullRun(TrackedRun):
@@ -140,79 +159,10 @@ class NullRun(TrackedRun):
     def _log_nothing(self, *args: Any, **options: Any) -> None:
         """Accept the arguments of any method that logs."""
 
-    metrics = params = tags = file = text = figure = dataset = _log_nothing
+    metrics = params = tags = file = text = figure = image = views = dataset = _log_nothing
 
 
-@dataclass(frozen=True)
-class ExternalRun:
-    """A run that was made without this project.
-
-    Attributes:
-        name: Its name, unique among them.
-        params: Its parameters.
-        metrics: Its metrics, under the names of our own.
-        tags: What else is known of it.
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-
-    def is_logged_as(self, run: Run) -> bool:
-        """Return whether a run holds its parameters and metrics, besides what somebody may have added."""
-        params = {key: _param_text(value) for key, value in self.params.items()}
-        return params.items() <= run.data.params.items() and rounded(self.metrics).items() <= run.data.metrics.items()
-
-
-@dataclass(frozen=True)
-class LoggedExternalRuns:
-    """Summary of `log_external_runs`.
-
-    Attributes:
-        made: Names of the runs that are new or corrected.
-        present: Names of those that were logged before as they are.
-        where: Lines that say where to look at them.
-    """
-
-    made: tuple[str, ...]
-    present: tuple[str, ...]
-    where: str
-
-
-def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
-    """Log external runs that are not in the experiment yet, and anew those that were corrected since."""
-    address = store.connect()
-    experiment_id = store.experiment_id(address)
-    earlier = store.search_runs(f"tags.{REPORTED} = 'true'", [experiment_id])
-    made, present = [], []
-    for run in runs:
-        namesakes = [logged for logged in earlier if logged.info.run_name == run.name]
-        outdated = [logged for logged in namesakes if not run.is_logged_as(logged)]
-        if len(outdated) < len(namesakes):
-            present.append(run.name)
-        else:
-            _log_external_run(run, experiment_id, address)
-            made.append(run.name)
-        # Last, so that the row is there at any time.
-        for logged in outdated:
-            mlflow.delete_run(logged.info.run_id)
-    where = f"{store.ui_command(address)}\n{store.page(address, experiment_id)}"
-    return LoggedExternalRuns(tuple(made), tuple(present), where.strip())
-
-
-def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> None:
-    client = mlflow.MlflowClient()
-    run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
-    logged = TrackedRun(run_id, experiment_id, address)
-    logged.params(run.params)
-    logged.metrics(run.metrics)
-    # Last, so that a run whose logging was cut off is not taken for a whole one.
-    logged.tags({**run.tags, REPORTED: "true"})
-    client.set_terminated(run_id, "FINISHED")
-
-
-def _param_text(value: Any) -> str:
+def param_text(value: Any) -> str:
     """Return a parameter as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,7 +1,6 @@
 """Connect to the MLflow server or database, search its runs, and give the addresses of its pages."""
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -10,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import mlflow
 from filelock import FileLock
@@ -28,6 +26,8 @@ MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "version
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
+TRAINING_PAGES = "workflowType=machine_learning"
+"""Part of the address that opens MLflow's training pages."""
 MAX_RUNS = 1_000_000
 """More than any store holds."""
 
@@ -209,16 +209,28 @@ def ui_command(address: str) -> str:
     return "" if address.startswith("http") else f"mlflow ui --backend-store-uri {address}"
 
 
-def page(address: str, experiment_id: str) -> str:
-    """Return the address of an experiment's runs in MLflow's training pages (it opens in its GenAI pages otherwise)."""
-    return f"{_server(address)}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+def page(address: str, experiment_id: str, view: str = "", run_id: str = "", artifact: str = "") -> str:
+    """Return the address of one of MLflow's training pages (it opens in its GenAI pages otherwise).
+
+    Args:
+        address: The store.
+        experiment_id: The experiment; the page shows its runs.
+        view: Key of a prepared view of the runs.
+        run_id: The run that is shown instead where no view is given.
+        artifact: The artifact of the run that is shown.
+    """
+    path, query = "", TRAINING_PAGES
+    if view:
+        query += f"&viewStateShareKey={view}"
+    elif run_id:
+        path = f"/{run_id}/artifacts/{artifact}" if artifact else f"/{run_id}"
+    return f"{_server(address)}/#/experiments/{experiment_id}/runs{path}?{query}"
 
 
-def comparison(address: str, experiment_id: str, run_ids: Sequence[str]) -> str:
-    """Return the address of MLflow's page that shows runs beside each other."""
-    runs = quote(json.dumps(list(run_ids), separators=(",", ":")))
-    experiments = quote(json.dumps([experiment_id], separators=(",", ":")))
-    return f"{_server(address)}/#/compare-runs?runs={runs}&experiments={experiments}"
+def where(address: str, link: str) -> str:
+    """Return the lines that lead a person to a page, with the command that shows it where no server runs."""
+    command = ui_command(address)
+    return f"start the MLflow interface with\n  {command}\nand open\n  {link}" if command else f"open\n  {link}"
 
 
 def _server(address: str) -> str:

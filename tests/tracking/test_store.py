@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 import mlflow
 import pytest
@@ -30,8 +29,22 @@ def test_links_open_the_training_pages():
     assert address in store.ui_command(address)
     assert store.page("http://server:8080/", "3").startswith("http://server:8080/#/experiments/3/runs")
     assert store.ui_command("http://server:8080") == ""
-    both = store.comparison(address, "3", ["a", "b"])
-    assert unquote(both) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["3"]'
+    view = store.page(address, "3", view="training-curves", run_id="ab")
+    assert view == f"{store.page(address, '3')}&viewStateShareKey=training-curves"
+    start = "http://127.0.0.1:5000/#/experiments/3/runs/ab"
+    assert store.page(address, "3", run_id="ab") == f"{start}?workflowType=machine_learning"
+    report = store.page(address, "3", run_id="ab", artifact="comparison/report.html")
+    assert report == f"{start}/artifacts/comparison/report.html?workflowType=machine_learning"
+
+
+def test_one_link_is_printed_with_the_command_that_shows_it():
+    assert store.where("http://server:8080", "http://server:8080/#/x") == "open\n  http://server:8080/#/x"
+    local = store.where("sqlite:////data/mlflow.db", "http://127.0.0.1:5000/#/x")
+    assert local.splitlines()[1:] == [
+        "  mlflow ui --backend-store-uri sqlite:////data/mlflow.db",
+        "and open",
+        "  http://127.0.0.1:5000/#/x",
+    ]
 
 
 def test_runs_go_where_mlflow_would_put_them(client, monkeypatch):

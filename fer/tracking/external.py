@@ -1,0 +1,86 @@
+"""Log runs that were made without this project, once each, beside its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+
+from fer.evaluation.names import rounded
+from fer.tracking import store
+from fer.tracking.names import ACCURACY_VIEW, REPORTED, TESTED
+from fer.tracking.runs import TrackedRun, param_text
+from fer.tracking.views import refresh, tested_sets
+
+
+@dataclass(frozen=True)
+class ExternalRun:
+    """A run that was made without this project.
+
+    Attributes:
+        name: Its name, unique among them.
+        params: Its parameters.
+        metrics: Its metrics, under the names of our own.
+        tags: What else is known of it.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+    def is_logged_as(self, run: Run) -> bool:
+        """Return whether a run holds its parameters and metrics, besides what somebody may have added."""
+        params = {key: param_text(value) for key, value in self.params.items()}
+        return params.items() <= run.data.params.items() and rounded(self.metrics).items() <= run.data.metrics.items()
+
+
+@dataclass(frozen=True)
+class LoggedExternalRuns:
+    """Summary of `log_external_runs`.
+
+    Attributes:
+        made: Names of the runs that are new or corrected.
+        present: Names of those that were logged before as they are.
+        where: Lines that say where to look at them.
+    """
+
+    made: tuple[str, ...]
+    present: tuple[str, ...]
+    where: str
+
+
+def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
+    """Log external runs that are not in the experiment yet, and anew those that were corrected since."""
+    address = store.connect()
+    experiment_id = store.experiment_id(address)
+    earlier = store.search_runs(f"tags.{REPORTED} = 'true'", [experiment_id])
+    made, present = [], []
+    for run in runs:
+        namesakes = [logged for logged in earlier if logged.info.run_name == run.name]
+        outdated = [logged for logged in namesakes if not run.is_logged_as(logged)]
+        if len(outdated) < len(namesakes):
+            present.append(run.name)
+        else:
+            _log_external_run(run, experiment_id, address)
+            made.append(run.name)
+        # Last, so that the row is there at any time.
+        for logged in outdated:
+            mlflow.delete_run(logged.info.run_id)
+    sets = tested_sets(key for run in runs for key in run.metrics)
+    refresh(address, experiment_id, (ACCURACY_VIEW,), sets)
+    where = store.where(address, store.page(address, experiment_id, view=ACCURACY_VIEW))
+    return LoggedExternalRuns(tuple(made), tuple(present), where)
+
+
+def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> None:
+    client = mlflow.MlflowClient()
+    run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
+    logged = TrackedRun(run_id, experiment_id, address)
+    logged.params(run.params)
+    logged.metrics(run.metrics)
+    # Last, so that a run whose logging was cut off is not taken for a whole one.
+    tested = {TESTED: "true"} if tested_sets(run.metrics) else {}
+    logged.tags({**run.tags, **tested, REPORTED: "true"})
+    client.set_terminated(run_id, "FINISHED")
