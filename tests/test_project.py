@@ -169,7 +169,7 @@ def test_finetune_logs_trains_evaluates_and_registers(trained):
     assert run.info.status == "FINISHED"
     assert run.data.params["dataset"] == "raf+kdef"
     assert run.data.params["weight_decay"] == "0.05"
-    assert run.data.params["init_used"] == "scratch"
+    assert run.data.params["init"] == "scratch"
     assert {"git.commit", "version.torch", "hardware.cpu", "raf.digest", "kdef.digest"} <= run.data.tags.keys()
     for key in ("train/loss", "validation/accuracy", "lr", "train/images_per_second"):
         assert [point.step for point in trained.client.get_metric_history(run.info.run_id, key)] == [1, 2], key
@@ -257,7 +257,7 @@ def pretrained(prepared) -> Place:
 def test_pretrain_logs_probes_a_map_and_the_encoder(pretrained):
     run = pretrained.last_run("pretrain")
     assert run.info.status == "FINISHED"
-    assert float(run.data.params["lr_used"]) == pytest.approx(0.3 * 16 / 256)
+    assert float(run.data.params["lr"]) == pytest.approx(0.3 * 16 / 256)
     for key, steps in {"train/loss": [1, 2], "validation/knn_accuracy": [0, 1, 2]}.items():
         assert [point.step for point in pretrained.client.get_metric_history(run.info.run_id, key)] == steps, key
     assert {"validation/linear_accuracy", "validation/feature_std"} <= run.data.metrics.keys()

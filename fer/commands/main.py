@@ -11,7 +11,6 @@ from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import ACCURACY_VIEW
-from fer.utils.paths import resolve_data_root
 
 CONFIGURATIONS = ("drawn-plain", "drawn-augmented")
 """Experiment files the demo compares."""
@@ -40,8 +39,7 @@ def run(config: MainConfig) -> MainResult:
     """
     # Read before the run begins: an installed package comes without them.
     plans = {name: _configuration(name, config) for name in CONFIGURATIONS}
-    root = resolve_data_root(config.data_root)
-    with tracked("main", config, "demo", {"data_root_used": root}) as run:
+    with tracked("main", config, "demo") as run:
         prepare_sets(PrepareConfig(dataset="drawn", data_root=config.data_root, scale=config.scale))
         results = {}
         for name, plan in plans.items():

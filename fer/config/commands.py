@@ -24,7 +24,7 @@ class PrepareConfig:
     """Bring a data set into the common tree, check it and write its manifest."""
 
     dataset: str = options.dataset()
-    source: str = option("", "the download, a folder or an archive; empty: the set's usual places")
+    source: str = options.path("", "the download, a folder or an archive; empty: the set's usual places")
     data_root: str = options.data_root()
     # It moves accuracy on photographs by tens of points, so every set is framed alike.
     framing: str = option(
@@ -55,7 +55,7 @@ class EvaluateConfig:
 class ExperimentConfig:
     """Run what a file of experiments/ says, stage by stage, and show it beside what was reported in 2021."""
 
-    name: str = option("debug", "a file of experiments/ without .yaml, the path of another one, or all")
+    name: str = options.path("debug", "a file of experiments/ without .yaml, the path of another one, or all")
     # Repetitions differ in nothing else, so that their spread is that of chance.
     seeds: int = option(
         1,
@@ -102,7 +102,7 @@ class CompareConfig:
 class PredictConfig:
     """Recognise the expressions of the faces in a picture or in a folder of pictures."""
 
-    image: str = option("", "a picture, or a folder whose pictures are taken at any depth")
+    image: str = options.path("", "a picture, or a folder whose pictures are taken at any depth")
     model: str = options.model()
     framing: str = option(
         "auto",

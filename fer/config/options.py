@@ -1,9 +1,11 @@
 """Declare options: how, and those that several commands share, with their choices."""
 
 import math
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 
@@ -20,6 +22,17 @@ class Scope(Enum):
     """Where this call reads and writes and what it has to test on; a continued run may be given another value."""
 
 
+class Shown(Enum):
+    """Tell what a run shows of an option's value among its parameters; its `config.json` holds all of it."""
+
+    VALUE = "value"
+    """The value."""
+    FILE_NAME = "file name"
+    """A path's last part, as folders of this machine mean nothing elsewhere; names and addresses as they are."""
+    NOTHING = "nothing"
+    """Nothing: it is a folder of this machine."""
+
+
 def option(
     default: Any,
     help: str,
@@ -28,6 +41,7 @@ def option(
     low: float = -math.inf,
     high: float = math.inf,
     scope: Scope = Scope.RESULT,
+    shown: Shown = Shown.VALUE,
 ) -> Any:
     """Declare one field of a command's configuration.
 
@@ -38,6 +52,7 @@ def option(
         low: The smallest number allowed.
         high: The largest number allowed.
         scope: What depends on the value.
+        shown: What a run's parameters show of the value.
     """
     metadata = {
         "help": help,
@@ -45,8 +60,27 @@ def option(
         "low": low,
         "high": high,
         "scope": scope,
+        "shown": shown,
     }
     return field(default=default, metadata=metadata)
+
+
+def shown_options(config: Any, meant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as parameters of a run: what each option meant, without empty ones and folders.
+
+    Args:
+        config: A command's configuration.
+        meant: Values that options such as `auto` stand for, and what else is to be shown.
+    """
+    values = asdict(config) | dict(meant)
+    for item in fields(config):
+        shown = item.metadata.get("shown", Shown.VALUE)
+        if shown == Shown.NOTHING:
+            del values[item.name]
+        # The addresses of runs and models have parts of their own.
+        elif shown == Shown.FILE_NAME and ":/" not in values[item.name]:
+            values[item.name] = Path(values[item.name]).name
+    return {name: value for name, value in values.items() if value not in ("", ())}
 
 
 # The registries of higher packages give these names their meaning. They are listed here too, because `--help` and a
@@ -62,8 +96,10 @@ CHAMPION = "models:/fer@champion"
 DATASET_HELP = f"one data set or several joined by '+': {', '.join(DATASETS)}, drawn (its three sets)"
 INIT_HELP = "scratch, a name that `fer weights` lists, a file, runs:/<id> or models:/<name>@<alias>"
 
+# What is a path or may be one.
+path = partial(option, shown=Shown.FILE_NAME)
 config = partial(
-    option,
+    path,
     default="",
     help="YAML file with any of these options; what is given on the command line wins",
     scope=Scope.MACHINE,
@@ -73,9 +109,10 @@ data_root = partial(
     default="",
     help="folder of prepared data; empty: $FER_DATA, else ../datasets if it exists, else ./datasets",
     scope=Scope.MACHINE,
+    shown=Shown.NOTHING,
 )
 # Where a result lies does not change it: two runs that differ in it are equal.
-output = partial(option, scope=Scope.MACHINE)
+output = partial(option, scope=Scope.MACHINE, shown=Shown.NOTHING)
 checkpoints = partial(
     output,
     default="outputs",
@@ -97,7 +134,7 @@ device = partial(
     choices=("auto", "cpu", "cuda"),
 )
 model = partial(
-    option,
+    path,
     default=CHAMPION,
     help="runs:/<id>, models:/<name>@<alias>, a checkpoint or a model's folder",
 )

@@ -52,7 +52,7 @@ seed_option = partial(
 )
 # A continuation may lie on another machine, so what it is called there is no part of what is computed.
 resume_option = partial(
-    option,
+    options.path,
     default="",
     help="continue a stopped run: its MLflow run id or a last.ckpt",
     scope=Scope.MACHINE,
@@ -68,7 +68,7 @@ class PretrainConfig:
     data_root: str = options.data_root()
     arch: str = arch_option()
     image_size: int = option(224, "side of the large views in pixels", low=16, high=1024)
-    init: str = option("scratch", options.INIT_HELP)
+    init: str = options.path("scratch", options.INIT_HELP)
     epochs: int = option(100, "passes over the training images", low=1)
     # Batch norm has no variance of a single image.
     batch_size: int = option(256, "images per step, over all processes together", low=2)
@@ -138,7 +138,7 @@ class FinetuneConfig:
     data_root: str = options.data_root()
     arch: str = arch_option(help="any torchvision classification model")
     image_size: int = option(224, "side of the network's input in pixels", low=16, high=1024)
-    init: str = option(
+    init: str = options.path(
         "auto",
         f"auto (scratch for drawn faces, else supervised-imagenet), or {options.INIT_HELP}",
     )

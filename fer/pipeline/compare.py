@@ -12,6 +12,7 @@ from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError
 from fer.experiments.files import read_reported
 from fer.tracking.lifecycle import tracked
+from fer.tracking.naming import joined_name
 from fer.tracking.reading import Runs, Tested
 
 FOLDER = "comparison"
@@ -55,11 +56,16 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         described[dataset.name] = (dataset.title, tuple(groups))
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
     files = report_files(comparison)
-    with tracked("compare", config, f"compare {len(runs)} runs") as run:
+    with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
     where = f"report: {FOLDER}/report.html of run {run.id}\n{run.where(artifact=f'{FOLDER}/report.html')}"
     return CompareResult(run.id, comparison, terminal(comparison), where)
+
+
+def _name(config: CompareConfig, runs: Sequence[RunFigures]) -> str:
+    """Return the name of the run: how many runs are compared, of which experiments, on which sets."""
+    return joined_name("compare", config.experiment, f"{len(runs)} runs", config.dataset)
 
 
 def report_files(comparison: Comparison) -> dict[str, str]:

@@ -18,13 +18,8 @@ from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack, packed_side
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.pipeline.initialize import fetch_best, find_stopped
-from fer.pipeline.requirements import (
-    check_training,
-    default_name,
-    ensure_prepared,
-    needed_sets,
-    resolved_options,
-)
+from fer.pipeline.options import default_name, known_options, needed_sets
+from fer.pipeline.requirements import check_training, ensure_prepared
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     CHECKPOINTS,
@@ -112,7 +107,7 @@ class RunContext(Generic[C]):
             for split, purpose in purposes.items():
                 log_dataset(self.run, manifest.of(split), self.root, purpose)
             self.run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest})
-        self.run.params({"precision_used": self.precision, "training_images": count})
+        self.run.params({"precision": self.precision, "training_images": count})
         if self.config.resume:
             self.run.tags({RESUMED_FROM: self.config.resume})
 
@@ -185,7 +180,7 @@ def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: 
         name = run_name or default_name(config)
         root = resolve_data_root(config.data_root)
         device = pick_device(config.device)
-        with tracked(command, config, name, resolved_options(config)) as run:
+        with tracked(command, config, name, known_options(config)) as run:
             context = RunContext(run, root, device, config.precision, config, name, checkpoint)
             try:
                 ensure_prepared(needed_sets(config), root)

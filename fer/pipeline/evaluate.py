@@ -33,6 +33,7 @@ from fer.evaluation.report import Report, confusion_csv, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline.contamination import Contamination, find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, log_dataset
+from fer.pipeline.options import PREPARED
 from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.tracking.names import (
@@ -48,6 +49,8 @@ from fer.tracking.names import (
     dataset_tag,
     evaluation_path,
 )
+from fer.tracking.naming import joined_name, model_label
+from fer.tracking.registry import resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device
 from fer.utils.paths import resolve_data_root
@@ -85,23 +88,30 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
     root = resolve_data_root(config.data_root)
     sets = resolve_prepared(config.dataset, root)
     device = pick_device(config.device)
+    model = resolve_alias(config.model)
     # Before the run begins, so that a mistyped model leaves no failed run behind.
     with tempfile.TemporaryDirectory() as folder:
-        classifier, fetched = fetch_classifier(config.model, Path(folder))
+        classifier, fetched = fetch_classifier(model, Path(folder))
     classifier = classifier.to(device)
-    resolved = {"arch": classifier.spec.arch, "data_root_used": root}
-    with tracked("evaluate", config, f"evaluate {config.model}", resolved) as run:
+    resolved = {"model": model, "arch": classifier.spec.arch, "device": device.type}
+    names = config.dataset
+    if config.dataset == PREPARED:
+        names = "+".join(dataset.name for dataset in sets)
+        # Which of them have test images is known when they are tested.
+        resolved["dataset"] = ""
+    with tracked("evaluate", config, joined_name(model_label(model), names), resolved) as run:
         run.tags(_origin_tags(fetched, classifier.spec))
         evaluations = evaluate_sets(classifier, sets, root, device, config.batch_size)
         if not evaluations:
-            names = ", ".join(dataset.name for dataset in sets)
-            raise DataError(f"none of {names} has test images")
+            raise DataError(f"none of {names.replace('+', ', ')} has test images")
+        if config.dataset == PREPARED:
+            run.params({"dataset": "+".join(evaluations)})
         seen = seen_images(classifier.spec, fetched.run_id)
         contamination = find_contamination(evaluations, seen, root, config.contamination)
         log_evaluations(run, evaluations, contamination, root, fetched.model_id)
         run.views((ACCURACY_VIEW,), evaluations)
         reports = flat_reports(evaluations)
-        table = reports_table({config.model: reports})
+        table = reports_table({model: reports})
         run.text(table + "\n", "table.txt")
     return EvaluateResult(run.id, reports, table, run.where(ACCURACY_VIEW))
 

@@ -100,7 +100,7 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
     stages: list[Stage] = []
     tables: list[str] = []
     failed: list[str] = []
-    with tracked("experiment", config, ALL, {"data_root_used": root}) as run:
+    with tracked("experiment", config, ALL) as run:
         run.json(skipped, "skipped.json")
         for experiment in ready:
             # Not every experiment has both stages to repeat.
@@ -175,7 +175,7 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
     # A file elsewhere may bear a row's name and say something else.
     if row and not config.name.endswith(".yaml"):
         tags[REPRODUCES] = row.name
-    with tracked("experiment", config, experiment.name, {"data_root_used": root}) as run:
+    with tracked("experiment", config, experiment.name) as run:
         prepare_experiment(experiment, root)
         stages = Stages(root, code, config.reuse)
         figures = _run_stages(experiment, stages, config, tags)

@@ -22,7 +22,7 @@ from fer.models.initial_weights import ADDRESSES
 from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_evaluations
-from fer.pipeline.requirements import registered_name, starting_weights
+from fer.pipeline.options import PREPARED, registered_name, starting_weights
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
 from fer.tracking.provenance import CodeVersion, code_version
 from fer.tracking.registry import RUN, Registration, register_run
@@ -85,9 +85,11 @@ def finalize(
     folder = context.folder / "classifier"
     save_classifier(classifier, folder)
     tags = _version_tags(classifier.spec, images.manifests, progress, config.selection)
-    model_id = log_model(run.id, folder, tags)
+    model_id = log_model(run.id, folder, tags, context.name)
     sets = resolve_prepared(config.evaluate_on, root)
     evaluations = evaluate_sets(classifier, sets, root, context.device, EVALUATION_BATCH)
+    if config.evaluate_on == PREPARED:
+        run.params({"evaluate_on": "+".join(evaluations) or "none"})
     seen = seen_images(classifier.spec)
     contamination = find_contamination(evaluations, seen, root, config.contamination)
     log_evaluations(run, evaluations, contamination, root, model_id)

@@ -33,7 +33,7 @@ from fer.objectives.classification import (
 )
 from fer.pipeline.context import EVALUATION_BATCH, RunContext, training_run
 from fer.pipeline.initialize import initialize_model
-from fer.pipeline.requirements import training_sets
+from fer.pipeline.options import training_sets
 from fer.tracking.names import TRAINING
 from fer.training.checkpoints import BEST, LAST
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size

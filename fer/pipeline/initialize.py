@@ -23,7 +23,7 @@ from fer.models.initial_weights import (
     resolve_init,
     weights_from_folder,
 )
-from fer.pipeline.requirements import starting_weights, training_sets
+from fer.pipeline.options import starting_weights, training_sets
 from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
 from fer.tracking.store import fetch_file
 from fer.training.checkpoints import BEST, LAST, read_checkpoint

@@ -23,6 +23,7 @@ from fer.pipeline.contact_sheets import make_contact_sheet
 from fer.pipeline.context import log_dataset
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
+from fer.tracking.naming import joined_name
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import manifest_path, resolve_data_root, summary_path
 from fer.utils.rendering import render, text_table
@@ -57,7 +58,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
     # Before the run begins, so that a missing download leaves no failed run behind.
     sources = {dataset.name: _find_source(dataset, config.source, root) for dataset in sets}
     prepared: dict[str, Prepared] = {}
-    with tracked("prepare", config, f"prepare {config.dataset}", {"data_root_used": root}) as run:
+    with tracked("prepare", config, joined_name("prepare", config.dataset)) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
             drawn.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:

@@ -27,7 +27,7 @@ from fer.objectives.features import (
 from fer.objectives.registry import METHODS
 from fer.pipeline.context import RunContext, training_run
 from fer.pipeline.initialize import initialize_model
-from fer.pipeline.requirements import probe_sets, training_sets
+from fer.pipeline.options import probe_sets, training_sets
 from fer.tracking.names import ENCODER, PRETRAINING, PRETRAINING_VIEW
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.optimization import OptimizationSettings

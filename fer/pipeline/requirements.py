@@ -1,11 +1,11 @@
-"""Tell what the options of a training mean on this machine, and check and prepare what it needs."""
+"""Check and prepare what a training or an experiment needs."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fer.config.training import FinetuneConfig, PretrainConfig
+from fer.config.training import FinetuneConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import (
     DATASETS,
@@ -14,13 +14,18 @@ from fer.data.datasets.registry import (
     resolve_datasets,
 )
 from fer.data.prepared import is_prepared
-from fer.errors import ConfigError, DataError, ModelError, quoted
+from fer.errors import ConfigError, DataError, ModelError
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import arch_options
 from fer.models.initial_weights import ADDRESSES, NAMES, check_init, resolve_init
-from fer.tracking.names import REGISTERED_NAME_USED
-from fer.training.devices import pick_device
-from fer.training.optimization import clip_grad_norm
+from fer.pipeline.options import (
+    PREPARED,
+    TrainingConfig,
+    needed_sets,
+    resolved_options,
+    starting_weights,
+    trains_on_drawn,
+)
 from fer.utils.paths import resolve_data_root
 from fer.utils.processes import local_rank, world_size
 
@@ -28,94 +33,10 @@ from fer.utils.processes import local_rank, world_size
 if TYPE_CHECKING:
     from fer.experiments.files import Experiment
 
-TrainingConfig = FinetuneConfig | PretrainConfig
-PREPARED = "prepared"
-"""Stands for all test sets there are."""
 OPTIONAL_TESTS = ("kdef", "wikimedia")
 """Test sets of real faces that are prepared, where they are at hand, before an experiment tests on all there are."""
 POLL_SECONDS = 0.5
 """How often a process looks whether another one on its machine has prepared the sets."""
-
-
-def training_sets(option: str) -> list[DataSet]:
-    """Return the sets to train on: of a group such as `drawn` those with training images, else exactly those named.
-
-    Raises:
-        ConfigError: A name is unknown, or a set has no training images.
-    """
-    sets = resolve_datasets(option)
-    for dataset in sets:
-        # Left out silently, a test set named beside others would seem to have been trained on.
-        if not dataset.has_train and dataset.name in option.split("+"):
-            raise ConfigError(f"{dataset.title} is a test set: it has no training images")
-    chosen = [dataset for dataset in sets if dataset.has_train]
-    if not chosen:
-        raise ConfigError(f"dataset {quoted(option)} has no training images")
-    return chosen
-
-
-def probe_sets(config: PretrainConfig) -> list[DataSet]:
-    """Return the sets whose labels a pre-training's probes use."""
-    return training_sets(config.probe_dataset or config.dataset)
-
-
-def needed_sets(config: TrainingConfig) -> list[DataSet]:
-    """Return the sets without which a training cannot run."""
-    sets = training_sets(config.dataset)
-    if isinstance(config, PretrainConfig):
-        sets += [dataset for dataset in probe_sets(config) if dataset not in sets]
-    return sets
-
-
-def trains_on_drawn(config: TrainingConfig) -> bool:
-    """Return whether a training sees drawn faces only."""
-    return all(dataset.drawn for dataset in training_sets(config.dataset))
-
-
-def starting_weights(config: TrainingConfig) -> str:
-    """Return a training's option `init`, of a fine-tuning with `auto` resolved."""
-    if isinstance(config, PretrainConfig) or config.init != "auto":
-        return config.init
-    # ImageNet's weights come with terms that drawn faces, made to be free, need not take on.
-    return "scratch" if trains_on_drawn(config) else "supervised-imagenet"
-
-
-def registered_name(config: FinetuneConfig) -> str:
-    """Return the registered model that a training is meant for, `auto` resolved; empty for none."""
-    if config.registered_name == "auto":
-        # The demo's model must never become the champion of real faces.
-        return "fer-demo" if trains_on_drawn(config) else "fer"
-    return "" if config.registered_name == "none" else config.registered_name
-
-
-def default_name(config: TrainingConfig) -> str:
-    """Return the name of a run that was given none."""
-    if isinstance(config, PretrainConfig):
-        return f"{config.method} {config.arch} {config.dataset}"
-    return f"{config.arch} {starting_weights(config)} {config.dataset}"
-
-
-def resolved_options(config: TrainingConfig) -> dict[str, Any]:
-    """Return what a training's options mean on this machine, as parameters of its run."""
-    resolved = {
-        "clip_grad_norm_used": clip_grad_norm(config.clip_grad_norm, config.arch),
-        "data_root_used": resolve_data_root(config.data_root),
-        "device_used": pick_device(config.device).type,
-    }
-    if isinstance(config, FinetuneConfig):
-        return resolved | {
-            "init_used": starting_weights(config),
-            REGISTERED_NAME_USED: registered_name(config) or "none",
-        }
-    # A fine-tuning starts without the methods of pre-training.
-    from fer.objectives.registry import METHODS
-
-    method = METHODS[config.method]
-    return resolved | {
-        "lr_used": method.lr_for(config),
-        "optimizer_used": method.optimizer_for(config),
-        "proj_dim_used": config.proj_dim or method.proj_dim,
-    }
 
 
 def check_training(config: TrainingConfig) -> None:

@@ -17,15 +17,12 @@ from fer.models.initial_weights import ADDRESSES, NAMES
 from fer.pipeline.evaluate import EvaluateResult, evaluate_model
 from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
+from fer.pipeline.options import needed_sets, resolved_options, starting_weights
 from fer.pipeline.pretrain import PretrainResult, pretrain_encoder
-from fer.pipeline.requirements import (
-    check_training,
-    needed_sets,
-    resolved_options,
-    starting_weights,
-)
+from fer.pipeline.requirements import check_training
 from fer.tracking.lifecycle import tagging_next
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
+from fer.tracking.naming import joined_name
 from fer.tracking.provenance import (
     CodeVersion,
     fingerprint,
@@ -88,7 +85,7 @@ class Stages:
             config: What to train.
             tags: For the run, beside the stage's own.
         """
-        run_name = f"{tags[EXPERIMENT]} seed {config.seed}"
+        run_name = joined_name(tags[EXPERIMENT], f"seed {config.seed}")
 
         def start(config: FinetuneConfig) -> FinetuneResult:
             return finetune_classifier(config, run_name)
@@ -127,7 +124,7 @@ class Stages:
 
     def _evaluate(self, config: EvaluateConfig, run_id: str) -> dict[str, float]:
         config = replace(config, model=f"runs:/{run_id}")
-        resolved = {"device_used": pick_device(config.device).type}
+        resolved = {"device": pick_device(config.device).type}
         inputs = self._digests(resolve_prepared(config.dataset, self.root))
         mark = self._mark("evaluate", _settings(config, resolved), inputs)
         tested = self._run("evaluate", config, mark, evaluate_model, {})
@@ -219,13 +216,12 @@ def configuration_name(experiment: Experiment, finetune: FinetuneConfig) -> str:
     return f"{experiment.name}-{digest[:8]}"
 
 
-def _settings(config: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Any, resolved: dict[str, Any]) -> dict[str, Any]:
     """Return the options that change what comes out, with what `auto` and 0 stand for here.
 
     The device is among them: `precision=auto` trains in bf16 on one and in fp32 on another.
     """
-    meant = {key.removesuffix("_used"): value for key, value in resolved.items()}
-    options = asdict(config) | meant
+    options = asdict(config) | resolved
     machine = fields_of(Scope.MACHINE)
     return {key: value for key, value in options.items() if key not in machine}
 

@@ -17,6 +17,8 @@ from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
 from fer.prediction.recogniser import RecognisedFace, Recogniser
 from fer.tracking.lifecycle import tracked
+from fer.tracking.naming import joined_name, model_label
+from fer.tracking.registry import resolve_alias
 from fer.utils.paths import printable
 
 CSV_NAME = "predictions.csv"
@@ -54,11 +56,14 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
     output = Path(config.output).expanduser().resolve()
     paths = files.list_pictures(image, output)
     # Everything that a slip may spoil comes before the run, so that it leaves no failed one behind.
-    recogniser = fer.load(config.model, config.device)
+    model = resolve_alias(config.model)
+    recogniser = fer.load(model, config.device)
     spec = recogniser.spec
     terms = "; ".join(recogniser.terms)
     trained_on = "+".join(spec.trained_on)
-    with tracked("predict", config, f"predict {printable(image.name)}", {"arch": spec.arch}) as run:
+    shown = {"model": model, "arch": spec.arch, "device": recogniser.device.type}
+    name = joined_name("predict", image.name, model_label(model))
+    with tracked("predict", config, name, shown) as run:
         run.tags({"model.trained_on": trained_on or "unknown", "terms": terms or "none"})
         folder = image if image.is_dir() else image.parent
         predictor = _Predictor(recogniser, folder, output, config)

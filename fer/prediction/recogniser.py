@@ -111,7 +111,7 @@ class Recogniser(nn.Module):
         # A crowd in one batch could exhaust a small GPU's memory.
         for start in range(0, len(framed), BATCH_SIZE):
             batch = framed[start : start + BATCH_SIZE]
-            pixels = torch.from_numpy(np.stack([face.crop for face in batch])).to(self._device())
+            pixels = torch.from_numpy(np.stack([face.crop for face in batch])).to(self.device)
             rows = self.probabilities(pixels.permute(0, 3, 1, 2).float()).tolist()
             for face, row in zip(batch, rows, strict=True):
                 probabilities = dict(zip(self.expressions, row, strict=True))
@@ -119,7 +119,9 @@ class Recogniser(nn.Module):
                 faces.append(RecognisedFace(face.box, face.score, face.crop, expression, probabilities))
         return faces
 
-    def _device(self) -> torch.device:
+    @property
+    def device(self) -> torch.device:
+        """Return where the network computes."""
         return next(self.network.parameters()).device
 
 

@@ -14,6 +14,7 @@ import mlflow
 from mlflow.entities import RunInfo, RunStatus
 from mlflow.exceptions import MlflowException
 
+from fer.config.options import shown_options
 from fer.errors import FerError, Interrupted, shortened
 from fer.tracking import store
 from fer.tracking.names import COMMAND, CONFIG_FILE, ERROR
@@ -55,7 +56,7 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
         command: The command's name, for the tag `fer.command`.
         config: Its configuration, logged as parameters and as `config.json`.
         name: The run's name.
-        extra: Derived values, logged as parameters too.
+        extra: What options such as `auto` stand for, and derived values, logged as parameters too.
 
     Yields:
         The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
@@ -106,13 +107,12 @@ def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapp
     # Not at the top: it brings torch, which the watching process below would import for nothing.
     from fer.tracking.provenance import environment_tags
 
-    options = asdict(config)
     named = {"mlflow.runName": name, COMMAND: command}
     run.tags({**named, **environment_tags(), **_tags_of_next.get()})
     # Stages within this run are others.
     _tags_of_next.set({})
-    run.params({**options, **extra})
-    run.json(options, CONFIG_FILE)
+    run.params(shown_options(config, extra))
+    run.json(asdict(config), CONFIG_FILE)
 
 
 def _start_run(address: str, name: str) -> RunInfo:

@@ -30,6 +30,7 @@ from fer.models.files import load_classifier
 from fer.portable.predictions import BOX, SPEC
 from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
+from fer.tracking.naming import logged_model_name
 from fer.tracking.registry import MODELS, RUN, no_model
 
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
@@ -38,13 +39,14 @@ SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "t
 CREDIT = "CenterFace (Xu, Yan, Yang, Sun & Ye, 2019; MIT, github.com/Star-Clouds/CenterFace)"
 
 
-def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
+def log_model(run_id: str, folder: Path, tags: Mapping[str, str], run_name: str) -> str:
     """Log a classifier with its detector as a self-contained MLflow model and return the logged model's id.
 
     Args:
         run_id: The open run it belongs to.
         folder: What `save_classifier` wrote.
         tags: Tags of the logged model, such as its terms and its validation score; the file MLmodel holds them too.
+        run_name: The run's name, which the logged model bears too.
 
     Raises:
         DataError: The detector's weights are not installed.
@@ -61,7 +63,7 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
         code = shutil.copy(serving.__file__, temporary)
         detector = _write_detector(temporary / "detector")
         info = mlflow.pyfunc.log_model(
-            name=MODEL,
+            name=logged_model_name(run_name),
             python_model=code,
             code_paths=[str(package)],
             model_config={"package": package.name},

@@ -68,8 +68,10 @@ UNRESOLVED = "unresolved"
 """How many pictures lack a credit."""
 
 # Parameters.
-REGISTERED_NAME_USED = "registered_name_used"
+REGISTERED_NAME = "registered_name"
 """Parameter: the registered model that a training was meant for, or `none`."""
+MODEL_OPTION = "model"
+"""Parameter: the address of the model that was tested."""
 
 # Artifacts of runs.
 CONFIG_FILE = "config.json"
@@ -83,7 +85,7 @@ CHECKPOINTS = "checkpoints"
 ENCODER = "encoder"
 """Folder of an encoder that a run pre-trained."""
 MODEL = "model"
-"""Name of the model that a run logs."""
+"""What the address `runs:/<id>/model` calls the model that a run logs, whatever its name is."""
 EVALUATION = "evaluation"
 """Folder with a folder for each tested set."""
 REPORT_FILE = "report.json"
@@ -115,6 +117,17 @@ def dataset_tags(tags: Mapping[str, str], what: str) -> dict[str, str]:
     """Return what tags say of every data set, by the sets' names."""
     ending = f".{what}"
     return {key.removesuffix(ending): value for key, value in tags.items() if key.endswith(ending)}
+
+
+def param_tag(name: str) -> str:
+    """Return the tag of what a parameter means where `mlflow run` has logged another value, such as `auto`."""
+    return f"param.{name}"
+
+
+def param(name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    """Return what an option of a run meant, or nothing where the run does not say."""
+    # The launcher logs what it was given, quoted for a shell.
+    return tags.get(param_tag(name)) or params.get(name, "").strip("'")
 
 
 def checkpoint_path(file: str) -> str:

@@ -218,8 +218,7 @@ def _tested_model(run: Run) -> str:
     """Return the address of the model that a run of `evaluate` tested; of other commands nothing."""
     if _command(run) != "evaluate":
         return ""
-    # Under `mlflow run` the launcher logged the parameter shell-quoted.
-    return str(run.data.params.get("model", "")).strip("'")
+    return names.param(names.MODEL_OPTION, run.data.params, run.data.tags)
 
 
 def _minutes(run: Run) -> float | None:

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened
 from fer.tracking import champion, store
-from fer.tracking.names import REGISTERED, REGISTERED_NAME_USED, SCORE, UNREGISTERED
+from fer.tracking.names import REGISTERED, REGISTERED_NAME, SCORE, UNREGISTERED, param
 
 R = TypeVar("R")
 
@@ -61,8 +61,8 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
     store.connect()
     run, model = _logged_model(run_id)
     if name == "auto":
-        name = run.data.params.get(REGISTERED_NAME_USED, "none")
-        if name == "none":
+        name = param(REGISTERED_NAME, run.data.params, run.data.tags)
+        if name in ("", "none"):
             cure = "say which with registered_name=<name>"
             raise ConfigError(f"run {run_id} was meant for no registered model: {cure}")
     score = float(model.tags[SCORE])

@@ -15,7 +15,9 @@ from mlflow.entities import Metric, Param, RunTag
 from fer.data.manifest import Manifest
 from fer.evaluation.names import rounded
 from fer.tracking import store
+from fer.tracking.names import param_tag
 from fer.tracking.views import refresh
+from fer.utils.paths import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +68,7 @@ class TrackedRun:
             if key not in logged:
                 missing.append(Param(key, text))
             elif not _means_the_same(logged[key], text):
-                differing.append(RunTag(f"param.{key}", text))
+                differing.append(RunTag(param_tag(key), text))
         self._client.log_batch(self.id, params=missing, tags=differing)
 
     def file(self, path: Path, folder: str = "") -> None:
@@ -168,7 +170,8 @@ def param_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
-    return str(value)
+    # A file may have a name that is no UTF-8, which the store does not take.
+    return printable(str(value))
 
 
 def _means_the_same(logged: str, ours: str) -> bool:

@@ -1,9 +1,12 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from torch import nn
 
 from fer.config import options
+from fer.config.commands import TRACKED_COMMANDS, EvaluateConfig, PrepareConfig
+from fer.config.options import Shown, shown_options
+from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import DATASETS
 from fer.models.export import ENDINGS
 from fer.objectives.registry import METHODS
@@ -32,3 +35,41 @@ def test_an_optimizer_is_the_one_that_is_named(name: str) -> None:
 
 def test_a_classifier_is_trained_with_one_of_the_optimizers() -> None:
     assert set(options.SUPERVISED_OPTIMIZERS) <= set(options.OPTIMIZERS)
+
+
+def test_a_run_shows_what_options_meant_and_neither_blanks_nor_folders() -> None:
+    config = FinetuneConfig(data_root="/home/me/data", output="/home/me/out", config="/home/me/some.yaml")
+    shown = shown_options(config, {"init": "scratch", "clip_grad_norm": 0.0, "evaluate_on": "", "images": 7})
+    assert not {"data_root", "output", "resume", "class_weights", "evaluate_on"} & shown.keys()
+    assert (shown["init"], shown["clip_grad_norm"], shown["config"], shown["images"]) == (
+        "scratch",
+        0.0,
+        "some.yaml",
+        7,
+    )
+    assert shown["augment"] is True
+    assert (shown["epochs"], shown["warmup_epochs"], shown["seed"], shown["ema"]) == (30, 1.0, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ("/home/me/some model.ckpt", "some model.ckpt"),
+        ("~/models/mine/", "mine"),
+        ("models:/fer/3", "models:/fer/3"),
+        ("runs:/0123/model", "runs:/0123/model"),
+    ],
+)
+def test_of_a_path_a_run_shows_the_name(model: str, shown: str) -> None:
+    assert shown_options(EvaluateConfig(model=model), {})["model"] == shown
+
+
+def test_what_may_be_a_path_is_declared_as_such() -> None:
+    kinds = {}
+    for cls in TRACKED_COMMANDS.values():
+        for item in fields(cls):
+            kinds[item.name] = item.metadata["shown"]
+    assert {name for name, kind in kinds.items() if kind == Shown.NOTHING} == {"data_root", "output"}
+    paths = {name for name, kind in kinds.items() if kind == Shown.FILE_NAME}
+    assert paths == {"config", "source", "image", "model", "init", "resume", "name"}
+    assert shown_options(PrepareConfig(source="/mnt/raf/basic.zip"), {})["source"] == "basic.zip"

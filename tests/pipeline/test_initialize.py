@@ -78,7 +78,7 @@ def runs(empty_store, tmp_path_factory):
             mlflow.log_artifacts(str(folder / "made" / "encoder"), "encoder")
         with mlflow.start_run() as finetuned:
             mlflow.log_artifact(str(folder / "best.ckpt"), "checkpoints")
-            model_id = log_model(finetuned.info.run_id, folder / "made" / "classifier", TAGS)
+            model_id = log_model(finetuned.info.run_id, folder / "made" / "classifier", TAGS, "a model")
         register("fer-demo", model_id, 0.5, TAGS, promote=False)
         with mlflow.start_run() as empty:
             pass

@@ -117,7 +117,8 @@ def test_the_result_is_one_run_with_counts_the_table_and_some_of_the_pictures(fe
     (run,) = fer(image=album, log_pictures=2).runs
     client = mlflow.MlflowClient()
     assert run.info.status == "FINISHED"
-    assert run.data.params["model"] == str(model)
+    assert run.data.params["model"] == model.name
+    assert run.info.run_name == f"predict · {album.name} · {model.name}"
     counted = {"pictures": 3, "faces": 2, "pictures_without_face": 1, "skipped_files": 2}
     assert {name: run.data.metrics[name] for name in counted} == counted
     assert sum(run.data.metrics[f"faces/{name}"] for name in EXPRESSIONS) == 2

@@ -53,7 +53,7 @@ def stored(empty_store, classifier, tmp_path_factory):
         patch.setattr(sys, "dont_write_bytecode", False)  # as it is for most people
         for _ in _connected(folder, patch):
             with mlflow.start_run() as run:
-                model_id = log_model(run.info.run_id, folder / "classifier", tags)
+                model_id = log_model(run.info.run_id, folder / "classifier", tags, "squeezenet1_1 · raf · seed 0")
     return folder, run.info.run_id, model_id
 
 

@@ -20,16 +20,15 @@ class Config:
 
 
 def test_a_finished_run_holds_what_went_in_and_came_out(client):
-    with tracked("finetune", Config(), "my run", {"init_used": "scratch"}) as run:
+    with tracked("finetune", Config(), "my run", {"lr": 0.3, "arch": "resnet18"}) as run:
         run.metrics({"wikimedia/accuracy": 0.5, "wikimedia/fear": 0.25}, 3)
         run.text("hello", "notes/a.txt")
     found = client.get_run(run.id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "my run"
-    assert client.get_experiment(found.info.experiment_id).name == "fer"
+    assert client.get_experiment(found.info.experiment_id).name == "Default"
     assert found.data.params == {
-        "dataset": "raf+kdef", "lr": "0.001", "augment": "true", "class_weights": "1.0,2.5", "source": "",
-        "init_used": "scratch",
+        "dataset": "raf+kdef", "lr": "0.3", "augment": "true", "class_weights": "1.0,2.5", "arch": "resnet18",
     }  # fmt: skip
     assert found.data.metrics == {"wikimedia/accuracy": 0.5, "wikimedia/fear": 0.25}
     assert client.get_metric_history(run.id, "wikimedia/accuracy")[0].step == 3
