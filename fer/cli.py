@@ -58,7 +58,7 @@ def _refuse(error: FerError) -> None:
     """Print the sentence, note it at the run that `mlflow run` has made, and exit with code 2."""
     print(f"fer: {error}", file=sys.stderr)
     if "MLFLOW_RUN_ID" in os.environ:
-        from fer.tracking.lifecycle import fail_launched_run
+        from fer.tracking.endings import fail_launched_run
 
         # The run was made before our code started and no command has adopted it: it must not end unexplained.
         if rank() == 0:

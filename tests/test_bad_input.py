@@ -21,6 +21,7 @@ from fer.data.datasets.ferplus import COLUMNS
 from fer.data.datasets.raf import LABELS
 from fer.data.datasets.registry import DATASETS
 from fer.data.prepared import Prepared
+from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import SPEC, save_classifier
@@ -60,9 +61,12 @@ class Ended:
         sentence = lines[-1].removeprefix("fer: ")
         for part in parts:
             assert part in sentence
+        parents = {run.data.tags.get("mlflow.parentRunId") for run in self.runs}
         for run in self.runs:
             if "mlflow.parentRunId" not in run.data.tags:
                 assert (run.info.status, run.data.tags["fer.error"]) == ("FAILED", sentence)
+                # What had not begun leaves nothing behind.
+                assert run.info.run_id in parents or run.data.metrics or run.inputs.dataset_inputs
         assert not [run for run in self.runs if run.info.status == "RUNNING"]
         return sentence
 
@@ -146,6 +150,51 @@ def test_an_unknown_data_set_option_or_arch_is_answered_with_the_nearest_name(fe
     ended.refused(*parts)
     assert ended.runs == []
     assert kept_in(data) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["main", "--scale", "much"],
+        ["main", "--data_root", "nothing/in/here\0"],
+        ["pretrain", "--dataset", "rfa"],
+        ["pretrain", "--dataset", "raf"],
+        ["pretrain", "--dataset", "drawn-raf", "--init", "simclr-face"],
+        ["finetune", "--dataset", "raf", "--init", "scratch"],
+        ["finetune", "--dataset", "drawn-raf", "--resume", "nowhere"],
+        ["evaluate", "--dataset", "rfa"],
+        ["evaluate"],
+        ["experiment", "--name", "debg"],
+        ["experiment", "--name", "raf-scratch"],
+        ["compare", "--runs", "nobody"],
+        ["compare"],
+        ["predict", "--image", "nowhere.jpg"],
+        ["predict"],
+    ],
+    ids=" ".join,
+)
+def test_a_slip_or_absent_data_leave_no_run(fer, arguments):
+    ended = fer(*arguments)
+    ended.refused()
+    assert ended.runs == []
+
+
+def test_weights_that_cannot_be_read_leave_no_run(fer, prepared, tmp_path):
+    (tmp_path / "weights.ckpt").write_text("nothing of the kind")
+    ended = fer(*FINETUNE[:-6], "--data_root", prepared[0], "--init", tmp_path / "weights.ckpt")
+    ended.refused("weights.ckpt")
+    assert ended.runs == []
+
+
+def test_a_training_that_fails_after_its_first_epoch_stays(fer, prepared, monkeypatch):
+    def fail(*words: object) -> None:
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr("fer.pipeline.finalize.save_classifier", fail)
+    ended = fer(*FINETUNE, "--data_root", prepared[0])
+    ended.refused("the disk is full")
+    assert ended.run.data.metrics["validation/accuracy"] >= 0
+    assert ended.run.data.tags["mlflow.note.content"].startswith("**Not finished:** the disk is full")
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_name(fer, prepared):

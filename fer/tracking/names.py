@@ -14,6 +14,8 @@ ERROR = "fer.error"
 """Tag: why the run did not finish."""
 TESTED = "fer.tested"
 """Tag: `true` for a run with test figures of its own; MLflow's filters know no `or` by which to find them otherwise."""
+DESCRIPTION = "mlflow.note.content"
+"""Tag of runs, logged models and MLflow experiments: a text in Markdown, which MLflow's pages show."""
 
 # Tags of trainings.
 STARTED_FROM = "fer.started_from"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_TAG = 4000
 """Characters of a tag that are kept."""
+MAX_DESCRIPTION = 8000
+"""Characters of a description that MLflow takes."""
 
 
 class TrackedRun:

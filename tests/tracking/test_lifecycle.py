@@ -1,13 +1,17 @@
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
+from fer.data.manifest import ImageRow, Manifest
 from fer.errors import DataError, FerError, Interrupted
-from fer.tracking.lifecycle import fail_launched_run, tagging_next, tracked
+from fer.tracking.endings import fail_launched_run
+from fer.tracking.lifecycle import tagging_next, tracked
+from fer.tracking.runs import TrackedRun
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,68 @@ def test_a_finished_run_holds_what_went_in_and_came_out(client):
 )
 def test_a_failed_run_says_why(client, error, reason):
     with pytest.raises(type(error)), tracked("prepare", Config(), "broken") as run:
+        run.metrics({"loss": 1.0})
+        run.tags({"mlflow.note.content": "what it was"})
         raise error
     found = client.get_run(run.id)
     assert found.info.status == "FAILED"
     assert found.data.tags["fer.error"] == reason
+    assert found.data.tags["mlflow.note.content"] == f"**Not finished:** {reason}\n\nwhat it was"
     assert mlflow.active_run() is None
+
+
+def recording(run: TrackedRun, what: str) -> None:
+    """Record one thing of a run, of which everything else is still to come."""
+    if what == "metric":
+        run.metrics({"loss": 1.0})
+    elif what == "artifact":
+        run.text("hello", "notes.txt")
+    elif what == "input":
+        row = ImageRow("test/raf/1/a.jpg", "surprise", "test", "", "", "", "ab" * 32, 10, 4, 5, "1/a.jpg", "")
+        run.dataset(Manifest("raf", (row,)), Path("data"), "training")
+    elif what == "child":
+        with tracked("prepare", Config(), "child"):
+            pass
+    else:
+        # Metrics of the machine say nothing of the work; tags are set before it.
+        run.metrics({"system/cpu_utilization_percentage": 50.0})
+        run.tags({"weights.loaded": "none"})
+
+
+@pytest.mark.parametrize("what", ["nothing", "metric", "artifact", "input", "child"])
+def test_a_command_refused_before_anything_was_recorded_leaves_no_run(client, what):
+    with pytest.raises(DataError, match="no pictures"), tracked("finetune", Config(), "mine") as run:
+        recording(run, what)
+        raise DataError("no pictures")
+    found = client.get_run(run.id)
+    assert found.info.lifecycle_stage == ("deleted" if what == "nothing" else "active")
+    assert mlflow.active_run() is None
+
+
+def test_a_stage_refused_at_once_takes_its_empty_parents_along(client):
+    with pytest.raises(DataError), tracked("main", Config(), "parent"), tracked("prepare", Config(), "child"):
+        raise DataError("no pictures")
+    assert statuses(client) == []
+    with pytest.raises(DataError), tracked("main", Config(), "parent") as parent:
+        with tracked("prepare", Config(), "earlier"):
+            pass
+        with tracked("finetune", Config(), "child"):
+            raise DataError("no pictures")
+    assert sorted(statuses(client)) == ["FAILED", "FINISHED"]
+    assert client.get_run(parent.id).data.tags["fer.error"] == "no pictures"
+
+
+def test_a_fault_of_our_own_leaves_the_run_to_be_looked_at(client):
+    with pytest.raises(KeyError), tracked("finetune", Config(), "mine"):
+        raise KeyError("x")
+    assert statuses(client) == ["FAILED"]
+
+
+def test_an_empty_run_that_cannot_be_deleted_says_why(client, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(DataError), tracked("finetune", Config(), "mine") as run:
+        breaking(patch, "delete_run", MlflowException("the server says no"), 0)
+        raise DataError("no pictures")
+    assert client.get_run(run.id).data.tags["fer.error"] == "no pictures"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -115,7 +176,18 @@ def test_a_launched_run_that_never_began_fails_with_the_sentence(client, monkeyp
     fail_launched_run("unknown option 'epoch'")
     found = client.get_run(run_id)
     assert (found.info.status, found.data.tags["fer.error"]) == ("FAILED", "unknown option 'epoch'")
+    assert found.data.tags["mlflow.note.content"] == "**Not finished:** unknown option 'epoch'"
     assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_a_launched_run_stays_though_nothing_was_recorded(client, monkeypatch):
+    run_id = launch(client, monkeypatch)
+    with pytest.raises(DataError), tracked("finetune", Config(), "mine"):
+        raise DataError("no *pictures*")
+    found = client.get_run(run_id)
+    assert (found.info.status, found.info.lifecycle_stage) == ("FAILED", "active")
+    assert found.data.tags["fer.error"] == "no *pictures*"
+    assert found.data.tags["mlflow.note.content"] == r"**Not finished:** no \*pictures\*"
 
 
 def statuses(client) -> list[str]:
@@ -158,7 +230,9 @@ def test_a_run_ends_though_its_fault_cannot_be_written(client, monkeypatch, erro
         breaking(patch, "log_batch", MlflowException("the server says no"), 0)
         raise error
     assert raised.value is error
-    assert statuses(client) == ["KILLED" if isinstance(error, Interrupted) else "FAILED"]
+    # A slip's run is deleted, which needs no writing.
+    expected = {Interrupted: ["KILLED"], KeyError: ["FAILED"], DataError: []}
+    assert statuses(client) == expected[type(error)]
 
 
 def test_a_fault_of_the_store_amid_the_work_is_one_sentence(client, monkeypatch):
