@@ -268,7 +268,7 @@ def test_pretrain_logs_probes_a_map_and_the_encoder(pretrained):
     contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
     assert contexts == {"pre-training, without labels"}
     artifacts = {item.path for item in pretrained.client.list_artifacts(run.info.run_id)}
-    assert {"checkpoints", "encoder", "feature_map.png", "learning_curves.png", "config.json"} <= artifacts
+    assert {"checkpoints", "encoder", "feature_map.png", "learning_curves.png", "report.html"} <= artifacts
     assert not list(pretrained.output.iterdir())
 
 

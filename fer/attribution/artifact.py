@@ -94,11 +94,11 @@ def attribution_page(credits: Sequence[Credit]) -> str:
         resolved=[credit for credit in credits if credit.resolved],
         commons=COMMONS,
         by_hand=HAND,
-        site_of=_site,
+        site_of=site_of,
     )
 
 
-def _site(credit: Credit) -> str:
+def site_of(credit: Credit) -> str:
     """Return where a picture's page stands, which is another site only if a person said so."""
     host = urlsplit(credit.page).netloc
     return "Wikimedia Commons" if host == urlsplit(COMMONS).netloc else host

@@ -159,7 +159,7 @@ def contact_sheet(pictures: Mapping[str, Sequence[Image.Image]], title: str, thu
             left = x * thumb + (thumb - fitted.width) // 2
             top = y * thumb + (thumb - fitted.height) // 2
             sheet.paste(fitted, (left, top), mask=fitted)
-    figure = new_figure(max(6.0, sheet.width / 100 + 1.2), sheet.height / 100 + 0.2, title)
+    figure = new_figure(max(6.0, sheet.width / 100 + 1.5), sheet.height / 100 + 0.2, title)
     axes = figure.add_subplot()
     axes.imshow(np.asarray(sheet))
     axes.set_xticks([])

@@ -145,7 +145,7 @@ def expressions_table(report: Report) -> str:
     """Return a report by expression as a table in Markdown."""
     rows = [EXPRESSIONS_HEAD]
     for name in EXPRESSIONS:
-        confused = _most_confused(report, name) or "-"
+        confused = most_confused(report, name) or "-"
         rows.append([name, f"{report.support[name]:,}", _recall(report, name), confused])
     return markdown_table(rows)
 
@@ -203,12 +203,12 @@ def _weak_expressions(report: Report) -> list[str]:
 
 
 def _weakness(report: Report, expression: str) -> str:
-    confused = _most_confused(report, expression)
+    confused = most_confused(report, expression)
     mistake = f", most often taken for {confused}" if confused else ""
     return f"{expression} {_recall(report, expression)} %{mistake}"
 
 
-def _most_confused(report: Report, expression: str) -> str:
+def most_confused(report: Report, expression: str) -> str:
     """Return the wrong prediction that pictures of an expression get most often, or nothing if they get none."""
     counts = report.confusion[EXPRESSIONS.index(expression)].tolist()
     wrong = dict(zip(EXPRESSIONS, counts, strict=True))

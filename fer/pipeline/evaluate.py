@@ -34,6 +34,8 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline.contamination import Contamination, find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, log_dataset
 from fer.pipeline.options import PREPARED
+from fer.pipeline.run_page import log_evaluate_page
+from fer.pipeline.shown_sets import shown_sets
 from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.tracking.names import (
@@ -99,7 +101,8 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         names = "+".join(dataset.name for dataset in sets)
         # Which of them have test images is known when they are tested.
         resolved["dataset"] = ""
-    with tracked("evaluate", config, joined_name(model_label(model), names), resolved) as run:
+    name = joined_name(model_label(model), names)
+    with tracked("evaluate", config, name, resolved) as run:
         run.tags(_origin_tags(fetched, classifier.spec))
         evaluations = evaluate_sets(classifier, sets, root, device, config.batch_size)
         if not evaluations:
@@ -113,6 +116,8 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         reports = flat_reports(evaluations)
         table = reports_table({model: reports})
         run.text(table + "\n", "table.txt")
+        shown = shown_sets(run, evaluations, contamination, root)
+        log_evaluate_page(run, name, replace(config, model=model), fetched, classifier.spec, shown)
     return EvaluateResult(run.id, reports, table, run.where(ACCURACY_VIEW))
 
 

@@ -18,13 +18,12 @@ from fer.evaluation.names import BEST_EPOCH, TEST_BEST, TEST_BEST_EPOCH, TEST_EA
 from fer.evaluation.report import Report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
-from fer.models.initial_weights import ADDRESSES
 from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_evaluations
 from fer.pipeline.options import PREPARED, registered_name, starting_weights
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
-from fer.tracking.provenance import CodeVersion, code_version
+from fer.tracking.provenance import code_version
 from fer.tracking.registry import RUN, Registration, register_run
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
@@ -32,6 +31,7 @@ from fer.training.checkpoints import BEST, Progress
 # Imported where they are used, so that a test without a training starts without them: the logged model and its card.
 if TYPE_CHECKING:
     from fer.attribution.credits import Credit
+    from fer.model_card.card import Origin
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ def finalize(
     Raises:
         DataError: A picture can no longer be read, or a record of credits is damaged.
     """
+    from fer.pipeline.run_page import log_finetune_page
+    from fer.pipeline.shown_sets import shown_sets
     from fer.tracking.models import log_card, log_model
 
     config, run, root = context.config, context.run, context.root
@@ -94,7 +96,9 @@ def finalize(
     contamination = find_contamination(evaluations, seen, root, config.contamination)
     log_evaluations(run, evaluations, contamination, root, model_id)
     run.views((ACCURACY_VIEW, CURVES_VIEW), evaluations)
-    log_card(model_id, card(context, classifier, progress, evaluations, model_id))
+    origin = origin_of(context, classifier, progress, model_id)
+    log_card(model_id, card(origin, evaluations, root))
+    log_finetune_page(context, origin, shown_sets(run, evaluations, contamination, root))
     reports = flat_reports(evaluations)
     run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
     # Last, so that nobody is offered a version before all that describes it is there.
@@ -145,56 +149,59 @@ def _version_tags(
     }
 
 
-def card(
+def origin_of(
     context: RunContext[FinetuneConfig],
     classifier: Classifier,
     progress: Progress,
-    evaluations: Mapping[str, Evaluation],
     model_id: str,
-) -> dict[str, str]:
-    """Return the files of a trained model's card, by name.
+) -> "Origin":
+    """Return how a model was made.
 
     Args:
         context: Of the run.
         classifier: The network that was logged.
         progress: How training went.
-        evaluations: By the sets' names.
         model_id: The logged model.
+    """
+    from fer.model_card.card import Origin
+    from fer.pipeline.run_page import without_folders
+
+    config = context.config
+    epoch, selection = progress.best_epoch, config.selection
+    score = progress.history[epoch - 1][f"{VALIDATION}/{selection}"]
+    return Origin(
+        name=registered_name(config),
+        model_id=model_id,
+        spec=classifier.spec,
+        weights=sum(parameter.numel() for parameter in classifier.parameters()),
+        init=without_folders(starting_weights(config)),
+        chosen=f"epoch {epoch} of {len(progress.history)}, the best by validation {selection} ({score:.4f})",
+        run_id=context.run.id,
+        code=code_version().description,
+        day=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def card(origin: "Origin", evaluations: Mapping[str, Evaluation], root: Path) -> dict[str, str]:
+    """Return the files of a trained model's card, by name.
+
+    Args:
+        origin: How the model was made.
+        evaluations: By the sets' names.
+        root: The data root.
 
     Raises:
         DataError: A Wikimedia picture can no longer be read, or the record of credits is damaged.
     """
     from fer.attribution.artifact import credits_of
-    from fer.model_card.card import Origin, card_files
+    from fer.model_card.card import card_files
 
-    config = context.config
-    init = starting_weights(config)
-    epoch, selection = progress.best_epoch, config.selection
-    score = progress.history[epoch - 1][f"{VALIDATION}/{selection}"]
-    chosen = f"epoch {epoch} of {len(progress.history)}, the best by validation {selection} ({score:.4f})"
-    origin = Origin(
-        name=registered_name(config),
-        model_id=model_id,
-        spec=classifier.spec,
-        weights=sum(parameter.numel() for parameter in classifier.parameters()),
-        # A card is read by strangers, whom the folders of this machine do not concern.
-        init=init if init.startswith(ADDRESSES) else Path(init).name,
-        chosen=chosen,
-        run_id=context.run.id,
-        code=code_description(code_version()),
-        day=datetime.now(UTC).date().isoformat(),
-    )
     credits: list[Credit] = []
     for evaluation in evaluations.values():
         if evaluation.dataset.credits:
-            credits += credits_of(evaluation.manifest, context.root).values()
+            credits += credits_of(evaluation.manifest, root).values()
     parts = {name: evaluation.part for name, evaluation in evaluations.items()}
     return card_files(origin, parts, flat_reports(evaluations), credits)
-
-
-def code_description(code: CodeVersion) -> str:
-    """Return which code made a model, as a card says it."""
-    return f"commit `{code.commit}`" + (", with changes that are not committed" if code.dirty else "")
 
 
 def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration | None:

@@ -28,6 +28,7 @@ from fer.objectives.registry import METHODS
 from fer.pipeline.context import RunContext, training_run
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import probe_sets, training_sets
+from fer.pipeline.run_page import log_pretrain_page
 from fer.tracking.names import ENCODER, PRETRAINING, PRETRAINING_VIEW
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.optimization import OptimizationSettings
@@ -138,13 +139,17 @@ def train_and_log(context: RunContext[PretrainConfig]) -> dict[str, float]:
     )
     # Built before the encoder moves to the device: the heads draw their weights from the CPU's generator.
     objective = METHODS[config.method].build(encoder, config, len(batches))
+    start: dict[str, float] = {}
     if rank() == 0:
         # What random or starting weights are good for: the line all later epochs are measured against.
-        context.run.metrics(probe.validate(encoder.to(context.device).eval(), 0), 0)
+        start = probe.validate(encoder.to(context.device).eval(), 0)
+        context.run.metrics(start, 0)
     progress = context.train(objective, batches, probe.validate, make_settings(context), encoder.spec)
     # Their part is done: one process logs.
     exit_nonzero_ranks()
-    return log_encoder(context, progress, encoder.spec, probe)
+    figures = log_encoder(context, progress, encoder.spec, probe)
+    log_pretrain_page(context, encoder.spec, sets, [start, *progress.history])
+    return figures
 
 
 class Probe:

@@ -53,6 +53,11 @@ class CodeVersion:
     dirty: bool
 
     @property
+    def description(self) -> str:
+        """Return the commit, and whether files differed from it, as cards and pages say it."""
+        return f"commit {self.commit}" + (", with changes that are not committed" if self.dirty else "")
+
+    @property
     def doubt(self) -> str:
         """Return why results of this code cannot be recognised as such later; empty if they can."""
         if self.commit == UNKNOWN:

@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +37,14 @@ class TrackedRun:
         id: The run's id.
         experiment_id: Its experiment's.
         address: The store's address.
+        figures: The figures it has logged, as PNG, by artifact path.
     """
 
     def __init__(self, run_id: str, experiment_id: str, address: str) -> None:
         self.id = run_id
         self.experiment_id = experiment_id
         self.address = address
+        self.figures: dict[str, bytes] = {}
         self._client = mlflow.MlflowClient()
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -85,12 +88,14 @@ class TrackedRun:
         """Log a value as a JSON artifact."""
         self.text(json.dumps(content, indent=1, ensure_ascii=False), path)
 
-    def figure(self, figure: Any, path: str) -> None:
-        """Log a Matplotlib figure or Pillow picture as an artifact."""
-        if hasattr(figure, "savefig"):
-            self._client.log_figure(self.id, figure, path)
-        else:
-            self._client.log_image(self.id, figure, artifact_file=path)
+    def figure(self, figure: "Figure", path: str) -> None:
+        """Log a Matplotlib figure as a PNG, and keep that for the run's page, so that nothing is drawn twice."""
+        self.figures[path] = _png(figure)
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, name)
+            file.write_bytes(self.figures[path])
+            self.file(file, folder)
 
     def image(self, figure: "Figure", key: str) -> None:
         """Log a Matplotlib figure where MLflow's charts show the pictures of several runs beside each other.
@@ -102,9 +107,7 @@ class TrackedRun:
         # Not at the top: commands without images start sooner.
         from PIL import Image
 
-        content = io.BytesIO()
-        figure.savefig(content, format="png")
-        with Image.open(content) as picture:
+        with Image.open(io.BytesIO(_png(figure))) as picture:
             self._client.log_image(self.id, picture.convert("RGB"), key=key, step=0, synchronous=True)
 
     def views(self, keys: Sequence[str], sets: Iterable[str] = ()) -> None:
@@ -164,6 +167,12 @@ class NullRun(TrackedRun):
         """Accept the arguments of any method that logs."""
 
     metrics = params = tags = file = text = figure = image = views = dataset = _log_nothing
+
+
+def _png(figure: "Figure") -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def param_text(value: Any) -> str:

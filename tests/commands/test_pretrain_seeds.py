@@ -15,6 +15,7 @@ from fer.pipeline import stages
 from fer.tracking import store
 from fer.tracking.provenance import CodeVersion
 from tests import stores
+from tests.pages import Page
 
 PRETRAIN = """\
 pretrain:
@@ -124,6 +125,12 @@ def test_pre_training_alone_can_be_repeated(run):
     result = run("encoder", pretrain_seeds=2)
     assert [stage[:2] for stage in told(result)] == [("pretrain", 0), ("pretrain", 1)]
     assert len({stage.run_id for stage in result.stages}) == 2
+    run_id = result.stages[0].run_id
+    page = Page(mlflow.artifacts.load_text(f"runs:/{run_id}/report.html"))
+    assert f"fer finetune --dataset raf --arch resnet18 --init runs:/{run_id}" in page.text
+    # One epoch, and before it what the random weights are good for.
+    assert [text for text in page.texts if text in ("epoch", "0", "1")][:3] == ["epoch", "0", "1"]
+    assert [link[:15] for link in page.links] == ["data:image/png;"] * 2
     assert told(run("encoder", pretrain_seeds=3)) == [
         ("pretrain", 0, "reused"), ("pretrain", 1, "reused"), ("pretrain", 2, "run")
     ]  # fmt: skip

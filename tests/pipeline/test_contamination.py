@@ -37,7 +37,7 @@ from fer.pipeline.initialize import initialize_model
 from fer.portable.images import read_rgb
 from fer.tracking import store
 from fer.tracking.lifecycle import tracked
-from fer.tracking.names import CONTAMINATION_FILE
+from fer.tracking.names import CONTAMINATION_FILE, REPORT_PAGE
 from fer.tracking.provenance import images_of_run
 from fer.tracking.reading import logged_figures
 from tests import stores
@@ -163,6 +163,8 @@ def test_evaluate_knows_the_registered_models_training_images_and_warns(place, t
     for key in ("contaminated/images", "uncontaminated/accuracy", "uncontaminated/class_mean"):
         assert figures[f"wikimedia/{key}"] == before[f"wikimedia/{key}"]
     assert [row["test"] for row in listed(found.run_id)] == [COPY]
+    page = mlflow.artifacts.load_text(f"runs:/{found.run_id}/{REPORT_PAGE}")
+    assert page.count("Warning:</strong> Wikimedia Commons faces, test set: 1 of 8 images seen in training") == 1
 
 
 def test_skip_looks_for_nothing(place, trained) -> None:
@@ -170,6 +172,9 @@ def test_skip_looks_for_nothing(place, trained) -> None:
     run_id = evaluate.run(config).run_id
     assert logged(run_id).tags["wikimedia.contamination"] == "not looked for: contamination=skip"
     assert not [key for key in figures_of(run_id) if "contaminated" in key]
+    page = mlflow.artifacts.load_text(f"runs:/{run_id}/{REPORT_PAGE}")
+    assert "Contamination: not looked for: contamination=skip." in page
+    assert "Warning:" not in page
 
 
 def test_a_model_that_does_not_say_what_it_saw_is_known_by_its_runs_inputs(place, trained, tmp_path) -> None:

@@ -1,3 +1,4 @@
+import base64
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,10 @@ from fer.model_card.card import headline
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.pipeline.evaluate import calibrate
-from fer.pipeline.finalize import code_description
 from fer.tracking.provenance import CodeVersion
 from fer.tracking.reading import logged_figures
 from tests import stores
+from tests.pages import Page
 
 
 class Recorded:
@@ -163,6 +164,28 @@ def test_the_pictures_it_was_tested_on_are_credited(trained):
     assert text.count("<bdi>1/") == 2, "two drawn stand-ins of each expression"
 
 
+def test_the_runs_page_shows_figures_plots_and_mistakes_but_no_picture_that_may_not_be_shown(trained):
+    run, folder = trained.run, Path(trained.run.info.artifact_uri)
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    for known in (
+        run.info.run_id,
+        run.data.tags["git.commit"],
+        "epoch 1 of 1",
+        run.data.tags["terms"],
+        "squeezenet1_1",
+    ):
+        assert known in page.text
+    for name in ("raf", "kdef", "wikimedia", "kdef/frontal"):
+        accuracy, low, high = (100 * trained.figures[f"{name}/accuracy{end}"] for end in ("", "_low", "_high"))
+        assert {f"{accuracy:.1f}", f"[{low:.1f}, {high:.1f}]"} <= set(page.texts)
+    # What MLflow shows beside other runs stands in a folder of its own.
+    logged = [path.read_bytes() for path in folder.rglob("*.png") if path.parent.name != "images"]
+    assert {f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in logged} == set(page.links)
+    assert text.count("Their pictures are not shown") == 3
+    assert len(text) < 1_500_000
+
+
 def test_a_card_admits_uncommitted_changes():
-    assert "not committed" in code_description(CodeVersion("abc", True))
-    assert code_description(CodeVersion("abc", False)) == "commit `abc`"
+    assert "not committed" in CodeVersion("abc", True).description
+    assert CodeVersion("abc", False).description == "commit abc"
