@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fer.comparison.comparing import Comparison
@@ -13,14 +13,7 @@ from fer.comparison.table import Measurement, Row
 from fer.comparison.testing import PairedTest, p_text, points
 from fer.evaluation.report import percent, percent_interval
 from fer.expressions import EXPRESSIONS
-from fer.utils.rendering import (
-    csv_text,
-    escape_markdown,
-    markdown_table,
-    no_formula,
-    render,
-    text_table,
-)
+from fer.utils.rendering import escape_markdown, markdown_table, render, text_table
 
 FIGURES_FOLDER = "figures"
 """Folder of the figures beside the report."""
@@ -46,6 +39,21 @@ class Cell:
     def plain(self) -> str:
         """Return the cell as one text."""
         return f"{self.text} {self.detail}".rstrip() if self.has_text_detail else self.text
+
+
+@dataclass(frozen=True)
+class Origin:
+    """When and how a report was made; what is empty is left out.
+
+    Attributes:
+        day: As YYYY-MM-DD.
+        code: The code's commit, and whether files differed from it.
+        pages: Address of each run's page in MLflow, by the run's id.
+    """
+
+    day: str = ""
+    code: str = ""
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def terminal(comparison: Comparison) -> str:
     return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
 
 
-def markdown(comparison: Comparison, svgs: Mapping[str, str]) -> str:
+def markdown(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> str:
     """Write the report as Markdown, in which the figures are files beside it; `svgs` are these by name."""
 
     def table(of: Table) -> str:
@@ -87,11 +95,11 @@ def markdown(comparison: Comparison, svgs: Mapping[str, str]) -> str:
         table=table,
         escaped=escape_markdown,
         folder=FIGURES_FOLDER,
-        **_contents(comparison, svgs),
+        **_contents(comparison, svgs, origin),
     )
 
 
-def html(comparison: Comparison, svgs: Mapping[str, str]) -> str:
+def html(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> str:
     """Write the report as one page that needs nothing beside it: it loads no other file and runs no script."""
 
     def address(svg: str) -> str:
@@ -102,11 +110,11 @@ def html(comparison: Comparison, svgs: Mapping[str, str]) -> str:
         "comparison.html",
         title="Comparison of runs",
         address=address,
-        **_contents(comparison, svgs),
+        **_contents(comparison, svgs, origin),
     )
 
 
-def _contents(comparison: Comparison, svgs: Mapping[str, str]) -> dict[str, Any]:
+def _contents(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> dict[str, Any]:
     """Return what the report's templates show."""
     # A table for each data set beside its figures; the terminal has one of all.
     tables = {}
@@ -121,7 +129,19 @@ def _contents(comparison: Comparison, svgs: Mapping[str, str]) -> dict[str, Any]
         "tests": _tests(comparison.tests),
         "figure_titles": TITLES,
         "svgs": svgs,
+        "origin": origin,
+        "runs": _runs(comparison.configurations),
     }
+
+
+def _runs(configurations: Sequence[Configuration]) -> list[tuple[str, str, str, str]]:
+    """Return the letter, name, seed and id of every run."""
+    rows = []
+    for one in configurations:
+        for run in one.runs:
+            seed = "-" if run.seed is None else str(run.seed)
+            rows.append((one.letter, one_line(run.name), seed, run.id))
+    return rows
 
 
 def _cells(texts: Iterable[str]) -> list[Cell]:
@@ -218,31 +238,3 @@ def _tests(tests: Sequence[PairedTest]) -> Table | None:
         ]
         rows.append(_cells(cells))
     return Table(rows, left=4) if tests else None
-
-
-def table_csv(rows: Sequence[Row]) -> str:
-    """Return rows of the table as CSV, one figure a line, accuracies in [0, 1]."""
-    head = ["configuration", "name", "runs", "set", "images"]
-    lines: list[list[object]] = [[*head, "measure", "value", "deviation", "low", "high", "reported"]]
-    for row in rows:
-        one = row.configuration
-        ids = " ".join(run.id for run in one.runs)
-        start = [one.letter, no_formula(one.name), ids, row.subset, row.images]
-        for measure, figure in row.measurements.items():
-            # None is an empty cell.
-            low, high = figure.interval or (None, None)
-            numbers = [figure.value, figure.deviation, low, high, figure.reported]
-            lines.append([*start, measure, *numbers])
-    return csv_text(lines)
-
-
-def paired_tests_csv(tests: Sequence[PairedTest]) -> str:
-    """Return tests as CSV, differences in [-1, 1]."""
-    head = ["set", "first", "second", "measure", "test", "images", "difference", "low", "high", "p", "p_adjusted"]
-    rows: list[list[object]] = [[*head, "only_first", "only_second", "smallest_difference"]]
-    for test in tests:
-        compared = [test.dataset, test.first.letter, test.second.letter, test.measure, test.method, test.images]
-        difference = [test.estimate, test.low, test.high, test.p, test.adjusted_p]
-        # None is an empty cell.
-        rows.append([*compared, *difference, test.only_first, test.only_second, test.smallest])
-    return csv_text(rows)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fer.comparison.comparing import Comparison, compare
+from fer.comparison.csv_files import paired_tests_csv, table_csv
 from fer.comparison.figures import figures, svg
-from fer.comparison.report import FIGURES_FOLDER, html, markdown, paired_tests_csv, table_csv, terminal
+from fer.comparison.report import FIGURES_FOLDER, Origin, html, markdown, terminal
 from fer.comparison.runs import RunFigures
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
@@ -13,6 +15,7 @@ from fer.errors import ConfigError, DataError
 from fer.experiments.files import read_reported
 from fer.tracking.lifecycle import tracked
 from fer.tracking.naming import joined_name
+from fer.tracking.provenance import code_version
 from fer.tracking.reading import Runs, Tested
 
 FOLDER = "comparison"
@@ -55,7 +58,8 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         groups = dict.fromkeys(dataset.angle_groups.values())
         described[dataset.name] = (dataset.title, tuple(groups))
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
-    files = report_files(comparison)
+    day = datetime.now(UTC).date().isoformat()
+    files = report_files(comparison, Origin(day, code_version().description, store.pages(chosen)))
     with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
@@ -68,12 +72,12 @@ def _name(config: CompareConfig, runs: Sequence[RunFigures]) -> str:
     return joined_name("compare", config.experiment, f"{len(runs)} runs", config.dataset)
 
 
-def report_files(comparison: Comparison) -> dict[str, str]:
+def report_files(comparison: Comparison, origin: Origin) -> dict[str, str]:
     """Return the report's files by path: HTML, Markdown, CSV and the figures."""
     svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
     return {
-        "report.html": html(comparison, svgs),
-        "report.md": markdown(comparison, svgs),
+        "report.html": html(comparison, svgs, origin),
+        "report.md": markdown(comparison, svgs, origin),
         "table.csv": table_csv(comparison.rows),
         "tests.csv": paired_tests_csv(comparison.tests),
         **{f"{FIGURES_FOLDER}/{name}.svg": content for name, content in svgs.items()},

@@ -114,6 +114,11 @@ class Runs:
             curves={key: self._curve(run.info.run_id, key) for key in curves},
         )
 
+    def pages(self, tested: Iterable[Tested]) -> dict[str, str]:
+        """Return the addresses of the runs' pages in MLflow, by the runs' ids."""
+        infos = [run.info for run, *_ in tested]
+        return {info.run_id: store.page(self.address, info.experiment_id, run_id=info.run_id) for info in infos}
+
     def _with_id_or_name(self, word: str) -> list[Run]:
         if re.fullmatch(r"[0-9a-f]{4,32}", word):
             runs = store.search_runs(f"attributes.run_id LIKE '{word}%'")

@@ -128,6 +128,9 @@ def test_runs_are_compared_in_the_terminal_and_in_a_tracked_run(filled, command,
     assert run.info.run_id in out
     assert out.count("/#/") == 1, "one link"
     assert f"{run.info.run_id}/artifacts/comparison/report.html?workflowType=machine_learning\n" in out
+    page = Path(here.client.download_artifacts(run.info.run_id, "comparison/report.html", str(tmp_path))).read_text()
+    assert f"/#/experiments/{here.place}/runs/{ids['good0']}" in page
+    assert f"commit {run.data.tags['git.commit']}" in page
     tests = here.client.download_artifacts(run.info.run_id, "comparison/tests.csv", str(tmp_path))
     line = Path(tests).read_text().splitlines()[1].split(",")
     ours, theirs = (answers(TRUTH, share, seed) == TRUTH for share, seed in ((0.8, 0), (0.6, 10)))
