@@ -69,7 +69,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
         for logged in outdated:
             mlflow.delete_run(logged.info.run_id)
     sets = tested_sets(key for run in runs for key in run.metrics)
-    refresh(address, experiment_id, (ACCURACY_VIEW,), sets)
+    refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
     where = store.where(address, store.page(address, experiment_id, view=ACCURACY_VIEW))
     return LoggedExternalRuns(tuple(made), tuple(present), where)
 

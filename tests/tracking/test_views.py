@@ -11,6 +11,7 @@ from fer.evaluation.names import ACCURACY, CLASS_MEAN, metric_key
 from fer.expressions import EXPRESSIONS
 from fer.tracking import store, views
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PRETRAINING_VIEW
+from fer.tracking.view_states import CURVES, PROBES
 from tests.tracking.servers import refusing, tracking_server
 
 TAG = views.TAG + ACCURACY_VIEW
@@ -28,6 +29,11 @@ def tags(client):
     return dict(client.get_experiment("0").tags)
 
 
+def pictures(client):
+    charts = state(tags(client)[TAG])["compareRunCharts"]
+    return [chart["imageKeys"] for chart in charts if chart["type"] == "IMAGE"]
+
+
 def refresh(*sets, keys=(ACCURACY_VIEW,)):
     views.refresh(store.connect(), "0", keys, sets)
 
@@ -42,10 +48,22 @@ def test_a_view_shows_each_set_with_its_seven_expressions_and_nothing_of_other_s
     assert shown["columnWidths"].keys() == set(shown["columnOrder"])
     assert (shown["orderByKey"], shown["orderByAsc"]) == ("metrics.`raf/accuracy`", False)
     assert [chart["metricKey"] for chart in shown["compareRunCharts"] if chart["type"] == "BAR"] == figures
-    images = [chart["imageKeys"] for chart in shown["compareRunCharts"] if chart["type"] == "IMAGE"]
-    assert images == [["confusion/raf"], ["confusion/wikimedia"]]
+    assert pictures(client) == [["confusion/raf"], ["confusion/wikimedia"]]
     sections = {section["uuid"] for section in shown["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in shown["compareRunCharts"]} <= sections
+
+
+def test_sets_without_pictures_get_no_empty_chart_of_them(client):
+    views.refresh(store.connect(), "0", (ACCURACY_VIEW,), ["raf"], matrices=False)
+    refresh("wikimedia")
+    charts = state(tags(client)[TAG])["compareRunCharts"]
+    assert [chart["imageKeys"] for chart in charts if chart["type"] == "IMAGE"] == [["confusion/wikimedia"]]
+    refresh("raf")
+    charts = state(tags(client)[TAG])["compareRunCharts"]
+    assert [chart["imageKeys"] for chart in charts if chart["type"] == "IMAGE"] == [
+        ["confusion/raf"],
+        ["confusion/wikimedia"],
+    ]
 
 
 def test_sets_are_added_and_never_lost(client):
@@ -76,7 +94,7 @@ def test_all_sets_with_all_charts_fit_a_tag():
 
 def test_the_others_show_epochs(client):
     refresh("raf", keys=(CURVES_VIEW, PRETRAINING_VIEW))
-    for key, expected in ((CURVES_VIEW, views.CURVES), (PRETRAINING_VIEW, views.PROBES)):
+    for key, expected in ((CURVES_VIEW, CURVES), (PRETRAINING_VIEW, PROBES)):
         shown = state(tags(client)[views.TAG + key])
         charts = shown["compareRunCharts"]
         assert {(chart["type"], chart["xAxisKey"]) for chart in charts} == {("LINE", "step")}

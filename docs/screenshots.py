@@ -1,0 +1,196 @@
+"""Make the screenshots of README and docs from a store, such as that of the demo, with Chromium and playwright.
+
+python docs/screenshots.py sqlite:///mlflow.db
+"""
+
+import argparse
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from PIL import Image
+
+from fer.tracking import store
+from fer.tracking.names import (
+    ACCURACY_VIEW,
+    COMMAND,
+    CONFUSION_IMAGES,
+    CURVES_VIEW,
+    PRETRAINING_VIEW,
+    REGISTERED,
+    TESTED,
+)
+from fer.tracking.views import TAG
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
+WITHIN = 90_000
+"""Milliseconds a page may take on a busy machine."""
+DRAWN = 5_000
+"""Milliseconds in which a page's charts are drawn."""
+COLOURS = 96
+"""Of a picture; enough for letters and bars, and small."""
+SETTINGS = """
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
+"""
+"""Keeps MLflow's assistant closed, which covers a third of a page that is opened for the first time."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One screenshot.
+
+    Attributes:
+        name: The file's name without its ending.
+        link: What to open.
+        text: Something that the page shows when it is ready.
+        width: Of the window, in pixels.
+        height: Likewise.
+        scroll_to: A text that is brought into sight first; empty for the page's top.
+    """
+
+    name: str
+    link: str
+    text: str
+    width: int = 1500
+    height: int = 640
+    scroll_to: str = ""
+
+
+def main() -> None:
+    """Read the command line and make every screenshot that the store has something for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", help="address of the store, such as sqlite:///mlflow.db")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
+    given = parser.parse_args()
+    address = store.absolute(given.store)
+    with serving(address) as server:
+        for path in take(shots(server), given.folder):
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+@contextmanager
+def serving(address: str) -> Iterator[str]:
+    """Run MLflow's interface on a store and yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    words = ["ui", "--backend-store-uri", address, "--workers", "1", "--host", "127.0.0.1", "--port", port]
+    # Jobs are for evaluating prompts; each of their processes would import MLflow.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def _await(address: str) -> None:
+    until = time.monotonic() + WITHIN / 1000
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise SystemExit(f"{address} does not answer")
+
+
+def shots(server: str) -> list[Shot]:
+    """Return the screenshots for which a server has something to show.
+
+    Args:
+        server: Its address.
+    """
+    client = mlflow.MlflowClient(server, registry_uri=server)
+    experiment = next((each for each in client.search_experiments() if TAG + ACCURACY_VIEW in each.tags), None)
+    if experiment is None:
+        raise SystemExit("the store holds no tested run: run `fer main` first")
+    place = experiment.experiment_id
+
+    def view(key: str, charts: bool = False) -> str:
+        return store.page(server, place, view=key) + ("&compareRunsMode=CHART" if charts else "")
+
+    found = [
+        Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=2200, height=520),
+        Shot("accuracy-charts", view(ACCURACY_VIEW, charts=True), "Run Name", height=1000),
+        Shot("confusion", view(ACCURACY_VIEW, charts=True), "Run Name", height=720, scroll_to=CONFUSION_IMAGES),
+    ]
+    if TAG + CURVES_VIEW in experiment.tags:
+        found.append(Shot("curves", view(CURVES_VIEW, charts=True), "Run Name", height=1000))
+    if TAG + PRETRAINING_VIEW in experiment.tags:
+        found.append(Shot("pre-training", view(PRETRAINING_VIEW, charts=True), "Run Name", height=1000))
+    trainings = client.search_runs([place], f"tags.`{COMMAND}` = 'finetune' and tags.`{TESTED}` = 'true'")
+    if trainings:
+        run_id = trainings[0].info.run_id
+        found.append(Shot("run", store.page(server, place, run_id=run_id), "Metrics", height=1000))
+        if any(item.path == "report.html" for item in client.list_artifacts(run_id)):
+            report = store.page(server, place, run_id=run_id, artifact="report.html")
+            found.append(Shot("report", report, "report.html", height=1200))
+    if any(REGISTERED in run.data.tags for run in trainings):
+        version = client.search_model_versions(f"run_id = '{trainings[0].info.run_id}'")[0]
+        model = f"{server}/#/models/{version.name}/versions/{version.version}?{store.TRAINING_PAGES}"
+        found.append(Shot("model", model, "Registered At", height=1000))
+    return found
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Yield a headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def open_page(opened: Any, width: int, height: int) -> Any:
+    """Return an empty page of a browser with a window of so many pixels; MLflow's assistant stays closed on it."""
+    page = opened.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(WITHIN)
+    page.add_init_script(SETTINGS)
+    return page
+
+
+def take(wanted: list[Shot], folder: Path) -> Iterator[Path]:
+    """Make screenshots and yield each one's file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser() as opened:
+        for shot in wanted:
+            page = open_page(opened, shot.width, shot.height)
+            page.goto(shot.link)
+            page.get_by_text(shot.text).first.wait_for()
+            if shot.scroll_to:
+                page.get_by_text(shot.scroll_to).first.evaluate("element => element.scrollIntoView()")
+            # Charts are drawn one by one and tell nobody when they are done; the network never rests.
+            page.wait_for_timeout(DRAWN)
+            with Image.open(io.BytesIO(page.screenshot())) as picture:
+                path = folder / f"{shot.name}.png"
+                picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+            page.close()
+            yield path
+
+
+if __name__ == "__main__":
+    main()
