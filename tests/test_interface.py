@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from docs import screenshots
 from fer.commands import import_reported
 from fer.config.commands import ImportReportedConfig
 from fer.experiments.files import read_reported
@@ -20,15 +20,12 @@ from fer.expressions import EXPRESSIONS
 from tests import stores
 from tests.tracking.servers import tracking_server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-WITHIN = 90_000
-"""Milliseconds a page may take on a busy machine."""
 SHOWN = ("raf-kdef-swav-imagenet", "raf-kdef-scratch")
 """Runs of few metrics: the compare page draws fourteen rows without being scrolled."""
 
 pytestmark = [
     pytest.mark.project,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium"),
+    pytest.mark.skipif(not screenshots.CHROMIUM, reason="there is no Chromium"),
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
 ]
 
@@ -71,15 +68,9 @@ def interface(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with screenshots.browser() as opened:
         # Wide and high, because tables draw only what is in sight.
-        opened = browser.new_page(viewport={"width": 6000, "height": 1600})
-        opened.set_default_timeout(WITHIN)
-        yield opened
-        browser.close()
+        yield screenshots.open_page(opened, 6000, 1600)
 
 
 ROUNDED = 6e-4
