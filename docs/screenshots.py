@@ -76,8 +76,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
     address = store.absolute(given.store)
-    with serving(address) as server:
-        for path in take(shots(server), given.folder):
+    with serving(address) as server, browser() as opened:
+        for path in take(shots(server), given.folder, opened):
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -173,23 +173,22 @@ def open_page(opened: Any, width: int, height: int) -> Any:
     return page
 
 
-def take(wanted: list[Shot], folder: Path) -> Iterator[Path]:
-    """Make screenshots and yield each one's file."""
+def take(wanted: list[Shot], folder: Path, opened: Any) -> Iterator[Path]:
+    """Make screenshots in a browser and yield each one's file."""
     folder.mkdir(parents=True, exist_ok=True)
-    with browser() as opened:
-        for shot in wanted:
-            page = open_page(opened, shot.width, shot.height)
-            page.goto(shot.link)
-            page.get_by_text(shot.text).first.wait_for()
-            if shot.scroll_to:
-                page.get_by_text(shot.scroll_to).first.evaluate("element => element.scrollIntoView()")
-            # Charts are drawn one by one and tell nobody when they are done; the network never rests.
-            page.wait_for_timeout(DRAWN)
-            with Image.open(io.BytesIO(page.screenshot())) as picture:
-                path = folder / f"{shot.name}.png"
-                picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
-            page.close()
-            yield path
+    for shot in wanted:
+        page = open_page(opened, shot.width, shot.height)
+        page.goto(shot.link)
+        page.get_by_text(shot.text).first.wait_for()
+        if shot.scroll_to:
+            page.get_by_text(shot.scroll_to).first.evaluate("element => element.scrollIntoView()")
+        # Charts are drawn one by one and tell nobody when they are done; the network never rests.
+        page.wait_for_timeout(DRAWN)
+        with Image.open(io.BytesIO(page.screenshot())) as picture:
+            path = folder / f"{shot.name}.png"
+            picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        page.close()
+        yield path
 
 
 if __name__ == "__main__":

@@ -138,10 +138,10 @@ def test_views_of_persons_survive_a_further_run(place: Place, prepared: Any) -> 
     assert json.loads(after[views.TAG + CURVES_VIEW])["sets"] == ["raf", "kdef"]
 
 
-def test_the_screenshots_of_the_docs_are_small(place: Place, tmp_path: Path) -> None:
+def test_the_screenshots_of_the_docs_are_small(place: Place, browser: Any, tmp_path: Path) -> None:
     server = place.link.split("/#/")[0]
     wanted = screenshots.shots(server)
     assert [shot.name for shot in wanted] == ["accuracy", "accuracy-charts", "confusion", "curves", "run", "report"]
-    (path,) = screenshots.take(wanted[:1], tmp_path)
+    (path,) = screenshots.take(wanted[:1], tmp_path, browser)
     assert path.name == "accuracy.png"
     assert 5_000 < path.stat().st_size < 200_000
