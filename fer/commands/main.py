@@ -6,6 +6,7 @@ from fer.config.commands import MainConfig, PrepareConfig
 from fer.config.training import FinetuneConfig
 from fer.evaluation.report import reports_table
 from fer.experiments.files import read_experiment
+from fer.pipeline.descriptions import describe_demo
 from fer.pipeline.finalize import FinetuneResult
 from fer.pipeline.finetune import finetune_classifier
 from fer.pipeline.prepare import prepare_sets
@@ -45,8 +46,10 @@ def run(config: MainConfig) -> MainResult:
         for name, plan in plans.items():
             results[name] = finetune_classifier(plan, name)
             print(results[name].summary())
-        table = reports_table({name: result.reports for name, result in results.items()})
+        reports = {name: result.reports for name, result in results.items()}
+        table = reports_table(reports)
         run.text(table + "\n", "table.txt")
+        describe_demo(run, reports, {name: result.run_id for name, result in results.items()})
     where = run.where(ACCURACY_VIEW)
     print(f"\nAccuracy in per cent, by expression, on the three drawn test sets:\n\n{table}\n\n{where}")
     return MainResult(run.id, results, table)

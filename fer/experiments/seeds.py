@@ -48,7 +48,7 @@ def seed_stats(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStats]:
         seeds: The figures of each seed's run.
     """
     stats = {}
-    for dataset in tested_sets(seeds[0]):
+    for dataset in tested_sets(seeds[0]) if seeds else ():
         for figure in (*COLUMNS.values(), TEST_BEST):
             key = f"{dataset}/{figure}"
             # A mean over some of the seeds would stand beside means over all.
@@ -67,6 +67,14 @@ def seed_stats_json(stats: Mapping[str, SeedStats], seeds: int) -> dict[str, Any
     """Return the statistics as JSON takes them: the number of seeds, and mean and deviation of each figure."""
     figures = {key: {"mean": mean, "std": deviation} for key, (mean, deviation) in stats.items()}
     return {"seeds": seeds, "figures": figures}
+
+
+def seed_stats_rows(stats: Mapping[str, SeedStats]) -> list[list[str]]:
+    """Return headings and a row of mean and deviation in per cent for each whole set; nothing without any."""
+    rows = []
+    for dataset in dict.fromkeys(key.partition("/")[0] for key in stats):
+        rows.append([dataset, *(_cell(stats.get(f"{dataset}/{figure}")) for figure in COLUMNS.values())])
+    return [["data set", *COLUMNS], *rows] if rows else []
 
 
 def seed_stats_table(

@@ -13,6 +13,7 @@ from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError
 from fer.experiments.files import read_reported
+from fer.pipeline.descriptions import describe_compared
 from fer.tracking.lifecycle import tracked
 from fer.tracking.naming import joined_name
 from fer.tracking.provenance import code_version
@@ -63,6 +64,7 @@ def compare_runs(config: CompareConfig) -> CompareResult:
     with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
+        describe_compared(run, comparison, f"{FOLDER}/report.html")
     where = f"report: {FOLDER}/report.html of run {run.id}\n{run.where(artifact=f'{FOLDER}/report.html')}"
     return CompareResult(run.id, comparison, terminal(comparison), where)
 

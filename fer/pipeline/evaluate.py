@@ -33,6 +33,7 @@ from fer.evaluation.report import Report, confusion_csv, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline.contamination import Contamination, find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, log_dataset
+from fer.pipeline.descriptions import describe_tested
 from fer.pipeline.options import PREPARED
 from fer.pipeline.run_page import log_evaluate_page
 from fer.pipeline.shown_sets import shown_sets
@@ -96,12 +97,12 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         classifier, fetched = fetch_classifier(model, Path(folder))
     classifier = classifier.to(device)
     resolved = {"model": model, "arch": classifier.spec.arch, "device": device.type}
-    names = config.dataset
+    label, names = model_label(model), config.dataset
     if config.dataset == PREPARED:
         names = "+".join(dataset.name for dataset in sets)
         # Which of them have test images is known when they are tested.
         resolved["dataset"] = ""
-    name = joined_name(model_label(model), names)
+    name = joined_name(label, names)
     with tracked("evaluate", config, name, resolved) as run:
         run.tags(_origin_tags(fetched, classifier.spec))
         evaluations = evaluate_sets(classifier, sets, root, device, config.batch_size)
@@ -118,6 +119,7 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         run.text(table + "\n", "table.txt")
         shown = shown_sets(run, evaluations, contamination, root)
         log_evaluate_page(run, name, replace(config, model=model), fetched, classifier.spec, shown)
+        describe_tested(run, label, classifier.spec, evaluations, contamination)
     return EvaluateResult(run.id, reports, table, run.where(ACCURACY_VIEW))
 
 

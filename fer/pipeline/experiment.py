@@ -16,13 +16,8 @@ from fer.experiments.files import (
     read_experiment,
     read_reported,
 )
-from fer.experiments.seeds import (
-    pretraining_note,
-    seed_stats,
-    seed_stats_json,
-    seed_stats_metrics,
-    seed_stats_table,
-)
+from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_json, seed_stats_metrics, seed_stats_table
+from fer.pipeline.descriptions import describe_stages
 from fer.pipeline.requirements import check_experiment, prepare_experiment
 from fer.pipeline.stages import Stage, Stages, configuration_name
 from fer.tracking.lifecycle import tracked
@@ -122,6 +117,7 @@ def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
                 tables.append(f"{experiment.name}\n{result.table}")
         table = "\n\n".join(tables)
         run.text(table + "\n", "table.txt")
+        describe_stages(run, ALL, stages, {})
         print(f"\n{table}\n")
         _print_skipped(skipped)
         if failed:
@@ -181,6 +177,7 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
         figures = _run_stages(experiment, stages, config, tags)
         _log_stages(run, stages.done)
         table = _log_figures(run, stages.done, figures, row.figures if row else {})
+        describe_stages(run, experiment.name, stages.done, seed_stats(figures))
         view = _view(stages.done)
         # Stages that were taken over may have been run in another MLflow experiment.
         run.views((view,), tested_sets(chain.from_iterable(figures)))
@@ -238,7 +235,7 @@ def _log_figures(
     reported: Mapping[str, ReportedFigures],
 ) -> str:
     """Log means and deviations over the seeds, and return the table; empty where nothing was tested."""
-    stats = seed_stats(figures) if figures else {}
+    stats = seed_stats(figures)
     if not stats:
         return ""
     run.metrics(seed_stats_metrics(stats))

@@ -75,6 +75,7 @@ def finalize(
     Raises:
         DataError: A picture can no longer be read, or a record of credits is damaged.
     """
+    from fer.pipeline.descriptions import describe_finetuned
     from fer.pipeline.run_page import log_finetune_page
     from fer.pipeline.shown_sets import shown_sets
     from fer.tracking.models import log_card, log_model
@@ -99,6 +100,7 @@ def finalize(
     origin = origin_of(context, classifier, progress, model_id)
     log_card(model_id, card(origin, evaluations, root))
     log_finetune_page(context, origin, shown_sets(run, evaluations, contamination, root))
+    describe_finetuned(run, origin, evaluations, contamination, config)
     reports = flat_reports(evaluations)
     run.text(reports_table({run.id[:8]: reports}) + "\n", "table.txt")
     # Last, so that nobody is offered a version before all that describes it is there.

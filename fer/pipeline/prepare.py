@@ -21,6 +21,7 @@ from fer.errors import ConfigError
 from fer.expressions import EXPRESSIONS
 from fer.pipeline.contact_sheets import make_contact_sheet
 from fer.pipeline.context import log_dataset
+from fer.pipeline.descriptions import describe_prepared
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.naming import joined_name
@@ -71,6 +72,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
                 pictures = {row.source_name: root / row.path for row in result.manifest.images}
                 for difference in differences_from_list(dataset.credits, pictures):
                     print(f"  {difference}")
+        describe_prepared(run, prepared)
     return PrepareResult(run.id, prepared, run.where())
 
 

@@ -26,6 +26,7 @@ from fer.objectives.features import (
 )
 from fer.objectives.registry import METHODS
 from fer.pipeline.context import RunContext, training_run
+from fer.pipeline.descriptions import describe_pretrained
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import probe_sets, training_sets
 from fer.pipeline.run_page import log_pretrain_page
@@ -70,6 +71,7 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
     # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
     with training_run("pretrain", config, (LAST,)) as context:
         figures = train_and_log(context)
+        describe_pretrained(context.run, context.config, figures)
     return PretrainResult(context.run.id, figures, context.run.where(PRETRAINING_VIEW))
 
 

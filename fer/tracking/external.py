@@ -9,6 +9,7 @@ from mlflow.entities import Run
 
 from fer.evaluation.names import rounded
 from fer.tracking import store
+from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, TESTED
 from fer.tracking.runs import TrackedRun, param_text
 from fer.tracking.views import refresh, tested_sets
@@ -55,6 +56,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
     """Log external runs that are not in the experiment yet, and anew those that were corrected since."""
     address = store.connect()
     experiment_id = store.experiment_id(address)
+    describe_experiment(experiment_id)
     earlier = store.search_runs(f"tags.{REPORTED} = 'true'", [experiment_id])
     made, present = [], []
     for run in runs:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from fer.config.options import shown_options
 from fer.errors import FerError, Interrupted
 from fer.tracking import store
+from fer.tracking.descriptions import describe_experiment
 from fer.tracking.endings import LAUNCHED_RUN, end_run, fail_run, keep_killed, store_fault
 from fer.tracking.names import COMMAND, CONFIG_FILE
 from fer.tracking.runs import NullRun, TrackedRun
@@ -105,6 +106,7 @@ def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapp
     _tags_of_next.set({})
     run.params(shown_options(config, extra))
     run.json(asdict(config), CONFIG_FILE)
+    describe_experiment(run.experiment_id)
 
 
 def _start_run(address: str, name: str) -> RunInfo:

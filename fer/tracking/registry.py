@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened
 from fer.tracking import champion, store
-from fer.tracking.names import REGISTERED, REGISTERED_NAME, SCORE, UNREGISTERED, param
+from fer.tracking.descriptions import describe_version
+from fer.tracking.names import DESCRIPTION, REGISTERED, REGISTERED_NAME, SCORE, UNREGISTERED, param
 
 R = TypeVar("R")
 
@@ -72,6 +74,9 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
         registration = _complete_registration(name, model.model_id)
         if registration is None:
             registration = register(name, model.model_id, score, tags, promote)
+        # A store without rights to it must not make a registered model seem refused.
+        with suppress(MlflowException):
+            describe_version(name, registration.version, model.tags.get(DESCRIPTION, ""))
         note = f"{name}/{registration.version}: {registration.message}"
         client.set_tag(run_id, REGISTERED, note)
         if UNREGISTERED in run.data.tags:

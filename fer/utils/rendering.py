@@ -61,6 +61,12 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"[&<>]", lambda sign: f"&#{ord(sign[0])};", escaped)
 
 
+def unwrapped(text: str) -> str:
+    """Return Markdown with each paragraph on one line, as pages want it that break a line wherever the text does."""
+    # Rows of tables, items and quotations begin with these signs, and blank lines end a paragraph.
+    return re.sub(r"(?<=[^\n|])\n(?![\n|>-])", " ", text.strip())
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as CSV; lines end in a line feed on every system."""
     text = io.StringIO()

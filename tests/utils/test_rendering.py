@@ -5,7 +5,7 @@ import jinja2
 import pytest
 
 from fer.utils import rendering
-from fer.utils.rendering import csv_text, markdown_table, text_table
+from fer.utils.rendering import csv_text, markdown_table, text_table, unwrapped
 
 ROWS = [["run", "set", "images"], ["a", "raf", "3"], ["longer", "kdef", "1,000"]]
 
@@ -47,3 +47,8 @@ def test_values_are_escaped_in_pages_and_absent_ones_refused(tmp_path, monkeypat
             rendering.render("page.html")
     finally:
         rendering._environment.cache_clear()
+
+
+def test_a_paragraph_becomes_one_line_and_tables_lists_and_quotations_stay() -> None:
+    text = "one\ntwo\n\n| a |\n| - |\n| b |\n\n> **Warning:** x\n\n- first\n- second\n\nlast\n"
+    assert unwrapped(text) == "one two\n\n| a |\n| - |\n| b |\n\n> **Warning:** x\n\n- first\n- second\n\nlast"

@@ -1,0 +1,93 @@
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from fer.config.commands import ExportConfig
+from fer.tracking.descriptions import (
+    MAX_REGISTERED,
+    describe_experiment,
+    describe_model,
+    describe_run,
+    describe_version,
+    model_link,
+    run_link,
+)
+from fer.tracking.lifecycle import tracked
+from fer.tracking.registry import register_run
+
+NOTE = "mlflow.note.content"
+
+
+def test_a_run_is_described_unless_somebody_has_done_so(client):
+    with tracked("export", ExportConfig(), "ours") as run:
+        describe_run(run, "\nof *two*\nlines\n")
+    assert client.get_run(run.id).data.tags[NOTE] == "of *two* lines"
+    with tracked("export", ExportConfig(), "theirs") as run:
+        client.set_tag(run.id, NOTE, "a person's")
+        describe_run(run, "ours")
+    assert client.get_run(run.id).data.tags[NOTE] == "a person's"
+
+
+def test_every_command_leaves_an_experiment_that_says_how_to_read_it(client):
+    with tracked("export", ExportConfig(), "first") as run:
+        pass
+    text = client.get_experiment(run.experiment_id).tags[NOTE]
+    for words in (
+        "*Accuracy by expression*",
+        "*Training curves*",
+        "*Pre-training*",
+        "`<set>/class_mean`",
+        "report.html",
+    ):
+        assert words in text
+    client.set_experiment_tag(run.experiment_id, NOTE, "a person's")
+    with tracked("export", ExportConfig(), "second"):
+        pass
+    assert client.get_experiment(run.experiment_id).tags[NOTE] == "a person's"
+
+
+def test_an_experiment_that_may_not_be_described_stops_nothing(client, monkeypatch):
+    def refuse(*words: object) -> None:
+        raise MlflowException("Permission denied", error_code=7)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", refuse)
+    describe_experiment("0")
+
+
+def test_a_version_takes_its_models_text_over_and_the_name_is_explained_once(logged, monkeypatch):
+    run_id, model_id = logged
+    client = mlflow.MlflowClient()
+    describe_model(model_id, "what it is")
+    assert client.get_logged_model(model_id).tags[NOTE] == "what it is"
+    registered = register_run(run_id, "fer", promote=False)
+    assert client.get_model_version("fer", registered.version).description == "what it is"
+    text = client.get_registered_model("fer").description
+    assert "`models:/fer@champion`" in text
+    assert "`validation_digest`" in text
+    client.update_registered_model("fer", "a person's")
+    client.update_model_version("fer", registered.version, "a person's too")
+    register_run(run_id, "fer", promote=False)
+    assert client.get_registered_model("fer").description == "a person's"
+    assert client.get_model_version("fer", registered.version).description == "a person's too"
+
+
+def test_a_long_description_is_cut_to_what_the_registry_takes(logged):
+    version = mlflow.register_model(f"models:/{logged[1]}", "fer")
+    describe_version("fer", str(version.version), "x" * 9000)
+    description = mlflow.MlflowClient().get_model_version("fer", str(version.version)).description
+    assert description == "x" * MAX_REGISTERED
+
+
+@pytest.mark.parametrize(
+    ("link", "address"),
+    [
+        (run_link("1", "ab"), "#/experiments/1/runs/ab?workflowType=machine_learning"),
+        (
+            run_link("1", "ab", "a/report.html"),
+            "#/experiments/1/runs/ab/artifacts/a/report.html?workflowType=machine_learning",
+        ),
+        (model_link("1", "m-2"), "#/experiments/1/models/m-2/artifacts?workflowType=machine_learning"),
+    ],
+)
+def test_links_lead_into_the_training_pages(link, address):
+    assert link == address
