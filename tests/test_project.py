@@ -199,6 +199,9 @@ def test_finetune_logs_trains_evaluates_and_registers(trained):
     version = trained.client.get_model_version_by_alias("fer-demo", "champion")
     assert version.run_id == run.info.run_id
     assert "RAF-DB" in version.tags["terms"]
+    for text in (run.data.tags["mlflow.note.content"], version.description):
+        assert all(f"\n| {name} " in text for name in ("raf", "kdef", "wikimedia"))
+    assert run.info.run_name == "resnet18 · raf+kdef · scratch · seed 0"
     assert not list(trained.output.iterdir()), "the checkpoints lie with the run now"
 
 
@@ -268,6 +271,7 @@ def test_pretrain_logs_probes_a_map_and_the_encoder(pretrained):
     contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
     assert contexts == {"pre-training, without labels"}
     artifacts = {item.path for item in pretrained.client.list_artifacts(run.info.run_id)}
+    assert run.data.tags["mlflow.note.content"].startswith("Pre-training of `resnet18` by simclr on raf")
     assert {"checkpoints", "encoder", "feature_map.png", "learning_curves.png", "report.html"} <= artifacts
     assert not list(pretrained.output.iterdir())
 

@@ -71,10 +71,12 @@ def seed_stats_json(stats: Mapping[str, SeedStats], seeds: int) -> dict[str, Any
 
 def seed_stats_rows(stats: Mapping[str, SeedStats]) -> list[list[str]]:
     """Return headings and a row of mean and deviation in per cent for each whole set; nothing without any."""
+    # What is asked first stands first: a page may hide the last columns.
+    columns = {"accuracy": ACCURACY, "class mean": CLASS_MEAN} | COLUMNS
     rows = []
     for dataset in dict.fromkeys(key.partition("/")[0] for key in stats):
-        rows.append([dataset, *(_cell(stats.get(f"{dataset}/{figure}")) for figure in COLUMNS.values())])
-    return [["data set", *COLUMNS], *rows] if rows else []
+        rows.append([dataset, *(_cell(stats.get(f"{dataset}/{figure}")) for figure in columns.values())])
+    return [["data set", *columns], *rows] if rows else []
 
 
 def seed_stats_table(
