@@ -150,7 +150,7 @@ def train_and_log(context: RunContext[PretrainConfig]) -> dict[str, float]:
     # Their part is done: one process logs.
     exit_nonzero_ranks()
     figures = log_encoder(context, progress, encoder.spec, probe)
-    log_pretrain_page(context, encoder.spec, sets, [start, *progress.history])
+    log_pretrain_page(context, encoder.spec, sets, len(train_indices), [start, *progress.history])
     return figures
 
 

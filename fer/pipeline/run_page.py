@@ -125,6 +125,7 @@ def log_pretrain_page(
     context: RunContext[PretrainConfig],
     spec: ModelSpec,
     sets: Sequence[DataSet],
+    count: int,
     history: Sequence[Mapping[str, float]],
 ) -> None:
     """Log the page of a pre-training.
@@ -133,6 +134,7 @@ def log_pretrain_page(
         context: Of the run, which has logged all else.
         spec: The encoder's.
         sets: What it was trained on.
+        count: On how many images of these.
         history: Figures by epoch, from that before the first on.
     """
     config, run = context.config, context.run
@@ -141,9 +143,10 @@ def log_pretrain_page(
         "method": config.method,
         **_network(spec),
         "starting weights": without_folders(config.init),
-        "pre-trained on, without labels": ", ".join(dataset.title for dataset in sets),
+        "trained on, without labels": f"{count:,} images of {', '.join(dataset.title for dataset in sets)}",
         "seed": str(config.seed),
         "kept": "the last epoch: to choose one would use labels",
+        "probes, with labels": f"{_probes(history[-1])}; before training {_probes(history[0])}",
         **_made(run, day),
     }
     command = f"fer finetune --dataset {config.dataset} --arch {config.arch} --init runs:/{run.id}"
@@ -161,6 +164,11 @@ def log_pretrain_page(
     run.text(run_page(report), REPORT_PAGE)
 
 
+def _probes(figures: Mapping[str, float]) -> str:
+    keys = (KNN_ACCURACY, LINEAR_ACCURACY, FEATURE_STD)
+    return ", ".join(f"{EPOCHS_HEAD[key]} {figures[key]:.3f}" for key in keys if key in figures)
+
+
 def _epochs(history: Sequence[Mapping[str, float]]) -> list[list[str]]:
     """Return headings, and a row for each epoch, the first of which is before any training."""
     rows = [["epoch", *EPOCHS_HEAD.values()]]
@@ -176,13 +184,13 @@ def _network(spec: ModelSpec, weights: int = 0) -> dict[str, str]:
     return {
         "network": f"torchvision's {spec.arch}{counted}",
         "sees": f"{INPUT[spec.framing]}, {crop} x {crop} pixels{enlarged}",
-        "temperature": f"{spec.temperature:.3f}" if spec.temperature != 1 else "1, not fitted",
     }
 
 
 def _trained_on(spec: ModelSpec) -> dict[str, str]:
     titles = ", ".join(DATASETS[name].title if name in DATASETS else name for name in spec.trained_on)
-    facts = {"trained on": titles or "unknown"}
+    fitted = f"{spec.temperature:.3f}, fitted on validation images" if spec.temperature != 1 else "1, not fitted"
+    facts = {"trained on": titles or "unknown", "temperature": fitted}
     if spec.training_counts:
         pairs = zip(spec.training_counts, spec.expressions, strict=True)
         counts = ", ".join(f"{count:,} {name}" for count, name in pairs)
