@@ -85,7 +85,7 @@ def test_hostile_texts_stay_texts(evil):
     )  # fmt: skip
     shown, plain = Page(content), Page(run_page(whole(sets=[section(seen=True), section(hidden="x")])))
     assert set(shown.tags) <= set(plain.tags) | {"a"}
-    assert set(shown.attributes) <= set(plain.attributes) | {"href", "rel"}
+    assert set(shown.attributes) <= set(plain.attributes) | {"href", "rel", "target"}
     assert all(link.startswith(("data:image/", CREDIT.page, CREDIT.licence_url)) for link in shown.links)
 
 
