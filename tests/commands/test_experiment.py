@@ -131,6 +131,17 @@ def test_stages_are_nested_runs_of_one_parent(done, capsys):
     assert "over 2 seeds" in described
     assert re.search(r"^\| raf +\| \d+\.\d ± ", described, re.MULTILINE)
     assert all(run.info.run_id in described for run in nested[1:])
+    assert done.where.count("/#/") == 1
+    assert done.where.endswith("&viewStateShareKey=accuracy-by-expression")
+    assert {run.data.tags.get("fer.tested") for run in [parent, nested[0]]} == {None}, "stages' figures are their own"
+    assert {run.data.tags.get("fer.tested") for run in nested[1:]} == {"true"}
+
+
+def test_the_view_is_there_too_where_all_stages_are_taken_over_from_elsewhere(done, run, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    assert {stage.how for stage in run().stages} == {"reused"}
+    other = mlflow.MlflowClient().get_experiment_by_name("another")
+    assert "mlflow.sharedViewState.accuracy-by-expression" in other.tags
 
 
 def test_mean_and_deviation_over_seeds_are_numpys(done):

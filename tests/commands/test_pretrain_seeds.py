@@ -123,6 +123,7 @@ def test_pre_trainings_are_repeated_taken_in_turn_and_reused(run):
 
 def test_pre_training_alone_can_be_repeated(run):
     result = run("encoder", pretrain_seeds=2)
+    assert result.where.endswith("&viewStateShareKey=pre-training")
     assert [stage[:2] for stage in told(result)] == [("pretrain", 0), ("pretrain", 1)]
     assert len({stage.run_id for stage in result.stages}) == 2
     run_id = result.stages[0].run_id
