@@ -9,7 +9,7 @@ from fer.model_card.card import README, headline, terms
 from fer.models.backbones import ModelSpec
 from fer.models.initial_weights import ADDRESSES
 from fer.tracking.models import fetch_classifier
-from fer.tracking.registry import resolve_alias
+from fer.tracking.naming import resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 from fer.utils.rendering import render

@@ -17,7 +17,7 @@ from fer.models.export import (
     export,
 )
 from fer.tracking.models import fetch_classifier
-from fer.tracking.registry import resolve_alias
+from fer.tracking.naming import resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
 from fer.utils.rendering import render

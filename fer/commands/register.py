@@ -2,7 +2,8 @@
 
 from fer.config.commands import RegisterConfig
 from fer.errors import ConfigError
-from fer.tracking.registry import RUN, Registration, register_run
+from fer.tracking.naming import RUN
+from fer.tracking.registry import Registration, register_run
 
 
 def run(config: RegisterConfig) -> Registration:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from fer.attribution.artifact import site_of
 from fer.attribution.credits import Credit
@@ -82,6 +83,11 @@ class ShownSet:
         """Return the figures of all tested images."""
         return next(iter(self.reports.values()))
 
+    @property
+    def has_uniform_prior(self) -> bool:
+        """Return whether the figures with a uniform class prior are among them."""
+        return any(UNIFORM_PRIOR in name for name in self.reports)
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -117,8 +123,8 @@ def run_page(report: RunReport) -> str:
         title=report.name,
         report=report,
         head=HEAD,
-        rows=[row for tested in report.sets for row in _rows(tested)],
-        has_uniform_prior=any(UNIFORM_PRIOR in name for tested in report.sets for name in tested.reports),
+        rows=list(chain.from_iterable(map(_rows, report.sets))),
+        has_uniform_prior=any(tested.has_uniform_prior for tested in report.sets),
         expressions=_expressions,
         percent=percent,
         png=_png_address,

@@ -138,23 +138,23 @@ def find_contamination(
         training, pretraining = _load_all_signatures(seen, root)
     except (LookupError, DataError) as unknown:
         return dict.fromkeys(evaluations, Contamination(f"unknown: {unknown}"))
-    found = {}
+    by_set = {}
     for name, evaluation in evaluations.items():
         try:
             labelled = _matches(evaluation, training, root)
             unlabelled = _matches(evaluation, pretraining, root)
         except DataError as unknown:
             # The pictures are gone or the disk is full: no reason to lose a training and its figures.
-            found[name] = Contamination(f"unknown: {unknown}")
+            by_set[name] = Contamination(f"unknown: {unknown}")
             print(f"warning: {name}: whether the model has seen its images is unknown: {unknown}")
             continue
         figures = contamination_figures(evaluation, labelled, unlabelled)
         message = _message(evaluation, figures, [*labelled, *unlabelled])
         matches = matches_csv(labelled, unlabelled) if labelled or unlabelled else ""
-        found[name] = Contamination(message, figures, matches)
+        by_set[name] = Contamination(message, figures, matches)
         if matches:
             print(f"warning: {name}: {message}")
-    return found
+    return by_set
 
 
 def _load_all_signatures(seen: SeenImages, root: Path) -> tuple[list["ImageSignatures"], list["ImageSignatures"]]:

@@ -1,6 +1,7 @@
 """Describe the runs of all commands, and the models they log, in a few lines of Markdown on MLflow's pages."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fer.config.training import FinetuneConfig, PretrainConfig
@@ -162,7 +163,7 @@ def describe_compared(run: TrackedRun, comparison: "Comparison", report: str) ->
         comparison: The comparison.
         report: Artifact path of its report.
     """
-    sentences = [sentence for of_set in comparison.verdicts.values() for sentence in of_set]
+    sentences = chain.from_iterable(comparison.verdicts.values())
     verdicts = "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) or "There is nothing to test."
     names = ", ".join(escape_markdown(configuration.name) for configuration in comparison.configurations)
     warnings = "\n".join(f"> **Warning:** {escape_markdown(warning)}\n" for warning in comparison.warnings)

@@ -52,8 +52,7 @@ from fer.tracking.names import (
     dataset_tag,
     evaluation_path,
 )
-from fer.tracking.naming import joined_name, model_label
-from fer.tracking.registry import resolve_alias
+from fer.tracking.naming import joined_name, model_label, resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device
 from fer.utils.paths import resolve_data_root

@@ -23,8 +23,9 @@ from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_evaluations
 from fer.pipeline.options import PREPARED, registered_name, starting_weights
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
+from fer.tracking.naming import RUN
 from fer.tracking.provenance import code_version
-from fer.tracking.registry import RUN, Registration, register_run
+from fer.tracking.registry import Registration, register_run
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
 

@@ -7,8 +7,7 @@ from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError, quoted
 from fer.tracking.names import REGISTERED_NAME
-from fer.tracking.naming import joined_name, weights_label
-from fer.tracking.registry import resolve_alias
+from fer.tracking.naming import joined_name, resolve_alias, weights_label
 from fer.training.devices import pick_device
 from fer.training.optimization import clip_grad_norm
 

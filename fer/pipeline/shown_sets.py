@@ -62,15 +62,15 @@ def shown_sets(
             evaluation_path(name, "reliability.png"): f"Confidence and accuracy: {title}",
         }
         mistakes, hidden = _shown_mistakes(evaluation, root)
-        found = contamination[name]
+        seen = contamination[name]
         credits = f"attribution/{PAGE} among this run's artifacts names authors and licences of its pictures"
         tested.append(
             ShownSet(
                 title=title,
                 reports=flat_reports({name: evaluation}),
-                contamination=found.message,
-                seen=bool(found.matches),
-                unseen=_unseen(found) if found.matches else {},
+                contamination=seen.message,
+                seen=bool(seen.matches),
+                unseen=_unseen(seen) if seen.matches else {},
                 plots=plots(run, titles),
                 mistakes=mistakes,
                 hidden=hidden,
@@ -80,12 +80,12 @@ def shown_sets(
     return tested
 
 
-def _unseen(found: Contamination) -> dict[str, float]:
+def _unseen(seen: Contamination) -> dict[str, float]:
     """Return the figures on images that were not seen, by measure; none where no image is left."""
-    if metric_key(UNCONTAMINATED, IMAGES) not in found.figures:
+    if metric_key(UNCONTAMINATED, IMAGES) not in seen.figures:
         return {}
     prefix = f"{UNCONTAMINATED}/"
-    return {key.removeprefix(prefix): value for key, value in found.figures.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): value for key, value in seen.figures.items() if key.startswith(prefix)}
 
 
 def _shown_mistakes(evaluation: Evaluation, root: Path) -> tuple[list[ShownMistake], str]:

@@ -22,7 +22,7 @@ from fer.pipeline.pretrain import PretrainResult, pretrain_encoder
 from fer.pipeline.requirements import check_training
 from fer.tracking.lifecycle import tagging_next
 from fer.tracking.names import EXPERIMENT, FINGERPRINT, TESTED_DIGEST, dataset_tag
-from fer.tracking.naming import joined_name
+from fer.tracking.naming import joined_name, resolve_alias
 from fer.tracking.provenance import (
     CodeVersion,
     fingerprint,
@@ -30,7 +30,6 @@ from fer.tracking.provenance import (
     stopped_run,
 )
 from fer.tracking.reading import logged_figures
-from fer.tracking.registry import resolve_alias
 from fer.tracking.store import get_run
 from fer.training.devices import pick_device
 from fer.utils.paths import manifest_path

@@ -17,7 +17,8 @@ from fer.portable.images import MAX_PIXELS, UnusableImage, read_rgb
 from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import RecognisedFace, Recogniser
-from fer.tracking.registry import registered_models, resolve_alias
+from fer.tracking.naming import resolve_alias
+from fer.tracking.registry import registered_models
 from fer.utils.rendering import render
 
 MAX_LOADED_MODELS = 2

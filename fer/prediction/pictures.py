@@ -17,8 +17,7 @@ from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
 from fer.prediction.recogniser import RecognisedFace, Recogniser
 from fer.tracking.lifecycle import tracked
-from fer.tracking.naming import joined_name, model_label
-from fer.tracking.registry import resolve_alias
+from fer.tracking.naming import joined_name, model_label, resolve_alias
 from fer.utils.paths import printable
 
 CSV_NAME = "predictions.csv"

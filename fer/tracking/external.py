@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import mlflow
@@ -70,7 +71,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
         # Last, so that the row is there at any time.
         for logged in outdated:
             mlflow.delete_run(logged.info.run_id)
-    sets = tested_sets(key for run in runs for key in run.metrics)
+    sets = tested_sets(chain.from_iterable(run.metrics for run in runs))
     refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
     where = store.where(address, store.page(address, experiment_id, view=ACCURACY_VIEW))
     return LoggedExternalRuns(tuple(made), tuple(present), where)

@@ -14,7 +14,6 @@ from mlflow.exceptions import MlflowException
 from fer.config.options import shown_options
 from fer.errors import FerError, Interrupted
 from fer.tracking import store
-from fer.tracking.descriptions import describe_experiment
 from fer.tracking.endings import LAUNCHED_RUN, end_run, fail_run, keep_killed, store_fault
 from fer.tracking.names import COMMAND, CONFIG_FILE
 from fer.tracking.runs import NullRun, TrackedRun
@@ -97,7 +96,8 @@ def tracked(command: str, config: Any, name: str, extra: Mapping[str, Any] | Non
 
 def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapping[str, Any]) -> None:
     """Log what a run is of and what goes into it."""
-    # Not at the top: it brings torch, which the watching process below would import for nothing.
+    # Not at the top: training starts sooner, and the process that watches a killed launcher needs no torch.
+    from fer.tracking.descriptions import describe_experiment
     from fer.tracking.provenance import environment_tags
 
     named = {"mlflow.runName": name, COMMAND: command}

@@ -30,8 +30,7 @@ from fer.models.files import load_classifier
 from fer.portable.predictions import BOX, SPEC
 from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
-from fer.tracking.naming import logged_model_name
-from fer.tracking.registry import MODELS, RUN, no_model
+from fer.tracking.naming import MODELS, RUN, logged_model_name, no_model
 
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
 SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")

@@ -1,4 +1,4 @@
-"""Name runs and logged models, so that a list of them says what each one is."""
+"""Name runs and logged models, so that a list of them says what each one is, and tell what addresses stand for."""
 
 import re
 
@@ -6,11 +6,14 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from fer.errors import ModelError, shortened
 from fer.tracking import store
 from fer.tracking.names import COMMAND, param
-from fer.tracking.registry import MODELS, RUN, resolve_alias
 from fer.utils.paths import model_file_name, printable
 
+RUN = "runs:/"
+MODELS = "models:/"
+"""Beginnings of the addresses of runs and of models."""
 SEPARATOR = " · "
 FORBIDDEN = r"[/:.%\"']"
 """Signs that MLflow allows in the name of no logged model."""
@@ -74,3 +77,26 @@ def _run_of(address: str) -> Run | None:
 
 def _short_run(address: str) -> str:
     return model_file_name(address).replace("-", " ")
+
+
+def resolve_alias(address: str) -> str:
+    """Return `models:/<name>@<alias>` as `models:/<name>/<version>`, which does not move; any other address as it is.
+
+    Raises:
+        ModelError: There is no such model or alias.
+        FerError: The store cannot be opened or reached.
+    """
+    name, at, alias = address.removeprefix(MODELS).partition("@")
+    if not address.startswith(MODELS) or not at:
+        return address
+    store.connect()
+    try:
+        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise no_model(address, error) from None
+    return f"{MODELS}{name}/{version.version}"
+
+
+def no_model(address: str, error: Exception) -> ModelError:
+    """Return the error that says why an address gives no model."""
+    return ModelError(f"there is no model at {address}: {shortened(str(error), 160)}")

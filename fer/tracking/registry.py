@@ -16,12 +16,10 @@ from fer.errors import ConfigError, FerError, ModelError, RegistrationError, sho
 from fer.tracking import champion, store
 from fer.tracking.descriptions import describe_version
 from fer.tracking.names import DESCRIPTION, REGISTERED, REGISTERED_NAME, SCORE, UNREGISTERED, param
+from fer.tracking.naming import MODELS
 
 R = TypeVar("R")
 
-RUN = "runs:/"
-MODELS = "models:/"
-"""Beginnings of the addresses of runs and of models."""
 DIGITS = 6
 """Decimals of a score as it is kept and compared."""
 COLLISIONS = ("IntegrityError", "database is locked", "Model Version creation error", "already exists")
@@ -185,29 +183,6 @@ def _retry(attempt: Callable[[], R]) -> R:
             # At random, or those that collided would collide again.
             time.sleep(seconds * random.uniform(0.5, 1.5))
     return attempt()
-
-
-def resolve_alias(address: str) -> str:
-    """Return `models:/<name>@<alias>` as `models:/<name>/<version>`, which does not move; any other address as it is.
-
-    Raises:
-        ModelError: There is no such model or alias.
-        FerError: The store cannot be opened or reached.
-    """
-    name, at, alias = address.removeprefix(MODELS).partition("@")
-    if not address.startswith(MODELS) or not at:
-        return address
-    store.connect()
-    try:
-        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        raise no_model(address, error) from None
-    return f"{MODELS}{name}/{version.version}"
-
-
-def no_model(address: str, error: Exception) -> ModelError:
-    """Return the error that says why an address gives no model."""
-    return ModelError(f"there is no model at {address}: {shortened(str(error), 160)}")
 
 
 def registered_models() -> dict[str, str]:

@@ -17,7 +17,6 @@ from fer.data.manifest import Manifest
 from fer.evaluation.names import rounded
 from fer.tracking import store
 from fer.tracking.names import param_tag
-from fer.tracking.views import refresh
 from fer.utils.paths import printable
 
 if TYPE_CHECKING:
@@ -117,6 +116,9 @@ class TrackedRun:
             keys: The views.
             sets: Test sets whose figures the run has.
         """
+        # Not at the top: it is needed when all else is over.
+        from fer.tracking.views import refresh
+
         refresh(self.address, self.experiment_id, keys, sets)
 
     def dataset(self, manifest: Manifest, root: Path, context: str) -> "PandasDataset | None":

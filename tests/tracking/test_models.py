@@ -9,7 +9,8 @@ from fer.config.commands import DownloadConfig, ExportConfig
 from fer.errors import ModelError
 from fer.models.files import load_classifier
 from fer.tracking.models import fetch_classifier, fetch_model, log_card
-from fer.tracking.registry import register, resolve_alias
+from fer.tracking.naming import resolve_alias
+from fer.tracking.registry import register
 
 
 def exported(address: str) -> None:
