@@ -14,7 +14,8 @@ class FerError(Exception):
     """A fault in what the user gave: options, files or models.
 
     The message is one sentence that names the fault and its cure. The command line prints it without
-    a trace and ends with exit code 2; a tracked run ends FAILED with the sentence in the tag `fer.error`.
+    a trace and ends with exit code 2; a tracked run that had begun ends FAILED with the sentence in the tag `fer.error`
+    and in its description, and one of which nothing is recorded yet is deleted.
     """
 
 

@@ -164,6 +164,7 @@ class NullRun(TrackedRun):
 
     def __init__(self) -> None:
         self.id = self.experiment_id = self.address = ""
+        self.figures = {}
 
     def _log_nothing(self, *args: Any, **options: Any) -> None:
         """Accept the arguments of any method that logs."""
