@@ -6,6 +6,7 @@ python docs/screenshots.py sqlite:///mlflow.db
 import argparse
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -58,7 +59,8 @@ class Shot:
         text: Something that the page shows when it is ready.
         width: Of the window, in pixels.
         height: Likewise.
-        scroll_to: A text that is brought into sight first; empty for the page's top.
+        scroll_to: Name of a section of charts that is brought into sight first; empty for the page's top.
+        click: A text that is clicked first; empty for none.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Shot:
     width: int = 1500
     height: int = 640
     scroll_to: str = ""
+    click: str = ""
 
 
 def main() -> None:
@@ -132,9 +135,9 @@ def shots(server: str) -> list[Shot]:
         return store.page(server, place, view=key) + ("&compareRunsMode=CHART" if charts else "")
 
     found = [
-        Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=2200, height=520),
+        Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=1900, height=420),
         Shot("accuracy-charts", view(ACCURACY_VIEW, charts=True), "Run Name", height=1000),
-        Shot("confusion", view(ACCURACY_VIEW, charts=True), "Run Name", height=720, scroll_to=CONFUSION_IMAGES),
+        Shot("confusion", view(ACCURACY_VIEW, charts=True), "Run Name", height=760, scroll_to=CONFUSION_IMAGES),
     ]
     if TAG + CURVES_VIEW in experiment.tags:
         found.append(Shot("curves", view(CURVES_VIEW, charts=True), "Run Name", height=1000))
@@ -143,7 +146,7 @@ def shots(server: str) -> list[Shot]:
     trainings = client.search_runs([place], f"tags.`{COMMAND}` = 'finetune' and tags.`{TESTED}` = 'true'")
     if trainings:
         run_id = trainings[0].info.run_id
-        found.append(Shot("run", store.page(server, place, run_id=run_id), "Metrics", height=1000))
+        found.append(Shot("run", store.page(server, place, run_id=run_id), "Metrics", height=1000, click="Show more"))
         if any(item.path == "report.html" for item in client.list_artifacts(run_id)):
             report = store.page(server, place, run_id=run_id, artifact="report.html")
             found.append(Shot("report", report, "report.html", height=1200))
@@ -181,7 +184,11 @@ def take(wanted: list[Shot], folder: Path, opened: Any) -> Iterator[Path]:
         page.goto(shot.link)
         page.get_by_text(shot.text).first.wait_for()
         if shot.scroll_to:
-            page.get_by_text(shot.scroll_to).first.evaluate("element => element.scrollIntoView()")
+            # Beside its name a section says how many charts it holds.
+            heading = page.get_by_text(re.compile(rf"^{shot.scroll_to} \(\d+\)")).first
+            heading.evaluate("element => element.scrollIntoView()")
+        if shot.click:
+            page.get_by_text(shot.click).first.click()
         # Charts are drawn one by one and tell nobody when they are done; the network never rests.
         page.wait_for_timeout(DRAWN)
         with Image.open(io.BytesIO(page.screenshot())) as picture:

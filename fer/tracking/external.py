@@ -11,9 +11,9 @@ from mlflow.entities import Run
 from fer.evaluation.names import rounded
 from fer.tracking import store
 from fer.tracking.descriptions import describe_experiment
-from fer.tracking.names import ACCURACY_VIEW, REPORTED, TESTED
+from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
 from fer.tracking.runs import TrackedRun, param_text
-from fer.tracking.views import refresh, tested_sets
+from fer.tracking.views import next_colour, refresh, tested_sets
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> Non
     logged.metrics(run.metrics)
     # Last, so that a run whose logging was cut off is not taken for a whole one.
     tested = {TESTED: "true"} if tested_sets(run.metrics) else {}
-    logged.tags({**run.tags, **tested, REPORTED: "true"})
+    logged.tags({**run.tags, **tested, RUN_COLOUR: next_colour(experiment_id), REPORTED: "true"})
     client.set_terminated(run_id, "FINISHED")

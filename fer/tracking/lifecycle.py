@@ -15,7 +15,7 @@ from fer.config.options import shown_options
 from fer.errors import FerError, Interrupted
 from fer.tracking import store
 from fer.tracking.endings import LAUNCHED_RUN, end_run, fail_run, keep_killed, store_fault
-from fer.tracking.names import COMMAND, CONFIG_FILE
+from fer.tracking.names import COMMAND, CONFIG_FILE, RUN_COLOUR
 from fer.tracking.runs import NullRun, TrackedRun
 from fer.utils.processes import deferring, follow_parent, interrupting, rank
 
@@ -99,8 +99,9 @@ def _describe(run: TrackedRun, command: str, config: Any, name: str, extra: Mapp
     # Not at the top: training starts sooner, and the process that watches a killed launcher needs no torch.
     from fer.tracking.descriptions import describe_experiment
     from fer.tracking.provenance import environment_tags
+    from fer.tracking.views import next_colour
 
-    named = {"mlflow.runName": name, COMMAND: command}
+    named = {"mlflow.runName": name, COMMAND: command, RUN_COLOUR: next_colour(run.experiment_id)}
     run.tags({**named, **environment_tags(), **_tags_of_next.get()})
     # Stages within this run are others.
     _tags_of_next.set({})

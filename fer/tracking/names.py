@@ -17,6 +17,9 @@ TESTED = "fer.tested"
 DESCRIPTION = "mlflow.note.content"
 """Tag of runs, logged models and MLflow experiments: a text in Markdown, which MLflow's pages show."""
 
+RUN_COLOUR = "mlflow.runColor"
+"""Tag: the colour that MLflow's charts draw a run in."""
+
 # Tags of trainings.
 STARTED_FROM = "fer.started_from"
 """Tag: id of the run whose weights a training started from."""

@@ -31,7 +31,7 @@ RUN_NAME = "attributes.`Run Name`"
 """MLflow's key of the column of names."""
 OTHERS = (VALIDATION, "Model metrics", "System metrics")
 """Sections that MLflow makes for metrics without a chart of ours; they are closed until somebody opens them."""
-NAME_WIDTH, PARAMETER_WIDTH, ARROW_WIDTH = 300, 140, 24
+NAME_WIDTH, PARAMETER_WIDTH, ARROW_WIDTH = 270, 110, 24
 """In pixels."""
 
 

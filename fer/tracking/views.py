@@ -19,7 +19,7 @@ from fer.data.datasets.registry import DATASETS
 from fer.errors import shortened
 from fer.evaluation.names import ACCURACY, metric_key
 from fer.tracking import store
-from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PRETRAINING_VIEW
+from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PRETRAINING_VIEW, RUN_COLOUR
 from fer.tracking.view_states import view_state
 
 TITLES = {
@@ -31,6 +31,21 @@ TAG = "mlflow.sharedViewState."
 """Beginning of the tags in which MLflow keeps views; the view's key follows."""
 COMPRESSED = "deflate;"
 """Beginning of a state that is compressed."""
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#999933",
+    "#332288",
+    "#44AA99",
+    "#777777",
+    "#117733",
+)
+"""Of runs in charts, which readers who see colours otherwise can tell apart: Okabe and Ito's (2008), then Tol's."""
 LOCK = "views"
 """Purpose of the lock under which views are written."""
 
@@ -65,6 +80,18 @@ def refresh(
                     client.set_experiment_tag(experiment_id, TAG + view, value)
     except (MlflowException, OSError) as error:
         print(f"warning: the views of MLflow's page of runs were not written: {shortened(str(error), 200)}")
+
+
+def next_colour(experiment_id: str) -> str:
+    """Return the colour of a new run in charts: not that of the runs before it.
+
+    MLflow takes colours from runs' ids, by which two runs beside each other may get the same.
+    """
+    latest = store.search_runs(f"tags.`{RUN_COLOUR}` LIKE '#%'", [experiment_id], limit=1)
+    colour = latest[0].data.tags[RUN_COLOUR] if latest else COLOURS[-1]
+    # Somebody may have given it another one.
+    index = COLOURS.index(colour) + 1 if colour in COLOURS else 0
+    return COLOURS[index % len(COLOURS)]
 
 
 def tested_sets(metrics: Iterable[str]) -> list[str]:
