@@ -75,6 +75,8 @@ UNRESOLVED = "unresolved"
 # Parameters.
 REGISTERED_NAME = "registered_name"
 """Parameter: the registered model that a training was meant for, or `none`."""
+REGISTERED_NAME_USED = "registered_name_used"
+"""Parameter: the same in runs of earlier versions, whose `registered_name` may be `auto`."""
 MODEL_OPTION = "model"
 """Parameter: the address of the model that was tested."""
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened
 from fer.tracking import champion, store
 from fer.tracking.descriptions import describe_version
-from fer.tracking.names import DESCRIPTION, REGISTERED, REGISTERED_NAME, SCORE, UNREGISTERED, param
+from fer.tracking.names import DESCRIPTION, REGISTERED, REGISTERED_NAME, REGISTERED_NAME_USED, SCORE, UNREGISTERED, param
 from fer.tracking.naming import MODELS
 
 R = TypeVar("R")
@@ -61,10 +61,7 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
     store.connect()
     run, model = _logged_model(run_id)
     if name == "auto":
-        name = param(REGISTERED_NAME, run.data.params, run.data.tags)
-        if name in ("", "none"):
-            cure = "say which with registered_name=<name>"
-            raise ConfigError(f"run {run_id} was meant for no registered model: {cure}")
+        name = _intended_name(run)
     score = float(model.tags[SCORE])
     tags = {key: value for key, value in model.tags.items() if not key.startswith(RUN_TAGS)}
     client = mlflow.MlflowClient()
@@ -82,6 +79,22 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
     except MlflowException as error:
         raise RegistrationError(f"the MLflow store refuses {name}: {shortened(str(error), 200)}") from error
     return registration
+
+
+def _intended_name(run: Run) -> str:
+    """Return the registered model that a run was meant for.
+
+    Raises:
+        ConfigError: It was meant for none.
+    """
+    params = run.data.params
+    name = param(REGISTERED_NAME, params, run.data.tags)
+    if name == "auto":
+        name = params.get(REGISTERED_NAME_USED, "")
+    if name in ("", "none"):
+        cure = "say which with registered_name=<name>"
+        raise ConfigError(f"run {run.info.run_id} was meant for no registered model: {cure}")
+    return name
 
 
 def _logged_model(run_id: str) -> tuple[Run, LoggedModel]:

@@ -94,6 +94,17 @@ def test_auto_means_the_model_that_the_run_was_meant_for(refused):
     assert register_run(refused.run.info.run_id, "auto", promote=False).name == "fer-test"
 
 
+@pytest.mark.parametrize("quote", ["", "'"], ids=["python -m fer", "mlflow run"])
+def test_auto_is_never_a_name_also_in_a_run_of_an_earlier_version(refused, quote):
+    with tracked("finetune", ExportConfig(), "earlier") as run:
+        _log_a_model(run)
+    run.params({"registered_name": f"{quote}auto{quote}"})
+    with pytest.raises(ConfigError, match="registered_name=<name>"):
+        register_run(run.id, "auto", promote=False)
+    run.params({"registered_name_used": f"fer-earlier-{len(quote)}"})
+    assert register_run(run.id, "auto", promote=False).name == f"fer-earlier-{len(quote)}"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
