@@ -6,7 +6,6 @@ python docs/screenshots.py sqlite:///mlflow.db
 import argparse
 import io
 import os
-import re
 import shutil
 import signal
 import socket
@@ -31,6 +30,7 @@ from fer.tracking.names import (
     CURVES_VIEW,
     PRETRAINING_VIEW,
     REGISTERED,
+    REPORT_PAGE,
     TESTED,
 )
 from fer.tracking.views import TAG
@@ -75,7 +75,7 @@ class Shot:
 def main() -> None:
     """Read the command line and make every screenshot that the store has something for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", help="address of the store, such as sqlite:///mlflow.db")
+    parser.add_argument("store", help="address of the store, such as sqlite:///mlflow.db, or of a server")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
     address = store.absolute(given.store)
@@ -86,7 +86,10 @@ def main() -> None:
 
 @contextmanager
 def serving(address: str) -> Iterator[str]:
-    """Run MLflow's interface on a store and yield its address."""
+    """Run MLflow's interface on a store and yield its address; a server is one already."""
+    if address.startswith("http"):
+        yield address.rstrip("/")
+        return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -147,11 +150,12 @@ def shots(server: str) -> list[Shot]:
     if trainings:
         run_id = trainings[0].info.run_id
         found.append(Shot("run", store.page(server, place, run_id=run_id), "Metrics", height=1000, click="Show more"))
-        if any(item.path == "report.html" for item in client.list_artifacts(run_id)):
-            report = store.page(server, place, run_id=run_id, artifact="report.html")
-            found.append(Shot("report", report, "report.html", height=1200))
-    if any(REGISTERED in run.data.tags for run in trainings):
-        version = client.search_model_versions(f"run_id = '{trainings[0].info.run_id}'")[0]
+        if any(item.path == REPORT_PAGE for item in client.list_artifacts(run_id)):
+            report = store.page(server, place, run_id=run_id, artifact=REPORT_PAGE)
+            found.append(Shot("report", report, REPORT_PAGE, height=1200))
+    registered = [run for run in trainings if REGISTERED in run.data.tags]
+    if registered:
+        version = client.search_model_versions(f"run_id = '{registered[0].info.run_id}'")[0]
         model = f"{server}/#/models/{version.name}/versions/{version.version}?{store.TRAINING_PAGES}"
         found.append(Shot("model", model, "Registered At", height=1000))
     return found
@@ -184,8 +188,7 @@ def take(wanted: list[Shot], folder: Path, opened: Any) -> Iterator[Path]:
         page.goto(shot.link)
         page.get_by_text(shot.text).first.wait_for()
         if shot.scroll_to:
-            # Beside its name a section says how many charts it holds.
-            heading = page.get_by_text(re.compile(rf"^{shot.scroll_to} \(\d+\)")).first
+            heading = page.get_by_text(shot.scroll_to, exact=True).first
             heading.evaluate("element => element.scrollIntoView()")
         if shot.click:
             page.get_by_text(shot.click).first.click()

@@ -3,7 +3,7 @@
 from fer.config.commands import ImportReportedConfig
 from fer.experiments.files import ReportedRow, read_reported
 from fer.tracking.external import ExternalRun, LoggedExternalRuns, log_external_runs
-from fer.tracking.names import PROTOCOL, REPRODUCES
+from fer.tracking.names import DESCRIPTION, PROTOCOL, REPRODUCES
 
 SOURCE = "the 2021 project's notes and results table (trougnouf/TRAIL2021-challenge5)"
 
@@ -39,6 +39,6 @@ def _external_run(row: ReportedRow) -> ExternalRun:
         REPRODUCES: row.name,
         # 2021 chose its epochs on test: whoever compares has to see it.
         PROTOCOL: str(row.settings["selection"]),
-        "mlflow.note.content": f"{row.note}. Reported in {SOURCE}, not measured here.",
+        DESCRIPTION: f"{row.note}. Reported in {SOURCE}, not measured here.",
     }
     return ExternalRun(row.name, row.settings, metrics, tags)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fer.comparison.comparing import Comparison, compare
-from fer.comparison.csv_files import paired_tests_csv, table_csv
 from fer.comparison.figures import figures, svg
 from fer.comparison.report import FIGURES_FOLDER, Origin, html, markdown, terminal
 from fer.comparison.runs import RunFigures
+from fer.comparison.table import paired_tests_csv, table_csv
 from fer.config.commands import CompareConfig
 from fer.data.datasets.registry import DATASETS, resolve_datasets
 from fer.errors import ConfigError, DataError

@@ -19,7 +19,7 @@ from fer.expressions import EXPRESSIONS
 from fer.portable.images import UnusableImage
 from fer.tracking.runs import TrackedRun
 from fer.utils.atomic import atomic_path
-from fer.utils.paths import contact_sheet_path, data_lock, manifest_path, translate_disk_errors
+from fer.utils.paths import contact_sheet_path, data_lock, manifest_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,19 +64,24 @@ def make_contact_sheet(
         state = f"{unresolved} of its {len(credits)} pictures are unresolved"
         reason = f"{state}: {REFRESH_HINT}, or give allow_unattributed=true"
     if reason:
-        return f"{reason}; look at {_keep(dataset, rows, root)}, which may not be published"
+        return f"{reason}; {_keep(dataset, rows, root)}"
     run.figure(_draw(dataset, rows, root, credits), f"contact_sheets/{dataset.name}.png")
     return ""
 
 
-def _keep(dataset: DataSet, rows: dict[str, list[ImageRow]], root: Path) -> Path:
-    """Return the path of a sheet that is no part of a run, drawn unless it is there since the set was prepared."""
+def _keep(dataset: DataSet, rows: dict[str, list[ImageRow]], root: Path) -> str:
+    """Draw a sheet that is no part of a run, unless it is there since the set was prepared; return where it lies."""
     path = contact_sheet_path(root, dataset.name)
     prepared = manifest_path(root, dataset.name).stat().st_mtime
     if not path.is_file() or path.stat().st_mtime < prepared:
-        with translate_disk_errors(root), data_lock(root, dataset.name), atomic_path(path) as partial:
-            _draw(dataset, rows, root, []).savefig(partial, format="png")
-    return path
+        sheet = _draw(dataset, rows, root, [])
+        try:
+            with data_lock(root, dataset.name), atomic_path(path) as partial:
+                sheet.savefig(partial, format="png")
+        except OSError as error:
+            # Data that many share may be read only, which is no reason not to use them.
+            return f"none could be kept at {path} either ({error.strerror})"
+    return f"look at {path}, which may not be published"
 
 
 def _draw(

@@ -22,6 +22,7 @@ from fer.pipeline.options import default_name, known_options, needed_sets
 from fer.pipeline.requirements import check_training, ensure_prepared
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
+    ATTRIBUTION,
     CHECKPOINTS,
     CURVES_VIEW,
     DIGEST,
@@ -222,7 +223,7 @@ def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -
 
     credits = list(credits_of(manifest, root).values())
     for name, content in attribution_files(credits).items():
-        run.text(content, f"attribution/{name}")
+        run.text(content, f"{ATTRIBUTION}/{name}")
     unresolved = sum(not credit.resolved for credit in credits)
     run.tags({dataset_tag(manifest.dataset, UNRESOLVED): unresolved})
     hint = f"; {REFRESH_HINT}" if unresolved else ""

@@ -10,7 +10,7 @@ from fer.experiments.seeds import SeedStats, seed_stats_rows
 from fer.model_card.card import README, Origin
 from fer.model_card.descriptions import HEAD, accuracy_cells, accuracy_rows, model_description, run_description
 from fer.models.backbones import ModelSpec
-from fer.tracking.descriptions import describe_model, describe_run, model_link, run_link
+from fer.tracking.descriptions import describe_model, model_link, run_link
 from fer.tracking.names import REPORT_PAGE
 from fer.tracking.runs import TrackedRun
 from fer.utils.rendering import escape_markdown
@@ -57,7 +57,7 @@ def describe_finetuned(
         _page(run, TESTED),
         f"The model's card: {README} [among its artifacts]({card}); it loads as `models:/{origin.model_id}`.",
     ]
-    describe_run(run, run_description(f"{lead} {kept}", accuracy_rows(reports), seen, notes))
+    run.describe(run_description(f"{lead} {kept}", accuracy_rows(reports), seen, notes))
 
 
 def describe_tested(
@@ -79,7 +79,7 @@ def describe_tested(
     trained_on = escape_markdown(", ".join(spec.trained_on)) or "unknown images"
     lead = f"Test of **{escape_markdown(model)}**, a `{spec.arch}` trained on {trained_on}."
     rows = accuracy_rows(_reports(evaluations))
-    describe_run(run, run_description(lead, rows, _seen(contamination), [_page(run, TESTED)]))
+    run.describe(run_description(lead, rows, _seen(contamination), [_page(run, TESTED)]))
 
 
 def describe_pretrained(run: TrackedRun, config: PretrainConfig, figures: Mapping[str, float]) -> None:
@@ -102,7 +102,7 @@ def describe_pretrained(run: TrackedRun, config: PretrainConfig, figures: Mappin
         f"Fine-tune the encoder with `init=runs:/{run.id}`.",
         _page(run, PRETRAINED),
     ]
-    describe_run(run, run_description(lead, notes=notes))
+    run.describe(run_description(lead, notes=notes))
 
 
 def describe_stages(run: TrackedRun, name: str, stages: Sequence["Stage"], stats: Mapping[str, SeedStats]) -> None:
@@ -122,7 +122,7 @@ def describe_stages(run: TrackedRun, name: str, stages: Sequence["Stage"], stats
         links.append(f"[{title}]({run_link(run.experiment_id, stage.run_id)}) ({stage.how})")
     notes = [f"Its stages: {'; '.join(links)}."] if links else []
     lead = f"Experiment **{escape_markdown(name)}**.{means}"
-    describe_run(run, run_description(lead, seed_stats_rows(stats), notes=notes))
+    run.describe(run_description(lead, seed_stats_rows(stats), notes=notes))
 
 
 def describe_demo(run: TrackedRun, reports: Mapping[str, Mapping[str, Report]], runs: Mapping[str, str]) -> None:
@@ -140,7 +140,7 @@ def describe_demo(run: TrackedRun, reports: Mapping[str, Mapping[str, Report]], 
         rows += [[name, dataset, *accuracy_cells(report)] for dataset, report in whole.items()]
     links = [f"[{escape_markdown(name)}]({run_link(run.experiment_id, run_id)})" for name, run_id in runs.items()]
     lead = "The demo: drawn faces, prepared, and two trainings on them, tested on the three drawn sets."
-    describe_run(run, run_description(lead, rows, notes=[f"The trainings: {', '.join(links)}."]))
+    run.describe(run_description(lead, rows, notes=[f"The trainings: {', '.join(links)}."]))
 
 
 def describe_prepared(run: TrackedRun, prepared: Mapping[str, "Prepared"]) -> None:
@@ -152,7 +152,7 @@ def describe_prepared(run: TrackedRun, prepared: Mapping[str, "Prepared"]) -> No
         notes.append(f"- **{escape_markdown(name)}**: images: {splits}; left out: {len(result.left_out):,}")
     shown = "`manifests/<set>` holds the list of its images, and their counts by split and expression."
     lead = "Downloads brought into the common tree, checked and listed."
-    describe_run(run, run_description(lead, notes=["\n".join(notes), shown]))
+    run.describe(run_description(lead, notes=["\n".join(notes), shown]))
 
 
 def describe_compared(run: TrackedRun, comparison: "Comparison", report: str) -> None:
@@ -169,7 +169,7 @@ def describe_compared(run: TrackedRun, comparison: "Comparison", report: str) ->
     warnings = "\n".join(f"> **Warning:** {escape_markdown(warning)}\n" for warning in comparison.warnings)
     link = f"[{report}]({run_link(run.experiment_id, run.id, report)}) shows tables, figures and how all was computed."
     lead = f"Comparison of {names}."
-    describe_run(run, run_description(lead, notes=list(filter(None, [verdicts, warnings, link]))))
+    run.describe(run_description(lead, notes=list(filter(None, [verdicts, warnings, link]))))
 
 
 def _reports(evaluations: Mapping[str, "Evaluation"]) -> dict[str, Report]:

@@ -41,11 +41,14 @@ from fer.tracking.lifecycle import tracked
 from fer.tracking.models import FetchedModel, fetch_classifier
 from fer.tracking.names import (
     ACCURACY_VIEW,
+    CALIBRATION_PLOT,
     CONFUSION_IMAGES,
+    CONFUSION_PLOT,
     CONTAMINATION,
     CONTAMINATION_FILE,
     PART,
     PREDICTIONS_FILE,
+    RELIABILITY_PLOT,
     REPORT_FILE,
     TESTED,
     TESTED_DIGEST,
@@ -55,7 +58,7 @@ from fer.tracking.names import (
 from fer.tracking.naming import joined_name, model_label, resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training.devices import pick_device
-from fer.utils.paths import resolve_data_root
+from fer.utils.paths import printable, resolve_data_root
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
         classifier, fetched = fetch_classifier(model, Path(folder))
     classifier = classifier.to(device)
     resolved = {"model": model, "arch": classifier.spec.arch, "device": device.type}
-    label, names = model_label(model), config.dataset
+    label, names = printable(model_label(model)), config.dataset
     if config.dataset == PREPARED:
         names = "+".join(dataset.name for dataset in sets)
         # Which of them have test images is known when they are tested.
@@ -109,12 +112,13 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
             raise DataError(f"none of {names.replace('+', ', ')} has test images")
         if config.dataset == PREPARED:
             run.params({"dataset": "+".join(evaluations)})
+        log_evaluations(run, evaluations, root, fetched.model_id)
         seen = seen_images(classifier.spec, fetched.run_id)
         contamination = find_contamination(evaluations, seen, root, config.contamination)
-        log_evaluations(run, evaluations, contamination, root, fetched.model_id)
+        log_contamination(run, evaluations, contamination, root)
         run.views((ACCURACY_VIEW,), evaluations)
         reports = flat_reports(evaluations)
-        table = reports_table({model: reports})
+        table = reports_table({label: reports})
         run.text(table + "\n", "table.txt")
         shown = shown_sets(run, evaluations, contamination, root)
         log_evaluate_page(run, name, replace(config, model=model), fetched, classifier.spec, shown)
@@ -135,7 +139,6 @@ def _origin_tags(fetched: FetchedModel, spec: ModelSpec) -> dict[str, str]:
 def log_evaluations(
     run: TrackedRun,
     evaluations: Mapping[str, Evaluation],
-    contamination: Mapping[str, Contamination],
     root: Path,
     model_id: str = "",
 ) -> None:
@@ -151,17 +154,40 @@ def log_evaluations(
             {
                 dataset_tag(name, PART): evaluation.part,
                 dataset_tag(name, TESTED_DIGEST): evaluation.manifest.digest,
-                dataset_tag(name, CONTAMINATION): contamination[name].message,
                 TESTED: "true",
             }
         )
-        # Of the set rather than the model: whoever reads the figures sees what was left out of it.
-        counts = {"preparation": preparation_counts(root, name)}
-        report = report_json(evaluation) | nest(contamination[name].figures) | counts
-        run.json(report, evaluation_path(name, REPORT_FILE))
-        if contamination[name].matches:
-            run.text(contamination[name].matches, evaluation_path(name, CONTAMINATION_FILE))
+        _log_report(run, name, evaluation, root)
         _log_artifacts(run, name, evaluation)
+
+
+def log_contamination(
+    run: TrackedRun,
+    evaluations: Mapping[str, Evaluation],
+    contamination: Mapping[str, Contamination],
+    root: Path,
+) -> None:
+    """Log which test images of every set the model has seen, and the figures without them."""
+    for name, evaluation in evaluations.items():
+        known = contamination[name]
+        run.tags({dataset_tag(name, CONTAMINATION): known.message})
+        if known.figures:
+            _log_report(run, name, evaluation, root, known.figures)
+        if known.matches:
+            run.text(known.matches, evaluation_path(name, CONTAMINATION_FILE))
+
+
+def _log_report(
+    run: TrackedRun,
+    name: str,
+    evaluation: Evaluation,
+    root: Path,
+    more: Mapping[str, float] | None = None,
+) -> None:
+    """Log all figures of a set, and more of them by name, in one file."""
+    # Of the set rather than the model: whoever reads the figures sees what was left out of it.
+    counts = {"preparation": preparation_counts(root, name)}
+    run.json(report_json(evaluation) | nest(more or {}) | counts, evaluation_path(name, REPORT_FILE))
 
 
 def _log_artifacts(run: TrackedRun, name: str, evaluation: Evaluation) -> None:
@@ -172,11 +198,11 @@ def _log_artifacts(run: TrackedRun, name: str, evaluation: Evaluation) -> None:
     run.text(predictions, evaluation_path(name, PREDICTIONS_FILE))
     title = f"{evaluation.dataset.title}, {evaluation.part} set"
     confusion = confusion_figure(result, title)
-    run.figure(confusion, evaluation_path(name, "confusion.png"))
+    run.figure(confusion, evaluation_path(name, CONFUSION_PLOT))
     run.image(small_confusion_figure(result), f"{CONFUSION_IMAGES}/{name}")
     before = evaluation.uncalibrated.ece if evaluation.uncalibrated else None
     reliability = reliability_figure(result, title, before)
-    run.figure(reliability, evaluation_path(name, "reliability.png"))
+    run.figure(reliability, evaluation_path(name, RELIABILITY_PLOT))
 
 
 def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, indices: Tensor) -> None:
@@ -205,4 +231,4 @@ def calibrate(run: TrackedRun, classifier: Classifier, images: PackedImages, ind
     run.json({"temperature": temperature, **vars(after), UNCALIBRATED: vars(before)}, "calibration/report.json")
     title = f"Validation, on which the temperature {temperature:.3g} was fitted"
     figure = reliability_figure(report(labels, probabilities), title, before.ece)
-    run.figure(figure, "calibration/reliability.png")
+    run.figure(figure, CALIBRATION_PLOT)

@@ -20,9 +20,18 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier, save_classifier
 from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
-from fer.pipeline.evaluate import calibrate, log_evaluations
+from fer.pipeline.evaluate import calibrate, log_contamination, log_evaluations
 from fer.pipeline.options import PREPARED, registered_name, starting_weights
-from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PROTOCOL, SCORE, TERMS, UNREGISTERED, VALIDATION_DIGEST
+from fer.tracking.names import (
+    ACCURACY_VIEW,
+    CURVES_PLOT,
+    CURVES_VIEW,
+    PROTOCOL,
+    SCORE,
+    TERMS,
+    UNREGISTERED,
+    VALIDATION_DIGEST,
+)
 from fer.tracking.naming import RUN
 from fer.tracking.provenance import code_version
 from fer.tracking.registry import Registration, register_run
@@ -94,9 +103,10 @@ def finalize(
     evaluations = evaluate_sets(classifier, sets, root, context.device, EVALUATION_BATCH)
     if config.evaluate_on == PREPARED:
         run.params({"evaluate_on": "+".join(evaluations) or "none"})
+    log_evaluations(run, evaluations, root, model_id)
     seen = seen_images(classifier.spec)
     contamination = find_contamination(evaluations, seen, root, config.contamination)
-    log_evaluations(run, evaluations, contamination, root, model_id)
+    log_contamination(run, evaluations, contamination, root)
     run.views((ACCURACY_VIEW, CURVES_VIEW), evaluations)
     origin = origin_of(context, classifier, progress, model_id)
     log_card(model_id, card(origin, evaluations, root))
@@ -117,7 +127,7 @@ def log_progress(run: TrackedRun, progress: Progress) -> None:
     chosen = progress.history[progress.best_epoch - 1]
     validation = {f"best/{key}": value for key, value in chosen.items() if key.startswith(f"{VALIDATION}/")}
     run.metrics({BEST_EPOCH: progress.best_epoch, **_test_best(progress), **validation})
-    run.figure(learning_curves(progress.history, "Learning curves"), "learning_curves.png")
+    run.figure(learning_curves(progress.history, "Learning curves"), CURVES_PLOT)
 
 
 def _test_best(progress: Progress) -> dict[str, float]:

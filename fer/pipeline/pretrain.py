@@ -30,7 +30,7 @@ from fer.pipeline.descriptions import describe_pretrained
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import probe_sets, training_sets
 from fer.pipeline.run_page import log_pretrain_page
-from fer.tracking.names import ENCODER, PRETRAINING, PRETRAINING_VIEW
+from fer.tracking.names import CURVES_PLOT, ENCODER, FEATURE_MAP, PRETRAINING, PRETRAINING_VIEW
 from fer.training.checkpoints import BEST, LAST, Progress
 from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
@@ -216,7 +216,7 @@ def log_encoder(
     # Seen at a glance, and no figure tells it: whether expressions lie apart, and what lies between.
     points, expressions = probe.feature_map(encoder.to(context.device).eval())
     title = f"{context.config.method}: features after {progress.epoch} epochs"
-    context.run.figure(feature_map_figure(points, expressions, title), "feature_map.png")
-    context.run.figure(learning_curves(progress.history, "Pre-training"), "learning_curves.png")
+    context.run.figure(feature_map_figure(points, expressions, title), FEATURE_MAP)
+    context.run.figure(learning_curves(progress.history, "Pre-training"), CURVES_PLOT)
     last = progress.history[-1]
     return {key: value for key, value in last.items() if key.startswith(f"{VALIDATION}/")}

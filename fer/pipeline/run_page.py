@@ -19,12 +19,10 @@ from fer.models.initial_weights import ADDRESSES
 from fer.pipeline.context import RunContext
 from fer.pipeline.shown_sets import plots
 from fer.tracking.models import FetchedModel
-from fer.tracking.names import REPORT_PAGE
+from fer.tracking.names import CALIBRATION_PLOT, CURVES_PLOT, FEATURE_MAP, REPORT_PAGE
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun, param_text
 
-CURVES, CALIBRATION, FEATURE_MAP = "learning_curves.png", "calibration/reliability.png", "feature_map.png"
-"""Artifact paths of figures of a training."""
 EPOCHS_HEAD = {
     TRAINING_LOSS: "loss",
     KNN_ACCURACY: "nearest neighbours",
@@ -69,7 +67,7 @@ def log_finetune_page(context: RunContext[FinetuneConfig], origin: Origin, sets:
         "registered model": origin.name or "none",
         **_made(run, origin.day),
     }
-    titles = {CURVES: "Learning curves", CALIBRATION: "Confidence and accuracy on validation images"}
+    titles = {CURVES_PLOT: "Learning curves", CALIBRATION_PLOT: "Confidence and accuracy on validation images"}
     usage = {
         "Test it on other sets": f"fer evaluate --model runs:/{run.id} --dataset ...",
         "Recognise faces with it": f"fer predict --model runs:/{run.id} --image photo.jpg",
@@ -150,7 +148,7 @@ def log_pretrain_page(
         **_made(run, day),
     }
     command = f"fer finetune --dataset {config.dataset} --arch {config.arch} --init runs:/{run.id}"
-    titles = {CURVES: "Learning curves", FEATURE_MAP: "Features of the validation images in two dimensions"}
+    titles = {CURVES_PLOT: "Learning curves", FEATURE_MAP: "Features of the validation images in two dimensions"}
     report = RunReport(
         name=context.name,
         lead=f"Pre-training of {day}: {config.method}, {config.arch}, {len(history) - 1} epochs",

@@ -2,21 +2,23 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from fer.attribution.artifact import PAGE, credits_of
 from fer.attribution.credits import Credit
 from fer.data.framing import read_thumbnail
-from fer.data.manifest import Manifest
+from fer.data.manifest import ImageRow, Manifest
 from fer.evaluation.datasets import Evaluation, flat_reports
-from fer.evaluation.mistakes import Mistake, most_confident_mistakes
 from fer.evaluation.names import IMAGES, UNCONTAMINATED, metric_key
+from fer.expressions import EXPRESSIONS
 from fer.model_card.run_report import Plot, ShownMistake, ShownSet
 from fer.pipeline.contamination import Contamination
 from fer.portable.images import UnusableImage
-from fer.tracking.names import evaluation_path
+from fer.tracking.names import ATTRIBUTION, CONFUSION_PLOT, RELIABILITY_PLOT, evaluation_path
 from fer.tracking.runs import TrackedRun
 
 MISTAKES = 12
@@ -25,6 +27,39 @@ SIDE = 96
 """Longest side of their pictures, in pixels."""
 QUALITY = 80
 """Of their JPEGs."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrongly classified image.
+
+    Attributes:
+        image: The image, with its true expression.
+        predicted: The predicted expression.
+        probability: Of the prediction, in [0, 1].
+    """
+
+    image: ImageRow
+    predicted: str
+    probability: float
+
+
+def most_confident_mistakes(evaluation: Evaluation, count: int) -> list[Mistake]:
+    """Return the wrong predictions of the highest probability, the surest first, equal ones as in the manifest.
+
+    They show wrong labels, odd pictures, and what a classifier really looks at.
+
+    Args:
+        evaluation: The predictions.
+        count: Return so many at most.
+    """
+    images = evaluation.manifest.images
+    predicted = evaluation.probabilities.argmax(axis=1)
+    truth = np.array([EXPRESSIONS.index(image.expression) for image in images])
+    highest = evaluation.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    surest = wrong[np.argsort(-highest[wrong], kind="stable")][:count]
+    return [Mistake(images[index], EXPRESSIONS[predicted[index]], float(highest[index])) for index in surest]
 
 
 def plots(run: TrackedRun, titles: Mapping[str, str]) -> list[Plot]:
@@ -58,12 +93,12 @@ def shown_sets(
     for name, evaluation in evaluations.items():
         title = f"{evaluation.dataset.title}, {evaluation.part} set"
         titles = {
-            evaluation_path(name, "confusion.png"): f"Confusion matrix: {title}",
-            evaluation_path(name, "reliability.png"): f"Confidence and accuracy: {title}",
+            evaluation_path(name, CONFUSION_PLOT): f"Confusion matrix: {title}",
+            evaluation_path(name, RELIABILITY_PLOT): f"Confidence and accuracy: {title}",
         }
         mistakes, hidden = _shown_mistakes(evaluation, root)
         seen = contamination[name]
-        credits = f"attribution/{PAGE} among this run's artifacts names authors and licences of its pictures"
+        credits = f"{ATTRIBUTION}/{PAGE} among this run's artifacts names authors and licences of its pictures"
         tested.append(
             ShownSet(
                 title=title,

@@ -9,17 +9,11 @@ from mlflow.exceptions import MlflowException
 from fer.tracking import store
 from fer.tracking.champion import CHAMPION, VERDICT
 from fer.tracking.names import DESCRIPTION, PROTOCOL, SCORE, VALIDATION_DIGEST
-from fer.tracking.runs import MAX_DESCRIPTION, TrackedRun
+from fer.tracking.runs import MAX_DESCRIPTION
 from fer.utils.rendering import render, unwrapped
 
 MAX_REGISTERED = 5000
 """Characters of a description that MLflow's model registry takes."""
-
-
-def describe_run(run: TrackedRun, text: str) -> None:
-    """Describe a run, unless somebody has done so while it went on."""
-    if DESCRIPTION not in mlflow.MlflowClient().get_run(run.id).data.tags:
-        mlflow.MlflowClient().set_tag(run.id, DESCRIPTION, unwrapped(text)[:MAX_DESCRIPTION])
 
 
 def describe_model(model_id: str, text: str) -> None:

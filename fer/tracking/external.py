@@ -13,7 +13,7 @@ from fer.tracking import store
 from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
 from fer.tracking.runs import TrackedRun, param_text
-from fer.tracking.views import next_colour, refresh, tested_sets
+from fer.tracking.views import colour_after, next_colour, refresh, tested_sets
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,15 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
     describe_experiment(experiment_id)
     earlier = store.search_runs(f"tags.{REPORTED} = 'true'", [experiment_id])
     made, present = [], []
+    colour = next_colour(experiment_id)
     for run in runs:
         namesakes = [logged for logged in earlier if logged.info.run_name == run.name]
         outdated = [logged for logged in namesakes if not run.is_logged_as(logged)]
         if len(outdated) < len(namesakes):
             present.append(run.name)
         else:
-            _log_external_run(run, experiment_id, address)
+            _log_external_run(run, experiment_id, address, colour)
+            colour = colour_after(colour)
             made.append(run.name)
         # Last, so that the row is there at any time.
         for logged in outdated:
@@ -77,7 +79,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
     return LoggedExternalRuns(tuple(made), tuple(present), where)
 
 
-def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> None:
+def _log_external_run(run: ExternalRun, experiment_id: str, address: str, colour: str) -> None:
     client = mlflow.MlflowClient()
     run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
     logged = TrackedRun(run_id, experiment_id, address)
@@ -85,5 +87,5 @@ def _log_external_run(run: ExternalRun, experiment_id: str, address: str) -> Non
     logged.metrics(run.metrics)
     # Last, so that a run whose logging was cut off is not taken for a whole one.
     tested = {TESTED: "true"} if tested_sets(run.metrics) else {}
-    logged.tags({**run.tags, **tested, RUN_COLOUR: next_colour(experiment_id), REPORTED: "true"})
+    logged.tags({**run.tags, **tested, RUN_COLOUR: colour, REPORTED: "true"})
     client.set_terminated(run_id, "FINISHED")

@@ -16,8 +16,9 @@ from mlflow.entities import Metric, Param, RunTag
 from fer.data.manifest import Manifest
 from fer.evaluation.names import rounded
 from fer.tracking import store
-from fer.tracking.names import param_tag
+from fer.tracking.names import DESCRIPTION, param_tag
 from fer.utils.paths import printable
+from fer.utils.rendering import unwrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,6 +110,11 @@ class TrackedRun:
         with Image.open(io.BytesIO(_png(figure))) as picture:
             self._client.log_image(self.id, picture.convert("RGB"), key=key, step=0, synchronous=True)
 
+    def describe(self, text: str) -> None:
+        """Describe the run in Markdown, unless somebody has done so while it went on."""
+        if DESCRIPTION not in self._client.get_run(self.id).data.tags:
+            self._client.set_tag(self.id, DESCRIPTION, unwrapped(text)[:MAX_DESCRIPTION])
+
     def views(self, keys: Sequence[str], sets: Iterable[str] = ()) -> None:
         """Have prepared views of the run's experiment show it.
 
@@ -169,7 +175,8 @@ class NullRun(TrackedRun):
     def _log_nothing(self, *args: Any, **options: Any) -> None:
         """Accept the arguments of any method that logs."""
 
-    metrics = params = tags = file = text = figure = image = views = dataset = _log_nothing
+    metrics = model_metrics = params = tags = describe = _log_nothing
+    file = text = figure = image = views = dataset = _log_nothing
 
 
 def _png(figure: "Figure") -> bytes:

@@ -10,9 +10,11 @@ import json
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import mlflow
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.data.datasets.registry import DATASETS
@@ -87,9 +89,15 @@ def next_colour(experiment_id: str) -> str:
 
     MLflow takes colours from runs' ids, by which two runs beside each other may get the same.
     """
-    latest = store.search_runs(f"tags.`{RUN_COLOUR}` LIKE '#%'", [experiment_id], limit=1)
-    colour = latest[0].data.tags[RUN_COLOUR] if latest else COLOURS[-1]
-    # Somebody may have given it another one.
+    latest: list[Run] = []
+    # A server may give rights to new runs alone.
+    with suppress(MlflowException):
+        latest = store.search_runs(f"tags.`{RUN_COLOUR}` LIKE '#%'", [experiment_id], limit=1)
+    return colour_after(latest[0].data.tags[RUN_COLOUR] if latest else "")
+
+
+def colour_after(colour: str) -> str:
+    """Return the colour that follows another one; the first where that is none of `COLOURS`."""
     index = COLOURS.index(colour) + 1 if colour in COLOURS else 0
     return COLOURS[index % len(COLOURS)]
 

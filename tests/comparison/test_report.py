@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from fer.comparison.comparing import compare
-from fer.comparison.csv_files import paired_tests_csv, table_csv
 from fer.comparison.figures import figures, svg
 from fer.comparison.report import Origin, html, markdown, terminal
+from fer.comparison.table import paired_tests_csv, table_csv
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
 

@@ -96,3 +96,10 @@ def test_a_damaged_picture_is_one_sentence(raw_trees, tmp_path):
     (tmp_path / manifest.images[0].path).write_bytes(b"no picture")
     with pytest.raises(DataError, match="delete it and run prepare again"):
         make_contact_sheet(Recorded(), DATASETS["raf"], manifest, tmp_path, allow_unattributed=False)
+
+
+def test_data_that_may_not_be_written_can_still_be_used(raw_trees, tmp_path):
+    manifest = prepare(DATASETS["raf"], raw_trees / "raf", tmp_path).manifest
+    (tmp_path / "contact_sheets").write_bytes(b"in the way")
+    message = make_contact_sheet(Recorded(), DATASETS["raf"], manifest, tmp_path, allow_unattributed=False)
+    assert message.startswith("its pictures may not be shown; none could be kept at ")

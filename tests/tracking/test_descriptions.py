@@ -7,7 +7,6 @@ from fer.tracking.descriptions import (
     MAX_REGISTERED,
     describe_experiment,
     describe_model,
-    describe_run,
     describe_version,
     model_link,
     run_link,
@@ -20,11 +19,11 @@ NOTE = "mlflow.note.content"
 
 def test_a_run_is_described_unless_somebody_has_done_so(client):
     with tracked("export", ExportConfig(), "ours") as run:
-        describe_run(run, "\nof *two*\nlines\n")
+        run.describe("\nof *two*\nlines\n")
     assert client.get_run(run.id).data.tags[NOTE] == "of *two* lines"
     with tracked("export", ExportConfig(), "theirs") as run:
         client.set_tag(run.id, NOTE, "a person's")
-        describe_run(run, "ours")
+        run.describe("ours")
     assert client.get_run(run.id).data.tags[NOTE] == "a person's"
 
 

@@ -4,9 +4,9 @@ import pytest
 from fer.data.datasets.raf import RAF
 from fer.data.manifest import ImageRow, Manifest
 from fer.evaluation.datasets import Evaluation
-from fer.evaluation.mistakes import most_confident_mistakes
 from fer.evaluation.report import report
 from fer.expressions import EXPRESSIONS
+from fer.pipeline.shown_sets import most_confident_mistakes
 from tests.predictions import draw
 
 
