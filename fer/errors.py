@@ -1,5 +1,6 @@
 """Errors a user can cause, and the sentences that tell them the cure."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -77,6 +78,11 @@ def quoted_path(path: Path | str) -> str:
 
 
 def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
-    """Return a text in one line of at most `most` characters; what is cut off leaves an ellipsis."""
-    line = " ".join(text.split())
+    """Return a text in one line of at most `most` characters, without logins; what is cut off leaves an ellipsis."""
+    line = without_login(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def without_login(text: str) -> str:
+    """Return a text, such as an address, without the user and password that stand before hosts in addresses."""
+    return re.sub(r"://[^/\s]*@", "://", text)

@@ -10,7 +10,7 @@ import mlflow
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
-from fer.errors import FerError, Interrupted, shortened
+from fer.errors import FerError, Interrupted, shortened, without_login
 from fer.tracking import store
 from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR
 from fer.tracking.runs import MAX_DESCRIPTION, MAX_TAG
@@ -104,7 +104,7 @@ def _delete_if_empty(run_id: str) -> bool:
 
 def store_fault(address: str, error: Exception) -> str:
     """Return one sentence that says what a store did not do."""
-    return f"the MLflow store {address} does not take the run: {shortened(str(error), 300)}"
+    return f"the MLflow store {without_login(address)} does not take the run: {shortened(str(error), 300)}"
 
 
 def keep_killed(run_id: str, address: str) -> None:

@@ -12,10 +12,18 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened
+from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened, without_login
 from fer.tracking import champion, store
 from fer.tracking.descriptions import describe_version
-from fer.tracking.names import DESCRIPTION, REGISTERED, REGISTERED_NAME, REGISTERED_NAME_USED, SCORE, UNREGISTERED, param
+from fer.tracking.names import (
+    DESCRIPTION,
+    REGISTERED,
+    REGISTERED_NAME,
+    REGISTERED_NAME_USED,
+    SCORE,
+    UNREGISTERED,
+    param,
+)
 from fer.tracking.naming import MODELS
 
 R = TypeVar("R")
@@ -214,7 +222,7 @@ def registered_models() -> dict[str, str]:
             labels |= _version_labels(model.name, model.aliases)
     except MlflowException as error:
         reason = shortened(str(error), 200)
-        raise FerError(f"the MLflow store {address} does not answer: {reason}") from None
+        raise FerError(f"the MLflow store {without_login(address)} does not answer: {reason}") from None
     return labels
 
 

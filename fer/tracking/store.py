@@ -15,7 +15,7 @@ from filelock import FileLock
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from fer.errors import DataError, FerError, ModelError, shortened
+from fer.errors import DataError, FerError, ModelError, shortened, without_login
 from fer.portable.json_files import parse_json
 
 T = TypeVar("T")
@@ -183,6 +183,7 @@ def why_unusable(address: str, error: Exception) -> str:
     # MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database
     # is the newer one. Its migrations bear names, and those of later versions are unknown here.
     reason = " ".join(str(error).split())
+    address = without_login(address)
     named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
     if named is None:
         return f"the MLflow store {address} does not answer: {shortened(reason, 200)}"
@@ -205,8 +206,14 @@ def absolute(address: str) -> str:
 
 
 def ui_command(address: str) -> str:
-    """Return the command that shows a store in the browser, or an empty text for a server that runs already."""
-    return "" if address.startswith("http") else f"mlflow ui --backend-store-uri {address}"
+    """Return the command that shows a store in the browser, or an empty text for a server that runs already.
+
+    An address with a password is not spelled out: whoever gave it has it in the environment.
+    """
+    if address.startswith("http"):
+        return ""
+    shown = address if without_login(address) == address else '"$MLFLOW_TRACKING_URI"'
+    return f"mlflow ui --backend-store-uri {shown}"
 
 
 def page(address: str, experiment_id: str, view: str = "", run_id: str = "", artifact: str = "") -> str:
@@ -234,4 +241,5 @@ def where(address: str, link: str) -> str:
 
 
 def _server(address: str) -> str:
-    return address.rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"
+    # Pages that others read hold these links.
+    return without_login(address).rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"

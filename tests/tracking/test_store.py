@@ -8,9 +8,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError
 from fer.tracking import store
+from fer.tracking.endings import store_fault
 from tests.paths import ROOT
 
 CREATE = "from fer.tracking import store; print(store.connect()); store.experiment_id(store.connect())"
@@ -35,6 +37,18 @@ def test_links_open_the_training_pages():
     assert store.page(address, "3", run_id="ab") == f"{start}?workflowType=machine_learning"
     report = store.page(address, "3", run_id="ab", artifact="comparison/report.html")
     assert report == f"{start}/artifacts/comparison/report.html?workflowType=machine_learning"
+
+
+def test_nothing_that_is_shown_holds_the_password_of_a_store():
+    server = "https://user:se@cret@server:8080"
+    assert store.page(server, "3").startswith("https://server:8080/#/experiments/3")
+    database = "postgresql://user:secret@server/mlflow"
+    assert store.ui_command(database) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    assert store.ui_command("postgresql://server/mlflow").endswith(" postgresql://server/mlflow")
+    refused = MlflowException(f"API request to {server}/api/2.0 failed")
+    for sentence in (store.why_unusable(server, refused), store_fault(server, refused)):
+        assert "cret" not in sentence
+        assert sentence.count("https://server:8080") == 2
 
 
 def test_one_link_is_printed_with_the_command_that_shows_it():
