@@ -1,5 +1,6 @@
 """Name the metrics that trainings and tests write and that tables, comparisons and cards read."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,15 @@ def metric_key(subset: str, measure: str, end: str = "") -> str:
         end: `LOW` or `HIGH` for an end of the measure's interval.
     """
     return f"{subset}/{measure}{end}"
+
+
+def present_name(name: str) -> str:
+    """Return the name that a figure bears now, such as `raf/fear_low` for `raf/accuracy_low/fear`.
+
+    Runs of earlier versions hold all their figures as metrics under other names, and are to compare like runs of today.
+    """
+    name = re.sub(r"\bmean_class_accuracy(_low|_high|)$", rf"{CLASS_MEAN}\1", name)
+    return re.sub(rf"\baccuracy(_low|_high|)/({'|'.join(EXPRESSIONS)})$", r"\2\1", name)
 
 
 def rounded(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,15 +1,15 @@
 """Find runs with test figures, and read what a comparison needs of them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
-from fer.errors import ConfigError, quoted, shortened
-from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, flatten, metric_key
+from fer.errors import ConfigError, quoted, shortened, without_login
+from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, flatten, metric_key, present_name
 from fer.tracking import names, store
 from fer.tracking.names import CONFIG_FILE, STAGES_FILE, dataset_tags
 
@@ -42,7 +42,9 @@ class Runs:
         """
         runs = self._with_id_or_name(word)
         if not runs:
-            raise ConfigError(f"unknown run {quoted(word)}: no run in {self.address} has this id or name")
+            raise ConfigError(
+                f"unknown run {quoted(word)}: no run in {without_login(self.address)} has this id or name"
+            )
         # MLflow gives the latest first; a comparison shows runs in the order they were made.
         tested = self._expand_all(reversed(runs))
         states = ", ".join(sorted({run.info.status for run in runs}))
@@ -64,7 +66,7 @@ class Runs:
         elif named:
             tested = self._only_tested(store.search_runs("", [named.experiment_id]))
         else:
-            raise ConfigError(f"unknown experiment {quoted(word)}: no run in {self.address} is of it")
+            raise ConfigError(f"unknown experiment {quoted(word)}: no run in {without_login(self.address)} is of it")
         return _require(tested, f"experiment {quoted(word)}")
 
     def matching(self, filter_string: str) -> list[Tested]:
@@ -91,7 +93,7 @@ class Runs:
         contamination: dict[str, str] = {}
         # A later test replaces the figures of an earlier one on the same set.
         for test in tested:
-            metrics |= logged_figures(test)
+            metrics |= logged_figures(test, self.sets)
             predictions |= self._predictions(test)
             tested_digests |= dataset_tags(test.data.tags, names.TESTED_DIGEST)
             contamination |= dataset_tags(test.data.tags, names.CONTAMINATION)
@@ -185,19 +187,25 @@ class Runs:
         return tuple(sorted(points.items()))
 
 
-def logged_figures(run: Run) -> dict[str, float]:
+def logged_figures(run: Run, sets: Collection[str] = ()) -> dict[str, float]:
     """Return all figures of a run by name, such as `kdef/frontal/fear_low`: its metrics, and what its reports hold.
+
+    Args:
+        run: The run.
+        sets: Data sets whose reports are read; none for all.
 
     Raises:
         DataError: A report is damaged.
     """
     figures = dict(run.data.metrics)
     for dataset in dataset_tags(run.data.tags, names.TESTED_DIGEST):
+        if sets and dataset not in sets:
+            continue
         path = names.evaluation_path(dataset, names.REPORT_FILE)
         report = store.read_json_artifact(run.info.run_id, path, dict) or {}
         # Metrics are rounded, and few.
         figures |= flatten(report, f"{dataset}/")
-    return figures
+    return {present_name(name): value for name, value in figures.items()}
 
 
 def _require(tested: list[Tested], what: str) -> list[Tested]:

@@ -1,11 +1,20 @@
 import json
 
-from fer.evaluation.names import flatten, metric_key, nest, rounded
+from fer.evaluation.names import flatten, metric_key, nest, present_name, rounded
 
 
 def test_names_of_figures():
     assert metric_key("raf", "fear") == "raf/fear"
     assert metric_key("kdef/frontal", "class_mean", "_low") == "kdef/frontal/class_mean_low"
+
+
+def test_figures_of_earlier_versions_get_their_present_names():
+    assert present_name("raf/accuracy/fear") == "raf/fear"
+    assert present_name("kdef/frontal/accuracy_low/neutral") == "kdef/frontal/neutral_low"
+    assert present_name("raf/mean_class_accuracy_high") == "raf/class_mean_high"
+    assert present_name("validation/mean_class_accuracy") == "validation/class_mean"
+    for name in ("raf/fear_low", "raf/class_mean", "raf/accuracy_low", "raf/support/fear", "raf/recall/fear"):
+        assert present_name(name) == name
 
 
 def test_shares_are_rounded_and_other_metrics_are_not():

@@ -1,5 +1,6 @@
 """`compare` from the command line, on hand-made runs in a store of the test's own."""
 
+import csv
 import json
 import re
 import sqlite3
@@ -14,6 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from statsmodels.stats.contingency_tables import mcnemar
 
 from fer.cli import main
+from fer.expressions import EXPRESSIONS
 from tests.comparison.made import answers, labels, metrics, predictions
 
 TRUTH = labels(210)
@@ -158,6 +160,38 @@ def test_an_experiments_seeds_are_one_configuration_with_the_tests_made_later_an
     assert "raf-scratch on RAF-DB basic: 70.0%, reported 38.6%, outside our 95 % interval" in out
     # Seed 0 was tested on Wikimedia by a stage of its own.
     assert re.search(r"^C  wikimedia +70 ", out, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def earlier(filled: tuple[Store, dict[str, str]]) -> str:
+    """A run as earlier versions left it: other names of metrics, all figures among them, a report of another form."""
+    here, _ = filled
+    run = here.make("earlier", {}, tags={"raf.tested_digest": "a", "kdef.tested_digest": "b"})
+    given = answers(TRUTH, 0.5, 7)
+    for key, value in metrics("raf", TRUTH, given).items():
+        name = key.replace("class_mean", "mean_class_accuracy")
+        name = re.sub(rf"^raf/({'|'.join(EXPRESSIONS)})(_low|_high|)$", r"raf/accuracy\2/\1", name)
+        here.client.log_metric(run, name, value)
+    report = {"count": 210, "recall": {"fear": 0.0}, "recall_interval": {"fear": [0, 1]}, "support": {"fear": 30}}
+    here.client.log_dict(run, report, "evaluation/raf/report.json")
+    here.client.log_text(run, "{", "evaluation/kdef/report.json")
+    here.client.log_text(run, predictions(TRUTH, given), "evaluation/raf/predictions.csv")
+    return run
+
+
+def test_a_run_of_an_earlier_version_compares_like_others(filled, command, earlier, tmp_path):
+    here, ids = filled
+    # Its damaged report of another set is not asked for.
+    code, _, err = command(runs=f"{earlier},{ids['bad0']}", dataset="raf")
+    assert code == 0, err
+    run, _ = last_report(here)
+    table = Path(here.client.download_artifacts(run.info.run_id, "comparison/table.csv", str(tmp_path)))
+    rows = [row for row in csv.DictReader(table.open()) if row["configuration"] == "A"]
+    shown = {row["measure"]: [float(row[key]) for key in ("value", "low", "high")] for row in rows}
+    expected = metrics("raf", TRUTH, answers(TRUTH, 0.5, 7))
+    assert shown.keys() == {"accuracy", "class_mean", *EXPRESSIONS}
+    for measure, figures in shown.items():
+        assert figures == pytest.approx([expected[f"raf/{measure}{end}"] for end in ("", "_low", "_high")], abs=1e-4)
 
 
 def test_an_mlflow_experiment_means_all_its_test_figures(command):
