@@ -40,7 +40,7 @@ WITHIN = 90_000
 """Milliseconds a page may take on a busy machine."""
 DRAWN = 5_000
 """Milliseconds in which a page's charts are drawn."""
-COLOURS = 96
+COLOURS = 200
 """Of a picture; enough for letters and bars, and small."""
 SETTINGS = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
@@ -138,7 +138,7 @@ def shots(server: str) -> list[Shot]:
         return store.page(server, place, view=key) + ("&compareRunsMode=CHART" if charts else "")
 
     found = [
-        Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=1900, height=420),
+        Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=1900, height=470),
         Shot("accuracy-charts", view(ACCURACY_VIEW, charts=True), "Run Name", height=1000),
         Shot("confusion", view(ACCURACY_VIEW, charts=True), "Run Name", height=760, scroll_to=CONFUSION_IMAGES),
     ]

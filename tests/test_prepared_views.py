@@ -19,8 +19,8 @@ from fer.commands import finetune
 from fer.config.training import FinetuneConfig
 from fer.evaluation.names import metric_key
 from fer.expressions import EXPRESSIONS
-from fer.tracking import views
-from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW
+from fer.tracking import store, views
+from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, REPORT_PAGE
 from tests import stores
 from tests.tracking.servers import tracking_server
 
@@ -138,10 +138,28 @@ def test_views_of_persons_survive_a_further_run(place: Place, prepared: Any) -> 
     assert json.loads(after[views.TAG + CURVES_VIEW])["sets"] == ["raf", "kdef"]
 
 
-def test_the_screenshots_of_the_docs_are_small(place: Place, browser: Any, tmp_path: Path) -> None:
+def test_the_page_of_a_run_opens_in_the_artifact_viewer(place: Place, browser: Any, tmp_path: Path) -> None:
     server = place.link.split("/#/")[0]
-    wanted = screenshots.shots(server)
-    assert [shot.name for shot in wanted] == ["accuracy", "accuracy-charts", "confusion", "curves", "run", "report"]
-    (path,) = screenshots.take(wanted[:1], tmp_path, browser)
-    assert path.name == "accuracy.png"
-    assert 5_000 < path.stat().st_size < 200_000
+    run = place.runs[0]
+    page = screenshots.open_page(browser, 1500, 1000)
+    page.goto(store.page(server, "0", run_id=run.info.run_id, artifact=REPORT_PAGE))
+    report = page.frame_locator("iframe")
+    report.get_by_role("heading", name=run.info.run_name).wait_for()
+    row = report.locator("table.sets tbody tr").first.inner_text().split()
+    shown = [float(text) for text in row if re.fullmatch(r"[\d.]+", text)]
+    expected = [run.data.metrics[metric_key("raf", name)] * 100 for name in EXPRESSIONS]
+    assert shown[-len(EXPRESSIONS) :] == pytest.approx(expected, abs=0.06)
+    page.screenshot(path=tmp_path / "report.png")
+    page.close()
+
+
+def test_the_screenshots_of_the_docs_are_small(
+    place: Place, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screenshots, "DRAWN", 1000)
+    server = place.link.split("/#/")[0]
+    wanted = {shot.name: shot for shot in screenshots.shots(server)}
+    assert list(wanted) == ["accuracy", "accuracy-charts", "confusion", "curves", "run", "report"]
+    chosen = [wanted[name] for name in ("accuracy", "confusion", "run")]
+    for path in screenshots.take(chosen, tmp_path, browser):
+        assert 5_000 < path.stat().st_size < 200_000
