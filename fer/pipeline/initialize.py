@@ -144,7 +144,7 @@ def find_stopped(command: str, config: C, downloads: Path) -> tuple[C, Path | No
 
     Raises:
         ConfigError: An option given now differs from the stopped run's.
-        ModelError: There is no checkpoint, or it is another command's.
+        ModelError: There is no checkpoint, or it is another command's or an earlier version's.
     """
     if not config.resume:
         return config, None
@@ -172,6 +172,11 @@ def _stored_config(command: str, config: C, checkpoint: Path) -> C:
     for item in items:
         given = getattr(config, item.name)
         before = getattr(stored, item.name)
+        choices = item.metadata["choices"]
+        if choices and before not in choices:
+            raise ModelError(
+                f"{checkpoint} was written by an earlier version of fer, with {item.name}={before}: start a new run"
+            )
         if item.name in machine_options:
             own[item.name] = given
         # An option left at its default was probably not given at all, so it contradicts nothing.
