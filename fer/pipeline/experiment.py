@@ -33,7 +33,7 @@ from fer.tracking.names import (
 )
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
-from fer.tracking.views import tested_sets
+from fer.tracking.views import sets_with_figures
 from fer.utils.paths import resolve_data_root
 
 
@@ -180,7 +180,7 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
         describe_stages(run, experiment.name, stages.done, seed_stats(figures))
         view = _view(stages.done)
         # Stages that were taken over may have been run in another MLflow experiment.
-        run.views((view,), tested_sets(chain.from_iterable(figures)))
+        run.views((view,), sets_with_figures(chain.from_iterable(figures)))
     if table:
         print(f"\n{experiment.name}: accuracy in per cent\n\n{table}\n")
     return ExperimentResult(run.id, tuple(stages.done), table, {}, run.where(view))

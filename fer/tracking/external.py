@@ -13,7 +13,7 @@ from fer.tracking import store
 from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
 from fer.tracking.runs import TrackedRun, param_text
-from fer.tracking.views import colour_after, next_colour, refresh, tested_sets
+from fer.tracking.views import colour_after, next_colour, refresh, sets_with_figures
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
         # Last, so that the row is there at any time.
         for logged in outdated:
             mlflow.delete_run(logged.info.run_id)
-    sets = tested_sets(chain.from_iterable(run.metrics for run in runs))
+    sets = sets_with_figures(chain.from_iterable(run.metrics for run in runs))
     refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
     where = store.where(address, store.page(address, experiment_id, view=ACCURACY_VIEW))
     return LoggedExternalRuns(tuple(made), tuple(present), where)
@@ -86,6 +86,6 @@ def _log_external_run(run: ExternalRun, experiment_id: str, address: str, colour
     logged.params(run.params)
     logged.metrics(run.metrics)
     # Last, so that a run whose logging was cut off is not taken for a whole one.
-    tested = {TESTED: "true"} if tested_sets(run.metrics) else {}
+    tested = {TESTED: "true"} if sets_with_figures(run.metrics) else {}
     logged.tags({**run.tags, **tested, RUN_COLOUR: colour, REPORTED: "true"})
     client.set_terminated(run_id, "FINISHED")

@@ -102,7 +102,7 @@ def colour_after(colour: str) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def tested_sets(metrics: Iterable[str]) -> list[str]:
+def sets_with_figures(metrics: Iterable[str]) -> list[str]:
     """Return the test sets whose figures are among metrics, in the registry's order."""
     present = set(metrics)
     return [name for name in DATASETS if metric_key(name, ACCURACY) in present]

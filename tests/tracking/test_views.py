@@ -153,8 +153,8 @@ def test_a_store_that_refuses_views_costs_one_line_and_no_run(client, tmp_path, 
     assert client.get_run(run.id).info.status == "FINISHED"
 
 
-def test_tested_sets_are_known_by_their_accuracy():
-    assert views.tested_sets(["wikimedia/accuracy", "raf/accuracy", "kdef/fear", "validation/accuracy"]) == [
+def test_sets_with_figures_are_known_by_their_accuracy():
+    assert views.sets_with_figures(["wikimedia/accuracy", "raf/accuracy", "kdef/fear", "validation/accuracy"]) == [
         "raf",
         "wikimedia",
     ]
