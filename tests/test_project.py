@@ -224,6 +224,10 @@ def test_evaluate_gives_the_figures_of_training_again(evaluated):
         for key in ("accuracy", "fear", "class_mean", "macro_f1", "ece"):
             name = f"{dataset}/{key}"
             assert run.data.metrics[name] == pytest.approx(training.data.metrics[name], abs=1e-9), name
+        path = f"evaluation/{dataset}/report.json"
+        again, before = evaluated.report(run, path), evaluated.report(training, path)
+        assert {"nll", "accuracy_low", "uncalibrated/nll", "support/fear"} <= again.keys()
+        assert again == pytest.approx(before, abs=1e-9)
     assert "kdef/accuracy" not in run.data.metrics
 
 

@@ -240,6 +240,9 @@ def test_a_set_prepared_since_is_tested_without_training(no_training, done, plac
     assert not [key for key in tested.data.metrics if key.startswith("raf/")], "raf was tested by the training"
     metrics = get(later.run_id).data.metrics
     assert metrics["wikimedia/accuracy"] == tested.data.metrics["wikimedia/accuracy"]
+    stored = json.loads(text(later.run_id, "seeds.json"))
+    assert stored["seeds"] == 1
+    assert {figure["std"] for figure in stored["figures"].values()} == {None}, "one seed has no deviation"
     assert [stage.how for stage in run(str(file)).stages] == ["reused", "reused"]
 
     def test(config):
