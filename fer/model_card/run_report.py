@@ -65,7 +65,7 @@ class ShownSet:
         plots: Its confusion matrix and whatever else was drawn.
         mistakes: The surest wrong predictions, the surest first.
         hidden: Why their pictures are not shown; empty where they are.
-        credits: How many of its pictures have authors to be credited, and where these are named; empty for none.
+        credits: Where the authors and licences of its pictures are named; empty where none are to be credited.
     """
 
     title: str
