@@ -132,7 +132,7 @@ def _read_picture(row: ImageRow, root: Path) -> Image.Image:
     try:
         return read_rgb(root / row.path)
     except UnusableImage as fault:
-        raise DataError(f"{root / row.path}: {fault}; run prepare again for this set") from None
+        raise DataError(f"{row.path}: {fault}; run prepare again for this set") from None
 
 
 def _path(root: Path, dataset: str, digest: str) -> Path:

@@ -100,7 +100,7 @@ def test_a_training_split_is_known_by_its_digest_from_the_cache_or_from_the_data
 def test_a_picture_that_is_gone_is_named_with_the_cure(own) -> None:
     root, train = own
     (root / train.images[3].path).unlink()
-    with pytest.raises(DataError, match=rf"{train.images[3].path}: missing file; run prepare again"):
+    with pytest.raises(DataError, match=rf"^{train.images[3].path}: missing file; run prepare again"):
         signatures.image_signatures(train, root)
     assert read_manifest(manifest_path(root, "raf")).of("train").digest == train.digest
 
