@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from fer.attribution.lookup import claim_notes, look_up
 from fer.attribution.plain_text import clean_name, file_title, html_to_text, web_address
 from fer.data.datasets.wikimedia import ListedFile, listed_files
 from fer.errors import ConfigError, FerError, unknown_name
+from fer.utils.rendering import today
 
 ADDRESSES = ("source", "licence_url")
 """Options that are web addresses; the others are names."""
@@ -55,7 +55,7 @@ def refresh(root: Path, contact: str = "") -> None:
             if not credit.proven:
                 titles[file] = credit.title
         known = load_record(root)
-        credits = look_up(client, listed_files(), known, _today(), titles)
+        credits = look_up(client, listed_files(), known, today(), titles)
         save_credits(credits_path(root), credits)
 
 
@@ -71,10 +71,6 @@ def _checked_contact(option: str) -> str:
     if not is_plain or set(contact) & set("()"):
         raise ConfigError(f"contact {contact!r} must be a page or an e-mail address, in plain letters")
     return contact
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
 
 
 def credits_message(root: Path) -> str:
@@ -125,7 +121,7 @@ def enter(root: Path, file: str, options: Mapping[str, str]) -> None:
     values: dict[str, Any] = {name: _checked(name, text) for name, text in options.items()}
     # The option `source` names the page; the field of that name says that a person entered the credit.
     values["page"] = values.pop("source", "")
-    entry = _complete(item, Credit(file, item.pixels, looked_up=_today(), **values))
+    entry = _complete(item, Credit(file, item.pixels, looked_up=today(), **values))
     path = by_hand_path(root)
     with lock_credits(root):
         save_credits(path, load_by_hand(root) | {file: replace(entry, source=HAND)})

@@ -42,7 +42,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ReportOrigin:
     """When and how a report was made; what is empty is left out.
 
     Attributes:
@@ -84,7 +84,7 @@ def terminal(comparison: Comparison) -> str:
     return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
 
 
-def markdown(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> str:
+def markdown(comparison: Comparison, svgs: Mapping[str, str], origin: ReportOrigin) -> str:
     """Write the report as Markdown, in which the figures are files beside it; `svgs` are these by name."""
 
     def table(of: Table) -> str:
@@ -99,7 +99,7 @@ def markdown(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) ->
     )
 
 
-def html(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> str:
+def html(comparison: Comparison, svgs: Mapping[str, str], origin: ReportOrigin) -> str:
     """Write the report as one page that needs nothing beside it: it loads no other file and runs no script."""
 
     def address(svg: str) -> str:
@@ -114,7 +114,7 @@ def html(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> str
     )
 
 
-def _contents(comparison: Comparison, svgs: Mapping[str, str], origin: Origin) -> dict[str, Any]:
+def _contents(comparison: Comparison, svgs: Mapping[str, str], origin: ReportOrigin) -> dict[str, Any]:
     """Return what the report's templates show."""
     # A table for each data set beside its figures; the terminal has one of all.
     tables = {}

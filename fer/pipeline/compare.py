@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from fer.comparison.comparing import Comparison, compare
 from fer.comparison.figures import figures, svg
-from fer.comparison.report import FIGURES_FOLDER, Origin, html, markdown, terminal
+from fer.comparison.report import FIGURES_FOLDER, ReportOrigin, html, markdown, terminal
 from fer.comparison.runs import RunFigures
 from fer.comparison.table import paired_tests_csv, table_csv
 from fer.config.commands import CompareConfig
@@ -18,6 +17,7 @@ from fer.tracking.lifecycle import tracked
 from fer.tracking.naming import joined_name
 from fer.tracking.provenance import code_version
 from fer.tracking.reading import Runs, Tested
+from fer.utils.rendering import today
 
 FOLDER = "comparison"
 """Folder of the report among the run's artifacts."""
@@ -59,8 +59,7 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         groups = dict.fromkeys(dataset.angle_groups.values())
         described[dataset.name] = (dataset.title, tuple(groups))
     comparison = compare(runs, described, _reported_figures(runs), config.baseline)
-    day = datetime.now(UTC).date().isoformat()
-    files = report_files(comparison, Origin(day, code_version().description, store.pages(chosen)))
+    files = report_files(comparison, ReportOrigin(today(), code_version().description, store.pages(chosen)))
     with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
@@ -74,7 +73,7 @@ def _name(config: CompareConfig, runs: Sequence[RunFigures]) -> str:
     return joined_name("compare", config.experiment, f"{len(runs)} runs", config.dataset)
 
 
-def report_files(comparison: Comparison, origin: Origin) -> dict[str, str]:
+def report_files(comparison: Comparison, origin: ReportOrigin) -> dict[str, str]:
     """Return the report's files by path: HTML, Markdown, CSV and the figures."""
     svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
     return {

@@ -1,9 +1,10 @@
-"""Lay out tables as text, Markdown and CSV, and pages from the templates in `fer/templates`."""
+"""Lay out tables as text, Markdown and CSV, and pages from the templates in `fer/templates`, with the day they bear."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,11 @@ def unwrapped(text: str) -> str:
     """Return Markdown with each paragraph on one line, as pages want it that break a line wherever the text does."""
     # Rows of tables, items and quotations begin with these signs, and blank lines end a paragraph.
     return re.sub(r"(?<=[^\n|])\n(?![\n|>-])", " ", text.strip())
+
+
+def today() -> str:
+    """Return the day as pages and records say it, as YYYY-MM-DD; the same all over the world."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from fer.comparison.comparing import compare
 from fer.comparison.figures import figures, svg
-from fer.comparison.report import Origin, html, markdown, terminal
+from fer.comparison.report import ReportOrigin, html, markdown, terminal
 from fer.comparison.table import paired_tests_csv, table_csv
 from fer.expressions import EXPRESSIONS
 from tests.comparison.made import SETS, answers, labels, run
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, drawn):
-    content = html(found, drawn, Origin())
+    content = html(found, drawn, ReportOrigin())
     parsed = Page(content)
     assert "script" not in parsed.tags
     assert all(address.startswith("data:image/svg+xml;base64,") for address in parsed.addresses)
@@ -65,7 +65,7 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(found, 
 
 
 def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
-    parsed = Page(html(found, drawn, Origin()))
+    parsed = Page(html(found, drawn, ReportOrigin()))
     assert set(drawn) == {"per_class-raf", "confusion_difference-raf", "learning_curves", "minutes"}
     assert parsed.tags.count("img") == len(drawn)
     assert {"reported in 2021", "45.0", "5.0"} <= set(parsed.words)
@@ -76,7 +76,7 @@ def test_the_page_shows_every_figure_of_the_comparison(found, drawn):
 def test_the_report_says_when_and_of_what_code_it_was_made_and_links_every_run_whose_page_is_known(found, drawn):
     ids = [item.id for one in found.configurations for item in one.runs]
     address = "http://127.0.0.1:5000/#/experiments/1/runs/"
-    origin = Origin("2026-11-30", "commit abc", {name: f"{address}{name}" for name in ids[:2]})
+    origin = ReportOrigin("2026-11-30", "commit abc", {name: f"{address}{name}" for name in ids[:2]})
     parsed, text = Page(html(found, drawn, origin)), markdown(found, drawn, origin)
     assert any("Made on 2026-11-30, commit abc" in words for words in parsed.words)
     assert "Made on 2026-11-30, commit abc." in text
@@ -86,13 +86,13 @@ def test_the_report_says_when_and_of_what_code_it_was_made_and_links_every_run_w
 
 
 def test_the_page_fits_dark_screens_and_paper(found):
-    content = html(found, {}, Origin())
+    content = html(found, {}, ReportOrigin())
     assert "prefers-color-scheme: dark" in content
     assert "@media print" in content
 
 
 def test_markdown_shows_names_as_they_are_and_its_tables_are_whole(found, drawn):
-    text = markdown(found, drawn, Origin())
+    text = markdown(found, drawn, ReportOrigin())
     assert "<script>" not in text
     assert "\x1b" not in text
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
@@ -174,7 +174,7 @@ def test_the_options_that_differ_are_listed_and_no_others(found):
         run(name, {"raf": (TRUTH, TRUTH)}, config={"lr": lr, "augment": True, "class_weights": weights})
         for name, lr, weights in (("a", 0.1, []), ("b", 0.2, [1.0, 2.0]))
     ]
-    text = markdown(compare(runs, SETS, {}), {}, Origin())
+    text = markdown(compare(runs, SETS, {}), {}, ReportOrigin())
     table = text.partition("## What differs\n\n")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0] == ["", "lr", "arch", r"class\_weights"]
@@ -185,7 +185,7 @@ def test_a_name_from_right_to_left_turns_no_number_round():
     name = "پنج 12"
     runs = [run(other, {"raf": (TRUTH, answers(TRUTH, 0.6, n))}) for n, other in enumerate((name, "plain"))]
     found = compare(runs, SETS, {})
-    for form in (terminal(found), markdown(found, {}, Origin()), html(found, {}, Origin())):
+    for form in (terminal(found), markdown(found, {}, ReportOrigin()), html(found, {}, ReportOrigin())):
         assert f"A: \u2068{name}\u2069 (" in form
         assert f"\u2068{name}\u2069 and plain" in form
     assert {row["name"] for row in rows(table_csv(found.rows))} == {name, "plain"}
@@ -195,7 +195,7 @@ def test_figures_stand_with_their_own_data_set_though_its_name_ends_in_anothers(
     sets = {"raf": ("RAF-DB", ()), "drawn-raf": ("Drawn faces", ())}
     pair = (TRUTH, answers(TRUTH, 0.6, 0))
     found = compare([run(name, dict.fromkeys(sets, pair)) for name in "ab"], sets, {})
-    text = markdown(found, {f"per_class-{name}": "" for name in sets}, Origin())
+    text = markdown(found, {f"per_class-{name}": "" for name in sets}, ReportOrigin())
     assert re.findall(r"^## (.*): accuracy|\(figures/per_class-(.*)\.svg\)", text, re.MULTILINE) == [
         ("RAF-DB", ""),
         ("", "raf"),
