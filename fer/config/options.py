@@ -77,10 +77,15 @@ def shown_options(config: Any, meant: Mapping[str, Any]) -> dict[str, Any]:
         shown = item.metadata.get("shown", Shown.VALUE)
         if shown == Shown.NOTHING:
             del values[item.name]
-        # The addresses of runs and models have parts of their own.
-        elif shown == Shown.FILE_NAME and ":/" not in values[item.name]:
-            values[item.name] = Path(values[item.name]).name
+        elif shown == Shown.FILE_NAME:
+            values[item.name] = without_folders(values[item.name])
     return {name: value for name, value in values.items() if value not in ("", ())}
+
+
+def without_folders(path: str) -> str:
+    """Return a path's last part, as its folders concern one machine; names and addresses as they are."""
+    # The addresses of runs and models have parts of their own.
+    return path if ":/" in path else Path(path).name
 
 
 # The registries of higher packages give these names their meaning. They are listed here too, because `--help` and a

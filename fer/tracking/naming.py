@@ -6,6 +6,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from fer.config.options import without_folders
 from fer.errors import ModelError, shortened
 from fer.tracking import store
 from fer.tracking.names import COMMAND, param
@@ -30,7 +31,7 @@ def logged_model_name(run_name: str) -> str:
 
 
 def model_label(address: str) -> str:
-    """Return what a run's name calls a model: `fer/3`, the name of the run that logged it, or its file's name.
+    """Return what a run's name calls a model: `fer/3`, the name of the run that logged it or its own, or its file's.
 
     Args:
         address: As of `fer.tracking.models.fetch_model`.
@@ -38,7 +39,9 @@ def model_label(address: str) -> str:
     if address.startswith(RUN):
         run = _run_of(address)
         return str(run.info.run_name) if run else _short_run(address)
-    return _label(address)
+    label = _label(address)
+    # What is left of a logged model's address is its id.
+    return _logged_name(label) if address.startswith(MODELS) and "/" not in label else label
 
 
 def weights_label(init: str) -> str:
@@ -61,7 +64,7 @@ def weights_label(init: str) -> str:
 
 def _label(address: str) -> str:
     if not address.startswith(MODELS):
-        return address.rstrip("/").rpartition("/")[2]
+        return without_folders(address)
     # An alias stands for another version tomorrow.
     return resolve_alias(address).removeprefix(MODELS)
 
@@ -73,6 +76,15 @@ def _run_of(address: str) -> Run | None:
         return mlflow.MlflowClient().get_run(address.removeprefix(RUN).partition("/")[0])
     except MlflowException:
         return None
+
+
+def _logged_name(model_id: str) -> str:
+    """Return a logged model's name; its id where there is none, which whoever reads it reports."""
+    store.connect()
+    try:
+        return str(mlflow.MlflowClient().get_logged_model(model_id).name)
+    except MlflowException:
+        return model_id
 
 
 def _short_run(address: str) -> str:

@@ -5,7 +5,7 @@ from torch import nn
 
 from fer.config import options
 from fer.config.commands import TRACKED_COMMANDS, EvaluateConfig, PrepareConfig
-from fer.config.options import Shown, shown_options
+from fer.config.options import Shown, shown_options, without_folders
 from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import DATASETS
 from fer.models.export import ENDINGS
@@ -49,6 +49,12 @@ def test_a_run_shows_what_options_meant_and_neither_blanks_nor_folders() -> None
     )
     assert shown["augment"] is True
     assert (shown["epochs"], shown["warmup_epochs"], shown["seed"], shown["ema"]) == (30, 1.0, 0, 0.0)
+
+
+def test_addresses_and_names_of_weights_stay_whole() -> None:
+    for name in ("models:/fer@champion", "runs:/0123/encoder", "supervised-imagenet"):
+        assert without_folders(name) == name
+    assert without_folders("/home/me/encoder/") == "encoder"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ def test_a_model_is_called_by_its_version_its_run_or_its_file(logged):
     assert model_label("models:/fer@champion") == "fer/1"
     assert model_label("models:/fer/1") == "fer/1"
     assert model_label(f"runs:/{run_id}") == mlflow.get_run(run_id).info.run_name
+    assert model_label(f"models:/{model_id}") == "squeezenet1_1 · raf · seed 0"
+    assert model_label("models:/m-0123") == "m-0123", "whoever reads it says that it is not there"
     assert model_label("some/folder/") == "folder"
     with pytest.raises(ModelError, match="there is no model at"):
         model_label("models:/fer@nobody")
