@@ -1,6 +1,6 @@
 """Recognise every face of a picture or of a folder's pictures in one tracked run; write a table and drawings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +10,23 @@ from tqdm import tqdm
 import fer
 from fer.config.commands import PredictConfig
 from fer.errors import DataError
+from fer.model_card.descriptions import run_description
 from fer.portable.images import UnusableImage
 from fer.prediction import files
 from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
 from fer.prediction.recogniser import RecognisedFace, Recogniser
+from fer.tracking.descriptions import run_link
 from fer.tracking.lifecycle import tracked
 from fer.tracking.naming import joined_name, model_label, resolve_alias
+from fer.tracking.runs import TrackedRun
 from fer.utils.paths import printable
+from fer.utils.rendering import escape_markdown
 
 CSV_NAME = "predictions.csv"
+PICTURES = "pictures"
+"""Folder of annotated pictures among the run's artifacts."""
 NO_FACE = "no face found; framing=none takes the whole picture as one"
 
 
@@ -74,12 +80,14 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
             raise DataError(f"{printable(str(image))} holds no picture; of its {len(paths)} files {first}")
         # A few only: a folder of thousands would fill the server.
         for path in predictor.annotated[: config.log_pictures]:
-            subfolder = Path("pictures") / path.relative_to(output).parent
+            subfolder = Path(PICTURES) / path.relative_to(output).parent
             run.file(path, printable(str(subfolder)))
         table = output / CSV_NAME
         files.write_file(table, files.predictions_csv(rows + skipped).encode())
-        run.metrics({**files.count_faces(rows), "skipped_files": len(skipped)})
+        counts = {**files.count_faces(rows), "skipped_files": len(skipped)}
+        run.metrics(counts)
         run.file(table)
+        run.describe(_description(run, model_label(model), counts, min(len(paths), config.log_pictures)))
     lines = [files.predictions_table(rows), ""]
     if skipped:
         lines.append(f"{len(skipped)} files are no pictures and were skipped: {CSV_NAME} says which and why")
@@ -87,6 +95,25 @@ def predict_pictures(config: PredictConfig) -> PredictResult:
     if terms:
         lines.append(f"terms of the model: {terms}")
     return PredictResult(run.id, rows + skipped, output, "\n".join(lines), run.where())
+
+
+def _description(run: TrackedRun, model: str, counts: Mapping[str, int], logged: int) -> str:
+    """Describe a run.
+
+    Args:
+        run: The run.
+        model: What the model is called.
+        counts: Of pictures, faces and skipped files.
+        logged: How many annotated pictures the run has at most.
+    """
+    link = run_link(run.experiment_id, run.id, CSV_NAME)
+    lead = (
+        f"Predictions of **{escape_markdown(model)}**: {counts['faces']:,} faces in {counts['pictures']:,} pictures; "
+        f"{counts['skipped_files']:,} files skipped."
+    )
+    pictures = f"`{PICTURES}` among its artifacts holds the first annotated pictures (at most {logged})."
+    note = f"[{CSV_NAME}]({link}) has a row for each face and each file that gave none; {pictures}"
+    return run_description(lead, notes=[note])
 
 
 class _Predictor:

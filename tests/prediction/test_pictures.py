@@ -19,6 +19,7 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.prediction import recogniser
 from fer.prediction.annotate import CROP_SIDE
+from fer.utils.rendering import escape_markdown
 from tests import stores
 from tests.data.test_framing import StandIn, paint
 from tests.paths import REAL_FACES
@@ -123,6 +124,10 @@ def test_the_result_is_one_run_with_counts_the_table_and_some_of_the_pictures(fe
     assert {name: run.data.metrics[name] for name in counted} == counted
     assert sum(run.data.metrics[f"faces/{name}"] for name in EXPRESSIONS) == 2
     assert run.data.tags["terms"] == "research only"
+    text = run.data.tags["mlflow.note.content"]
+    assert text.startswith(f"Predictions of **{escape_markdown(model.name)}**: 2 faces in 3 pictures; 2 files skipped.")
+    assert f"/{run.info.run_id}/artifacts/predictions.csv" in text and "(at most 2)" in text
+    assert str(model.parent) not in text and str(album) not in text
     assert logged(client, run.info.run_id) == [
         "config.json", "pictures/a.png.faces.jpg", "pictures/deep/er/با b.png.faces.jpg", "predictions.csv",
     ]  # fmt: skip
