@@ -18,7 +18,7 @@ from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack, packed_side
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.pipeline.initialize import fetch_best, find_stopped
-from fer.pipeline.options import default_name, known_options, needed_sets
+from fer.pipeline.options import default_name, known_options, needed_sets, starting_weights
 from fer.pipeline.requirements import check_training, ensure_prepared
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
@@ -31,6 +31,7 @@ from fer.tracking.names import (
     UNRESOLVED,
     dataset_tag,
 )
+from fer.tracking.naming import resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training import Batches, Validate
 from fer.training.checkpoints import BEST, Progress
@@ -55,6 +56,7 @@ class RunContext(Generic[C]):
         device: Where to compute.
         precision: `bf16` or `fp32`, in which training computes; `auto` until the network is known.
         config: The configuration.
+        init: The starting weights: their option with `auto` resolved, and an alias too, which moves while it trains.
         name: The run's name.
         checkpoint: What to continue from, or None for a fresh start.
     """
@@ -64,6 +66,7 @@ class RunContext(Generic[C]):
     device: torch.device
     precision: str
     config: C
+    init: str = ""
     name: str = ""
     checkpoint: Path | None = None
 
@@ -178,11 +181,13 @@ def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: 
     with tempfile.TemporaryDirectory() as downloads:
         config, checkpoint = find_stopped(command, config, Path(downloads))
         check_training(config)
-        name = run_name or default_name(config)
+        # Once: an alias may stand for another version a moment later, for this very model perhaps.
+        init = resolve_alias(starting_weights(config))
+        name = run_name or default_name(config, init)
         root = resolve_data_root(config.data_root)
         device = pick_device(config.device)
-        with tracked(command, config, name, known_options(config)) as run:
-            context = RunContext(run, root, device, config.precision, config, name, checkpoint)
+        with tracked(command, config, name, known_options(config, init)) as run:
+            context = RunContext(run, root, device, config.precision, config, init, name, checkpoint)
             try:
                 ensure_prepared(needed_sets(config), root)
                 if checkpoint and BEST in checkpoints and rank() == 0:

@@ -11,7 +11,8 @@ from fer.model_card.card import README, Origin
 from fer.model_card.descriptions import HEAD, accuracy_cells, accuracy_rows, model_description, run_description
 from fer.models.backbones import ModelSpec
 from fer.tracking.descriptions import describe_model, model_link, run_link
-from fer.tracking.names import REPORT_PAGE
+from fer.tracking.names import REPORT_PAGE, STAGES_FILE
+from fer.tracking.naming import weights_label
 from fer.tracking.runs import TrackedRun
 from fer.utils.rendering import escape_markdown
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from fer.data.prepared import Prepared
     from fer.evaluation.datasets import Evaluation
     from fer.pipeline.contamination import Contamination
+    from fer.pipeline.context import RunContext
     from fer.pipeline.stages import Stage
 
 TESTED = "intervals, confusion matrices, calibration and the most confident mistakes"
 PRETRAINED = "the curves, and a map of the features"
 """What the page of a run shows beside its description."""
+SHOWN = 10
+"""So many sentences, or links, of a kind a description holds: MLflow takes a few thousand characters only."""
 
 
 def describe_finetuned(
@@ -82,15 +86,15 @@ def describe_tested(
     run.describe(run_description(lead, rows, _seen(contamination), [_page(run, TESTED)]))
 
 
-def describe_pretrained(run: TrackedRun, config: PretrainConfig, figures: Mapping[str, float]) -> None:
+def describe_pretrained(context: "RunContext[PretrainConfig]", figures: Mapping[str, float]) -> None:
     """Describe a pre-training.
 
     Args:
-        run: The run.
-        config: What was done.
+        context: Of the run.
         figures: The probes' figures after the last epoch.
     """
-    dataset, init = escape_markdown(config.dataset), escape_markdown(config.init.rpartition("/")[2])
+    run, config = context.run, context.config
+    dataset, init = escape_markdown(config.dataset), escape_markdown(weights_label(context.init))
     lead = (
         f"Pre-training of `{config.arch}` by {config.method} on {dataset}, without labels, from {init} "
         f"(epochs: {config.epochs}, seed {config.seed})."
@@ -120,7 +124,8 @@ def describe_stages(run: TrackedRun, name: str, stages: Sequence["Stage"], stats
     for stage in stages:
         title = stage.command if stage.seed is None else f"{stage.command}, seed {stage.seed}"
         links.append(f"[{title}]({run_link(run.experiment_id, stage.run_id)}) ({stage.how})")
-    notes = [f"Its stages: {'; '.join(links)}."] if links else []
+    shown = _first(links, f", listed in {STAGES_FILE} of each experiment's run")
+    notes = [f"Its stages: {'; '.join(shown)}."] if links else []
     lead = f"Experiment **{escape_markdown(name)}**.{means}"
     run.describe(run_description(lead, seed_stats_rows(stats), notes=notes))
 
@@ -163,13 +168,21 @@ def describe_compared(run: TrackedRun, comparison: "Comparison", report: str) ->
         comparison: The comparison.
         report: Artifact path of its report.
     """
-    sentences = chain.from_iterable(comparison.verdicts.values())
-    verdicts = "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) or "There is nothing to test."
-    names = ", ".join(escape_markdown(configuration.name) for configuration in comparison.configurations)
-    warnings = "\n".join(f"> **Warning:** {escape_markdown(warning)}\n" for warning in comparison.warnings)
+    elsewhere = " in the report"
+    names = _first([escape_markdown(configuration.name) for configuration in comparison.configurations], elsewhere)
+    sentences = [escape_markdown(sentence) for sentence in chain.from_iterable(comparison.verdicts.values())]
+    verdicts = "\n".join(f"- {line}" for line in _first(sentences, elsewhere)) or "There is nothing to test."
+    warnings = _first([escape_markdown(warning) for warning in comparison.warnings], elsewhere)
     link = f"[{report}]({run_link(run.experiment_id, run.id, report)}) shows tables, figures and how all was computed."
-    lead = f"Comparison of {names}."
-    run.describe(run_description(lead, notes=list(filter(None, [verdicts, warnings, link]))))
+    # The list last, so that no length of it can cost what matters more.
+    notes = [link, *(f"> **Warning:** {line}" for line in warnings), verdicts]
+    run.describe(run_description(f"Comparison of {', '.join(names)}.", notes=notes))
+
+
+def _first(lines: Sequence[str], elsewhere: str) -> list[str]:
+    """Return the first lines, and how many more there are elsewhere."""
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], f"... and {more} more{elsewhere}"] if more > 0 else list(lines)
 
 
 def _reports(evaluations: Mapping[str, "Evaluation"]) -> dict[str, Report]:

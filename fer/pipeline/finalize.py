@@ -4,10 +4,10 @@ import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer.config.options import without_folders
 from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
@@ -21,7 +21,7 @@ from fer.models.files import load_classifier, save_classifier
 from fer.pipeline.contamination import find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, RunContext
 from fer.pipeline.evaluate import calibrate, log_contamination, log_evaluations
-from fer.pipeline.options import PREPARED, registered_name, starting_weights
+from fer.pipeline.options import PREPARED, registered_name
 from fer.tracking.names import (
     ACCURACY_VIEW,
     CURVES_PLOT,
@@ -37,6 +37,7 @@ from fer.tracking.provenance import code_version
 from fer.tracking.registry import Registration, register_run
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
+from fer.utils.rendering import today
 
 # Imported where they are used, so that a test without a training starts without them: the logged model and its card.
 if TYPE_CHECKING:
@@ -177,7 +178,6 @@ def origin_of(
         model_id: The logged model.
     """
     from fer.model_card.card import Origin
-    from fer.pipeline.run_page import without_folders
 
     config = context.config
     epoch, selection = progress.best_epoch, config.selection
@@ -187,11 +187,11 @@ def origin_of(
         model_id=model_id,
         spec=classifier.spec,
         weights=sum(parameter.numel() for parameter in classifier.parameters()),
-        init=without_folders(starting_weights(config)),
+        init=without_folders(context.init),
         chosen=f"epoch {epoch} of {len(progress.history)}, the best by validation {selection} ({score:.4f})",
         run_id=context.run.id,
         code=code_version().description,
-        day=datetime.now(UTC).date().isoformat(),
+        day=today(),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from fer.config.options import Scope
+from fer.config.options import Scope, without_folders
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
@@ -23,7 +23,7 @@ from fer.models.initial_weights import (
     resolve_init,
     weights_from_folder,
 )
-from fer.pipeline.options import starting_weights, training_sets
+from fer.pipeline.options import training_sets
 from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
 from fer.tracking.store import fetch_file
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
@@ -54,7 +54,7 @@ def initialize_model(kind: type[N], context: "RunContext[Any]") -> N:
     config = context.config
     sets: list[DataSet] = training_sets(config.dataset)
     with tempfile.TemporaryDirectory() as downloads:
-        weights: InitialWeights = fetch_initial_weights(starting_weights(config), config.arch, Path(downloads))
+        weights: InitialWeights = fetch_initial_weights(context.init, config.arch, Path(downloads))
     # Pre-training has no test of its own, so nothing would be gained by leaving the signatures out.
     look = not isinstance(config, FinetuneConfig) or config.contamination == "check"
     splits = store_signatures(sets, context.root, look)
@@ -80,7 +80,8 @@ def initialize_model(kind: type[N], context: "RunContext[Any]") -> N:
     loaded = load_initial_weights(network, weights)
     if rank() == 0:
         print(loaded)
-    tags = {"weights.loaded": str(loaded), TERMS: "; ".join(spec.terms) or "none", **seen.tags()}
+    shown = replace(loaded, origin=without_folders(loaded.origin))
+    tags = {"weights.loaded": str(shown), TERMS: "; ".join(spec.terms) or "none", **seen.tags()}
     if weights.run_id:
         tags[STARTED_FROM] = weights.run_id
     context.run.tags(tags)

@@ -7,7 +7,7 @@ from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import resolve_datasets
 from fer.errors import ConfigError, quoted
 from fer.tracking.names import REGISTERED_NAME
-from fer.tracking.naming import joined_name, resolve_alias, weights_label
+from fer.tracking.naming import joined_name, weights_label
 from fer.training.devices import pick_device
 from fer.training.optimization import clip_grad_norm
 
@@ -67,9 +67,8 @@ def registered_name(config: FinetuneConfig) -> str:
     return "" if config.registered_name == "none" else config.registered_name
 
 
-def default_name(config: TrainingConfig) -> str:
-    """Return the name of a run that was given none."""
-    init = starting_weights(config)
+def default_name(config: TrainingConfig, init: str) -> str:
+    """Return the name of a run that was given none; `init` is what its starting weights are resolved to."""
     seed = f"seed {config.seed}"
     if isinstance(config, FinetuneConfig):
         return joined_name(config.arch, config.dataset, weights_label(init), seed)
@@ -100,10 +99,15 @@ def resolved_options(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def known_options(config: TrainingConfig) -> dict[str, Any]:
-    """Return what those options mean as far as it is known when a run begins, empty where it is not known yet."""
+def known_options(config: TrainingConfig, init: str) -> dict[str, Any]:
+    """Return what those options mean as far as it is known when a run begins, empty where it is not known yet.
+
+    Args:
+        config: The configuration.
+        init: What its starting weights are resolved to.
+    """
     resolved = resolved_options(config)
-    resolved["init"] = resolve_alias(starting_weights(config))
+    resolved["init"] = init
     # It depends on the network.
     if config.precision == "auto":
         resolved["precision"] = ""

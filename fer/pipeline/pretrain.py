@@ -71,7 +71,7 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
     # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
     with training_run("pretrain", config, (LAST,)) as context:
         figures = train_and_log(context)
-        describe_pretrained(context.run, context.config, figures)
+        describe_pretrained(context, figures)
     return PretrainResult(context.run.id, figures, context.run.where(PRETRAINING_VIEW))
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fer.config.commands import EvaluateConfig
-from fer.config.options import shown_options
+from fer.config.options import shown_options, without_folders
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import DATASETS
@@ -15,13 +13,13 @@ from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, TRA
 from fer.model_card.card import INPUT, Origin
 from fer.model_card.run_report import RunReport, ShownSet, run_page
 from fer.models.backbones import ModelSpec
-from fer.models.initial_weights import ADDRESSES
 from fer.pipeline.context import RunContext
 from fer.pipeline.shown_sets import plots
 from fer.tracking.models import FetchedModel
 from fer.tracking.names import CALIBRATION_PLOT, CURVES_PLOT, FEATURE_MAP, REPORT_PAGE
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun, param_text
+from fer.utils.rendering import today
 
 EPOCHS_HEAD = {
     TRAINING_LOSS: "loss",
@@ -41,11 +39,6 @@ def changed_options(config: Any) -> list[tuple[str, str, str, str]]:
             default = param_text(item.default) or "none"
             changed.append((item.name, param_text(shown[item.name]), default, item.metadata["help"]))
     return changed
-
-
-def without_folders(address: str) -> str:
-    """Return an address of weights or of a model; of a path the last part, since its folders concern one machine."""
-    return address if address.startswith(ADDRESSES) else Path(address).name
 
 
 def log_finetune_page(context: RunContext[FinetuneConfig], origin: Origin, sets: Sequence[ShownSet]) -> None:
@@ -107,7 +100,7 @@ def log_evaluate_page(
     facts = {"model": model, "logged model": fetched.model_id, "made by run": fetched.run_id}
     # A checkpoint on the disk has neither id nor run.
     facts = {heading: text for heading, text in facts.items() if text}
-    day = _today()
+    day = today()
     report = RunReport(
         name=name,
         lead=f"Test of {day}: {model}",
@@ -136,11 +129,11 @@ def log_pretrain_page(
         history: Figures by epoch, from that before the first on.
     """
     config, run = context.config, context.run
-    day = _today()
+    day = today()
     facts = {
         "method": config.method,
         **_network(spec),
-        "starting weights": without_folders(config.init),
+        "starting weights": without_folders(context.init),
         "trained on, without labels": f"{count:,} images of {', '.join(dataset.title for dataset in sets)}",
         "seed": str(config.seed),
         "kept": "the last epoch: to choose one would use labels",
@@ -198,7 +191,3 @@ def _trained_on(spec: ModelSpec) -> dict[str, str]:
 
 def _made(run: TrackedRun, day: str) -> dict[str, str]:
     return {"run": run.id, "made": day, "code": code_version().description}
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()

@@ -16,6 +16,7 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
 from fer.pipeline import finetune, initialize, pretrain, requirements
 from fer.pipeline.context import RunContext
+from fer.pipeline.options import starting_weights
 from fer.pipeline.requirements import check_experiment, check_training
 from fer.tracking.runs import NullRun
 from fer.utils.paths import resolve_data_root
@@ -94,12 +95,15 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
     if experiment.pretrain:
         config = replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16, output=str(tmp_path))
         check_training(config)
-        pretrain.train_and_log(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config))
+        pretrain.train_and_log(
+            RunContext(NullRun(), root, torch.device("cpu"), "fp32", config, starting_weights(config))
+        )
     if experiment.finetune:
         config = replace(small(experiment.finetune, root), output=str(tmp_path))
         check_training(config)
         config = replace(config, init=experiment.finetune.init)
-        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config))
+        init = starting_weights(config)
+        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config, init))
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1

@@ -193,13 +193,14 @@ def test_what_an_encoder_saw_without_labels_travels_into_the_classifier_and_its_
     root, train = place
     config = PretrainConfig(dataset="raf", arch="resnet18", image_size=32, data_root=str(root))
     run = Recorded()
-    context = RunContext(run, root, torch.device("cpu"), "fp32", config)
+    context = RunContext(run, root, torch.device("cpu"), "fp32", config, "scratch")
     encoder = initialize_model(Encoder, context)
     assert run.tagged["fer.pretraining_images"] == f"raf/{train.digest}" and "fer.training_images" not in run.tagged
     save_encoder(encoder, tmp_path / "encoder", "simclr")
     again = replace(TINY, arch="resnet18", data_root=str(root), init=str(tmp_path / "encoder"))
-    classifier = initialize_model(Classifier, replace(context, config=again))
+    classifier = initialize_model(Classifier, replace(context, config=again, init=again.init))
     assert run.tagged["fer.training_images"] == run.tagged["fer.pretraining_images"] == f"raf/{train.digest}"
+    assert run.tagged["weights.loaded"].startswith("weights: encoder: "), "no folder of this machine"
     save_classifier(classifier, tmp_path / "classifier")
     spec = load_classifier(tmp_path / "classifier").spec
     assert seen_images(spec) == SeenImages((f"raf/{train.digest}",), (f"raf/{train.digest}",))

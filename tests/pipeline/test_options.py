@@ -5,7 +5,7 @@ import pytest
 from fer.config.commands import fields_of
 from fer.config.options import Scope
 from fer.config.training import FinetuneConfig, PretrainConfig
-from fer.pipeline.options import TrainingConfig, default_name, known_options, resolved_options
+from fer.pipeline.options import TrainingConfig, default_name, known_options, resolved_options, starting_weights
 from fer.pipeline.stages import _settings
 
 MEANT: list[tuple[TrainingConfig, dict[str, object]]] = [
@@ -35,7 +35,8 @@ MEANT: list[tuple[TrainingConfig, dict[str, object]]] = [
 @pytest.mark.parametrize(("config", "meant"), MEANT, ids=lambda value: "")
 def test_options_mean_what_the_training_does(config: TrainingConfig, meant: dict[str, object]) -> None:
     assert resolved_options(config) == {"device": "cpu", **meant}
-    assert known_options(config) == {"device": "cpu", "precision": "", **open_ended(config), **meant}
+    known = known_options(config, starting_weights(config))
+    assert known == {"device": "cpu", "precision": "", **open_ended(config), **meant}
 
 
 def open_ended(config: TrainingConfig) -> dict[str, object]:
@@ -67,4 +68,4 @@ def test_what_a_fingerprint_is_made_of_is_every_option_but_the_machines(
     ],
 )
 def test_a_run_is_named_after_what_it_trains(config: TrainingConfig, name: str) -> None:
-    assert default_name(config) == name
+    assert default_name(config, starting_weights(config)) == name
