@@ -156,7 +156,7 @@ def shots(server: str) -> list[Shot]:
     registered = [run for run in trainings if REGISTERED in run.data.tags]
     if registered:
         version = client.search_model_versions(f"run_id = '{registered[0].info.run_id}'")[0]
-        model = f"{server}/#/models/{version.name}/versions/{version.version}?{store.TRAINING_PAGES}"
+        model = store.version_page(server, version.name, version.version)
         found.append(Shot("model", model, "Registered At", height=1000))
     return found
 

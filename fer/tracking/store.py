@@ -234,6 +234,11 @@ def page(address: str, experiment_id: str, view: str = "", run_id: str = "", art
     return f"{_server(address)}/#/experiments/{experiment_id}/runs{path}?{query}"
 
 
+def version_page(address: str, name: str, version: str) -> str:
+    """Return the address of the page of a registered version."""
+    return f"{_server(address)}/#/models/{name}/versions/{version}?{TRAINING_PAGES}"
+
+
 def where(address: str, link: str) -> str:
     """Return the lines that lead a person to a page, with the command that shows it where no server runs."""
     command = ui_command(address)

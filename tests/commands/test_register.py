@@ -86,7 +86,9 @@ def test_a_refused_registration_loses_nothing_and_the_named_command_makes_up_for
     assert UNREGISTERED not in tags
 
     main(shlex.split(named[1]))
-    assert "registered fer-test 1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "registered fer-test 1" in printed
+    assert printed.rstrip().endswith("/#/models/fer-test/versions/1?workflowType=machine_learning")
     assert len(refused.client.search_model_versions("name='fer-test'")) == 1, "once is enough"
 
 
