@@ -168,21 +168,21 @@ def describe_compared(run: TrackedRun, comparison: "Comparison", report: str) ->
         comparison: The comparison.
         report: Artifact path of its report.
     """
-    elsewhere = " in the report"
-    names = _first([escape_markdown(configuration.name) for configuration in comparison.configurations], elsewhere)
+    place = " in the report"
+    names = _first([escape_markdown(configuration.name) for configuration in comparison.configurations], place)
     sentences = [escape_markdown(sentence) for sentence in chain.from_iterable(comparison.verdicts.values())]
-    verdicts = "\n".join(f"- {line}" for line in _first(sentences, elsewhere)) or "There is nothing to test."
-    warnings = _first([escape_markdown(warning) for warning in comparison.warnings], elsewhere)
+    verdicts = "\n".join(f"- {line}" for line in _first(sentences, place)) or "There is nothing to test."
+    warnings = _first([escape_markdown(warning) for warning in comparison.warnings], place)
     link = f"[{report}]({run_link(run.experiment_id, run.id, report)}) shows tables, figures and how all was computed."
     # The list last, so that no length of it can cost what matters more.
     notes = [link, *(f"> **Warning:** {line}" for line in warnings), verdicts]
     run.describe(run_description(f"Comparison of {', '.join(names)}.", notes=notes))
 
 
-def _first(lines: Sequence[str], elsewhere: str) -> list[str]:
-    """Return the first lines, and how many more there are elsewhere."""
+def _first(lines: Sequence[str], place: str) -> list[str]:
+    """Return the first lines, and how many more there are, and in which place."""
     more = len(lines) - SHOWN
-    return [*lines[:SHOWN], f"... and {more} more{elsewhere}"] if more > 0 else list(lines)
+    return [*lines[:SHOWN], f"... and {more} more{place}"] if more > 0 else list(lines)
 
 
 def _reports(evaluations: Mapping[str, "Evaluation"]) -> dict[str, Report]:

@@ -105,10 +105,9 @@ class TrackedRun:
             key: By which the pictures of runs belong together, such as `confusion/raf`.
         """
         # Not at the top: commands without images start sooner.
-        from PIL import Image
+        from fer.portable.images import read_rgb
 
-        with Image.open(io.BytesIO(_png(figure))) as picture:
-            self._client.log_image(self.id, picture.convert("RGB"), key=key, step=0, synchronous=True)
+        self._client.log_image(self.id, read_rgb(_png(figure)), key=key, step=0, synchronous=True)
 
     def describe(self, text: str) -> None:
         """Describe the run in Markdown, unless somebody has done so while it went on."""
