@@ -22,7 +22,7 @@ from typing import Any
 import mlflow
 from PIL import Image
 
-from fer.tracking import store
+from fer.tracking import links, store
 from fer.tracking.names import (
     ACCURACY_VIEW,
     COMMAND,
@@ -135,7 +135,7 @@ def shots(server: str) -> list[Shot]:
     place = experiment.experiment_id
 
     def view(key: str, charts: bool = False) -> str:
-        return store.page(server, place, view=key) + ("&compareRunsMode=CHART" if charts else "")
+        return links.page(server, place, view=key) + ("&compareRunsMode=CHART" if charts else "")
 
     found = [
         Shot("accuracy", view(ACCURACY_VIEW), "Run Name", width=2400, height=470),
@@ -149,14 +149,14 @@ def shots(server: str) -> list[Shot]:
     trainings = client.search_runs([place], f"tags.`{COMMAND}` = 'finetune' and tags.`{TESTED}` = 'true'")
     if trainings:
         run_id = trainings[0].info.run_id
-        found.append(Shot("run", store.page(server, place, run_id=run_id), "Metrics", height=1000, click="Show more"))
+        found.append(Shot("run", links.page(server, place, run_id=run_id), "Metrics", height=1000, click="Show more"))
         if any(item.path == REPORT_PAGE for item in client.list_artifacts(run_id)):
-            report = store.page(server, place, run_id=run_id, artifact=REPORT_PAGE)
+            report = links.page(server, place, run_id=run_id, artifact=REPORT_PAGE)
             found.append(Shot("report", report, REPORT_PAGE, height=1200))
     registered = [run for run in trainings if REGISTERED in run.data.tags]
     if registered:
         version = client.search_model_versions(f"run_id = '{registered[0].info.run_id}'")[0]
-        model = store.version_page(server, version.name, version.version)
+        model = links.version_page(server, version.name, version.version)
         found.append(Shot("model", model, "Registered At", height=1000))
     return found
 

@@ -1,11 +1,14 @@
 """MLflow stores for tests: creating an empty one takes seconds, copying it none."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import pytest
 
 
 def create(folder: Path) -> Path:
@@ -24,3 +27,19 @@ def copy(empty_store: Path, folder: Path) -> str:
         # The store remembers where artifacts of the experiment `Default` go.
         database.execute("update experiments set artifact_location = ?", (f"{folder}/mlruns/0",))
     return f"sqlite:///{path}"
+
+
+@contextlib.contextmanager
+def connected(folder: Path) -> Iterator[mlflow.MlflowClient]:
+    """Let commands of this process use the store of a folder, which is the current one meanwhile."""
+    address = f"sqlite:///{folder}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        mlflow.set_tracking_uri(None)
+        yield mlflow.MlflowClient(address, registry_uri=address)
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)

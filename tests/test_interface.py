@@ -2,14 +2,12 @@
 
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
 from docs import screenshots
@@ -49,19 +47,10 @@ class Interface:
 @pytest.fixture(scope="module")
 def interface(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     folder = tmp_path_factory.mktemp("interface")
-    store = stores.copy(empty_store, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", store)
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        mlflow.set_tracking_uri(None)
+    stores.copy(empty_store, folder)
+    with stores.connected(folder) as client:
         import_reported.run(ImportReportedConfig())
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
-        os.environ.pop("MLFLOW_REGISTRY_URI", None)
-    client = mlflow.MlflowClient(store, registry_uri=store)
-    found = [run for place in client.search_experiments() for run in client.search_runs([place.experiment_id])]
+        found = [run for place in client.search_experiments() for run in client.search_runs([place.experiment_id])]
     with tracking_server(folder) as address:
         yield Interface(address, found[0].info.experiment_id, {run.info.run_name: run.info.run_id for run in found})
 

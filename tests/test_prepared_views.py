@@ -1,16 +1,13 @@
 """The link that commands print, in headless Chromium: two runs' accuracies by expression, in table and charts."""
 
-import contextlib
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from mlflow.entities import Run
 
@@ -19,7 +16,7 @@ from fer.commands import finetune
 from fer.config.training import FinetuneConfig
 from fer.evaluation.names import metric_key
 from fer.expressions import EXPRESSIONS
-from fer.tracking import store, views
+from fer.tracking import links, views
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, REPORT_PAGE
 from tests import stores
 from tests.tracking.servers import tracking_server
@@ -48,26 +45,11 @@ class Place:
     link: str
 
 
-@contextlib.contextmanager
-def store_in(folder: Path) -> Iterator[mlflow.MlflowClient]:
-    address = f"sqlite:///{folder}/mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", address)
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        mlflow.set_tracking_uri(None)
-        yield mlflow.MlflowClient(address, registry_uri=address)
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
-    os.environ.pop("MLFLOW_REGISTRY_URI", None)
-
-
 @pytest.fixture(scope="module")
 def place(empty_store: Path, prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("views")
     stores.copy(empty_store, folder)
-    with store_in(folder) as client:
+    with stores.connected(folder) as client:
         told = replace(TINY, data_root=str(prepared[0]), output=str(folder / "outputs"))
         results = [finetune.run(replace(told, seed=seed, lr=0.003 * (1 + seed))) for seed in (0, 1)]
         assert results[0].where == results[1].where
@@ -124,7 +106,7 @@ def test_charts_show_them_too_and_both_confusion_matrices(place: Place, browser:
 
 
 def test_views_of_persons_survive_a_further_run(place: Place, prepared: Any) -> None:
-    with store_in(place.folder) as client:
+    with stores.connected(place.folder) as client:
         before = client.get_experiment("0").tags
         assert {views.TAG + ACCURACY_VIEW, views.TAG + CURVES_VIEW} <= before.keys()
         changed = json.dumps(json.loads(before[views.TAG + ACCURACY_VIEW]) | {"name": "Ours"})
@@ -142,7 +124,7 @@ def test_the_page_of_a_run_opens_in_the_artifact_viewer(place: Place, browser: A
     server = place.link.split("/#/")[0]
     run = place.runs[0]
     page = screenshots.open_page(browser, 1500, 1000)
-    page.goto(store.page(server, "0", run_id=run.info.run_id, artifact=REPORT_PAGE))
+    page.goto(links.page(server, "0", run_id=run.info.run_id, artifact=REPORT_PAGE))
     report = page.frame_locator("iframe")
     report.get_by_role("heading", name=run.info.run_name).wait_for()
     row = report.locator("table.sets tbody tr").first.inner_text().split()

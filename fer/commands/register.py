@@ -2,7 +2,7 @@
 
 from fer.config.commands import RegisterConfig
 from fer.errors import ConfigError
-from fer.tracking import store
+from fer.tracking import links, store
 from fer.tracking.naming import RUN
 from fer.tracking.registry import Registration, register_run
 
@@ -21,6 +21,6 @@ def run(config: RegisterConfig) -> Registration:
         raise ConfigError(f"model must be {RUN}<id> of a run of finetune, not {config.model!r}")
     made = register_run(run_id, config.registered_name, config.promote)
     address = store.connect()
-    where = store.where(address, store.version_page(address, made.name, made.version))
+    where = links.where(address, links.version_page(address, made.name, made.version))
     print(f"registered {made.name} {made.version}: {made.message}\n{where}")
     return made

@@ -54,7 +54,7 @@ TEMPERATURE = "calibration/temperature"
 
 DIGITS = 4
 """Decimals of a share as a metric: more would push the digits that matter out of a column of MLflow's table."""
-SHARES = frozenset((*METRICS, "knn_accuracy", "linear_accuracy"))
+SHARES = frozenset((*METRICS, *(key.split("/")[-1] for key in (KNN_ACCURACY, LINEAR_ACCURACY))))
 """Last parts of the names of metrics in [0, 1]."""
 
 # What a row of a set's stored predictions says of its image, before the probability of each expression.

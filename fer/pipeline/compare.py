@@ -14,6 +14,7 @@ from fer.errors import ConfigError, DataError
 from fer.experiments.files import read_reported
 from fer.pipeline.descriptions import describe_compared
 from fer.tracking.lifecycle import tracked
+from fer.tracking.names import REPORT_PAGE
 from fer.tracking.naming import joined_name
 from fer.tracking.provenance import code_version
 from fer.tracking.reading import Runs, Tested
@@ -21,6 +22,8 @@ from fer.utils.rendering import today
 
 FOLDER = "comparison"
 """Folder of the report among the run's artifacts."""
+REPORT = f"{FOLDER}/{REPORT_PAGE}"
+"""The report as a page."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def compare_runs(config: CompareConfig) -> CompareResult:
     with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
             run.text(content, f"{FOLDER}/{path}")
-        describe_compared(run, comparison, f"{FOLDER}/report.html")
-    where = f"report: {FOLDER}/report.html of run {run.id}\n{run.where(artifact=f'{FOLDER}/report.html')}"
+        describe_compared(run, comparison, REPORT)
+    where = f"report: {REPORT} of run {run.id}\n{run.where(artifact=REPORT)}"
     return CompareResult(run.id, comparison, terminal(comparison), where)
 
 
@@ -77,7 +80,7 @@ def report_files(comparison: Comparison, origin: ReportOrigin) -> dict[str, str]
     """Return the report's files by path: HTML, Markdown, CSV and the figures."""
     svgs = {name: svg(figure) for name, figure in figures(comparison).items()}
     return {
-        "report.html": html(comparison, svgs, origin),
+        REPORT_PAGE: html(comparison, svgs, origin),
         "report.md": markdown(comparison, svgs, origin),
         "table.csv": table_csv(comparison.rows),
         "tests.csv": paired_tests_csv(comparison.tests),

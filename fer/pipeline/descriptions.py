@@ -10,7 +10,8 @@ from fer.experiments.seeds import SeedStats, seed_stats_rows
 from fer.model_card.card import README, Origin
 from fer.model_card.descriptions import HEAD, accuracy_cells, accuracy_rows, model_description, run_description
 from fer.models.backbones import ModelSpec
-from fer.tracking.descriptions import describe_model, model_link, run_link
+from fer.tracking.descriptions import describe_model
+from fer.tracking.links import model_link, run_link
 from fer.tracking.names import REPORT_PAGE, STAGES_FILE
 from fer.tracking.naming import weights_label
 from fer.tracking.runs import TrackedRun

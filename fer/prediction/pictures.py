@@ -17,8 +17,8 @@ from fer.prediction.annotate import CROP_SIDE, annotate_picture, overlay_salienc
 from fer.prediction.explain import explain_faces
 from fer.prediction.files import Prediction
 from fer.prediction.recogniser import RecognisedFace, Recogniser
-from fer.tracking.descriptions import run_link
 from fer.tracking.lifecycle import tracked
+from fer.tracking.links import run_link
 from fer.tracking.naming import joined_name, model_label, resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import printable

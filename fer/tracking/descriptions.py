@@ -1,12 +1,10 @@
 """Describe runs, models and MLflow experiments in Markdown, as MLflow's pages show it; never over a person's text."""
 
 from contextlib import suppress
-from urllib.parse import quote
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from fer.tracking import store
 from fer.tracking.champion import CHAMPION, VERDICT
 from fer.tracking.names import DESCRIPTION, PROTOCOL, SCORE, VALIDATION_DIGEST
 from fer.tracking.runs import MAX_DESCRIPTION
@@ -51,15 +49,3 @@ def describe_experiment(experiment_id: str) -> None:
     with suppress(MlflowException):
         if DESCRIPTION not in client.get_experiment(experiment_id).tags:
             client.set_experiment_tag(experiment_id, DESCRIPTION, unwrapped(render("experiment_description.md")))
-
-
-def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
-    """Return a link that leads to a run, or to one of its artifacts, from a description on any of MLflow's pages."""
-    # Relative, because nobody knows under which address the pages will be opened.
-    place = f"{run_id}/artifacts/{quote(artifact)}" if artifact else run_id
-    return f"#/experiments/{experiment_id}/runs/{place}?{store.TRAINING_PAGES}"
-
-
-def model_link(experiment_id: str, model_id: str) -> str:
-    """Return a link that leads to the artifacts of a logged model, likewise; MLflow has no address for one of them."""
-    return f"#/experiments/{experiment_id}/models/{model_id}/artifacts?{store.TRAINING_PAGES}"

@@ -9,7 +9,7 @@ import mlflow
 from mlflow.entities import Run
 
 from fer.evaluation.names import rounded
-from fer.tracking import store
+from fer.tracking import links, store
 from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
 from fer.tracking.runs import TrackedRun, param_text
@@ -75,7 +75,7 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
             mlflow.delete_run(logged.info.run_id)
     sets = sets_with_figures(chain.from_iterable(run.metrics for run in runs))
     refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
-    where = store.where(address, store.page(address, experiment_id, view=ACCURACY_VIEW))
+    where = links.where(address, links.page(address, experiment_id, view=ACCURACY_VIEW))
     return LoggedExternalRuns(tuple(made), tuple(present), where)
 
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
 from fer.errors import ConfigError, quoted, shortened, without_login
 from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, flatten, metric_key, present_name
-from fer.tracking import names, store
+from fer.tracking import links, names, store
 from fer.tracking.names import CONFIG_FILE, STAGES_FILE, dataset_tags
 
 TESTING = ("finetune", "evaluate")
@@ -119,7 +119,7 @@ class Runs:
     def pages(self, tested: Iterable[Tested]) -> dict[str, str]:
         """Return the addresses of the runs' pages in MLflow, by the runs' ids."""
         infos = [run.info for run, *_ in tested]
-        return {info.run_id: store.page(self.address, info.experiment_id, run_id=info.run_id) for info in infos}
+        return {info.run_id: links.page(self.address, info.experiment_id, run_id=info.run_id) for info in infos}
 
     def _with_id_or_name(self, word: str) -> list[Run]:
         if re.fullmatch(r"[0-9a-f]{4,32}", word):

@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from fer.data.manifest import Manifest
 from fer.evaluation.names import rounded
-from fer.tracking import store
+from fer.tracking import links
 from fer.tracking.names import DESCRIPTION, param_tag
 from fer.utils.paths import printable
 from fer.utils.rendering import unwrapped
@@ -160,8 +160,8 @@ class TrackedRun:
             view: Key of the view; empty for the run's own page.
             artifact: The artifact of the run that its page shows.
         """
-        link = store.page(self.address, self.experiment_id, view=view, run_id=self.id, artifact=artifact)
-        return store.where(self.address, link)
+        link = links.page(self.address, self.experiment_id, view=view, run_id=self.id, artifact=artifact)
+        return links.where(self.address, link)
 
 
 class NullRun(TrackedRun):

@@ -26,8 +26,6 @@ MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "version
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
-TRAINING_PAGES = "workflowType=machine_learning"
-"""Part of the address that opens MLflow's training pages."""
 MAX_RUNS = 1_000_000
 """More than any store holds."""
 
@@ -203,48 +201,3 @@ def absolute(address: str) -> str:
     if not address.startswith(SQLITE) or address.startswith(SQLITE + "/"):
         return address
     return SQLITE + str(Path(address.removeprefix(SQLITE)).resolve())
-
-
-def ui_command(address: str) -> str:
-    """Return the command that shows a store in the browser, or an empty text for a server that runs already.
-
-    An address with a password is not spelled out: whoever gave it has it in the environment.
-    """
-    if address.startswith("http"):
-        return ""
-    shown = address if without_login(address) == address else '"$MLFLOW_TRACKING_URI"'
-    return f"mlflow ui --backend-store-uri {shown}"
-
-
-def page(address: str, experiment_id: str, view: str = "", run_id: str = "", artifact: str = "") -> str:
-    """Return the address of one of MLflow's training pages (it opens in its GenAI pages otherwise).
-
-    Args:
-        address: The store.
-        experiment_id: The experiment; the page shows its runs.
-        view: Key of a prepared view of the runs.
-        run_id: The run that is shown instead where no view is given.
-        artifact: The artifact of the run that is shown.
-    """
-    path, query = "", TRAINING_PAGES
-    if view:
-        query += f"&viewStateShareKey={view}"
-    elif run_id:
-        path = f"/{run_id}/artifacts/{artifact}" if artifact else f"/{run_id}"
-    return f"{_server(address)}/#/experiments/{experiment_id}/runs{path}?{query}"
-
-
-def version_page(address: str, name: str, version: str) -> str:
-    """Return the address of the page of a registered version."""
-    return f"{_server(address)}/#/models/{name}/versions/{version}?{TRAINING_PAGES}"
-
-
-def where(address: str, link: str) -> str:
-    """Return the lines that lead a person to a page, with the command that shows it where no server runs."""
-    command = ui_command(address)
-    return f"start the MLflow interface with\n  {command}\nand open\n  {link}" if command else f"open\n  {link}"
-
-
-def _server(address: str) -> str:
-    # Pages that others read hold these links.
-    return without_login(address).rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"

@@ -1,5 +1,4 @@
 import mlflow
-import pytest
 from mlflow.exceptions import MlflowException
 
 from fer.config.commands import ExportConfig
@@ -8,8 +7,6 @@ from fer.tracking.descriptions import (
     describe_experiment,
     describe_model,
     describe_version,
-    model_link,
-    run_link,
 )
 from fer.tracking.lifecycle import tracked
 from fer.tracking.registry import register_run
@@ -75,18 +72,3 @@ def test_a_long_description_is_cut_to_what_the_registry_takes(logged):
     describe_version("fer", str(version.version), "x" * 9000)
     description = mlflow.MlflowClient().get_model_version("fer", str(version.version)).description
     assert description == "x" * MAX_REGISTERED
-
-
-@pytest.mark.parametrize(
-    ("link", "address"),
-    [
-        (run_link("1", "ab"), "#/experiments/1/runs/ab?workflowType=machine_learning"),
-        (
-            run_link("1", "ab", "a/report.html"),
-            "#/experiments/1/runs/ab/artifacts/a/report.html?workflowType=machine_learning",
-        ),
-        (model_link("1", "m-2"), "#/experiments/1/models/m-2/artifacts?workflowType=machine_learning"),
-    ],
-)
-def test_links_lead_into_the_training_pages(link, address):
-    assert link == address
