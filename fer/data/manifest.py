@@ -2,8 +2,9 @@
 
 import csv
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.framing import Frame, read_frame
 from fer.utils.rendering import csv_text
 
-FORMAT = "1"
+FORMAT = "2"
 """Version of the manifest file, the last cell of every row."""
 SPLITS = ("train", "validation", "test")
 VALIDATION_FRACTION = 0.1
@@ -37,7 +38,8 @@ class ImageRow:
         height: Height in pixels as displayed.
         source_name: Path in the download.
         notes: What was repaired or converted.
-        votes: The annotators' votes, where the set has them; its own file says in which order.
+        votes: The annotators' votes as `name:number` pairs, such as `neutral:6 sadness:3 unknown:1`, where the set has
+            them. They are no part of the digest.
         frame: The square to cut out: centre x, centre y, side and clockwise rotation in degrees, in pixels of the
             picture as displayed; empty where the whole picture is stretched to a square.
         framed: How the frame was chosen, such as `detected`; empty where the set comes framed or framing is none.
@@ -70,6 +72,20 @@ class ImageRow:
             ValueError: The frame cannot be one of such a picture.
         """
         return read_frame(self.frame, max(self.width, self.height))
+
+    def distribution(self) -> tuple[float, ...] | None:
+        """Return the votes as fractions of those for the seven expressions, in the order of `EXPRESSIONS`.
+
+        Returns:
+            Seven numbers in [0, 1] that sum to 1; None where there are no votes, or all went to something else.
+
+        Raises:
+            ValueError: The votes are damaged.
+        """
+        votes = read_votes(self.votes)
+        counted = [votes.get(name, 0.0) for name in EXPRESSIONS]
+        total = sum(counted)
+        return tuple(count / total for count in counted) if total else None
 
 
 _INTEGERS = [field.name for field in fields(ImageRow) if field.type is int]
@@ -147,8 +163,42 @@ def _parse_row(cells: list[str], dataset: str) -> ImageRow:
     for name in _INTEGERS:
         values[name] = int(values[name])
     row = ImageRow(**values)
-    row.square()  # raises where the frame is damaged
+    # These raise where a cell is damaged.
+    row.square()
+    read_votes(row.votes)
     return row
+
+
+def votes_text(votes: Mapping[str, float]) -> str:
+    """Return annotators' votes as a manifest holds them.
+
+    Args:
+        votes: Number or fraction of the votes by name, which may be no expression's, such as `unknown`.
+
+    Raises:
+        ValueError: A name holds a blank or a colon, or a number is negative or infinite.
+    """
+    text = " ".join(f"{name}:{number:.6g}" for name, number in votes.items() if number != 0)
+    read_votes(text)
+    return text
+
+
+def read_votes(text: str) -> dict[str, float]:
+    """Return a manifest's votes by name, all above 0.
+
+    Raises:
+        ValueError: The text is not what `votes_text` writes.
+    """
+    votes: dict[str, float] = {}
+    for pair in text.split(" ") if text else ():
+        name, _, number = pair.partition(":")
+        votes[name] = float(number)
+        # What is neither above 0 nor below infinity may be no number at all.
+        if not (name and 0 < votes[name] < math.inf):
+            raise ValueError(f"no votes: {text}")
+    if len(votes) != text.count(":"):
+        raise ValueError(f"a name stands twice among the votes: {text}")
+    return votes
 
 
 def folder_of(dataset: str, split: str, expression: str) -> str:

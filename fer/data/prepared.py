@@ -14,7 +14,7 @@ from fer.expressions import EXPRESSIONS
 from fer.portable.json_files import check_kinds, read_object
 from fer.utils.paths import manifest_path, summary_path
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised whenever the same download would give another tree, so that older trees are prepared anew."""
 KINDS: dict[str, Any] = {
     "version": int,

@@ -63,11 +63,11 @@ DECODING_BUDGET = MemoryBudget(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
 _MEASURING = Lock()
 
 
-def decode_within_budget(picture: Path, work: Callable[[], T]) -> T:
+def decode_within_budget(picture: Path | bytes, work: Callable[[], T]) -> T:
     """Run a thread's work on a picture, waiting until the budget of all threads has memory for it.
 
     Args:
-        picture: A file; one that is no usable picture takes none.
+        picture: A file or its content; one that is no usable picture takes none.
         work: Reads the picture and keeps nothing of its size.
     """
     # One at a time, because Pillow reads some formats whole for their size.
@@ -82,9 +82,10 @@ def decode_within_budget(picture: Path, work: Callable[[], T]) -> T:
         return result
 
 
-def _memory_of(picture: Path) -> int:
+def _memory_of(picture: Path | bytes) -> int:
     try:
         with open_picture(picture) as image:
-            return BYTES_PER_PIXEL * image.width * image.height + picture.stat().st_size
+            size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+            return BYTES_PER_PIXEL * image.width * image.height + size
     except UnusableImage:
         return 0

@@ -6,7 +6,16 @@ from pathlib import Path
 import pandas
 import pytest
 
-from fer.data.manifest import FORMAT, ImageRow, Manifest, folder_of, person_overlap, read_manifest, validation_names
+from fer.data.manifest import (
+    FORMAT,
+    ImageRow,
+    Manifest,
+    folder_of,
+    person_overlap,
+    read_manifest,
+    validation_names,
+    votes_text,
+)
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 
@@ -23,8 +32,17 @@ AWKWARD = Manifest(
     (
         row(1, source_name='Say "cheese", please.jpg', notes="CMYK, rotated by EXIF"),
         row(2, source_name="دختر_بچه\nغمگین.jpg"),
-        row(3, "happiness", "validation", person="F01", angle="HL", session="A", bytes=123456789),
-        row(4, "neutral", "test", source_name="'; --"),
+        row(
+            3,
+            "happiness",
+            "validation",
+            person="F01",
+            angle="HL",
+            session="A",
+            bytes=123456789,
+            votes="happiness:0.75 NF:1",
+        ),
+        row(4, "neutral", "test", source_name="'; --", votes="happiness:0.75 NF:1"),
     ),
 )
 
@@ -80,6 +98,51 @@ def test_values_do_not_run_into_each_other() -> None:
 
 def test_the_digest_does_not_tell_where_a_picture_came_from() -> None:
     assert Manifest("raf", (row(1, source_name="b/1.jpg"),)).digest == Manifest("raf", (row(1),)).digest
+
+
+def test_the_digest_does_not_depend_on_votes() -> None:
+    voted = replace(row(1), votes=votes_text({"fear": 7, "surprise": 3}))
+    assert Manifest("raf", (voted,)).digest == Manifest("raf", (row(1),)).digest
+
+
+def test_votes_are_written_by_name_without_zeros() -> None:
+    votes = {"neutral": 6, "happiness": 0, "sadness": 3, "contempt": 0.25, "unknown": 1 / 3}
+    assert votes_text(votes) == "neutral:6 sadness:3 contempt:0.25 unknown:0.333333"
+    assert votes_text({"fear": 0}) == ""
+
+
+@pytest.mark.parametrize(
+    "votes",
+    [{"not sure": 1}, {"a:b": 1}, {"": 1}, {"fear": -1}, {"fear": float("inf")}, {"fear": float("nan")}],
+    ids=str,
+)
+def test_votes_that_could_not_be_read_again_are_not_written(votes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"votes|float"):
+        votes_text(votes)
+
+
+def test_a_distribution_counts_the_seven_expressions_only() -> None:
+    shares = row(votes="neutral:6 sadness:1.5 contempt:2 unknown:1").distribution()
+    assert shares == pytest.approx((0, 0, 0, 0, 0.2, 0, 0.8))
+    assert len(shares) == len(EXPRESSIONS)
+    assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("votes", ["", "contempt:9 NF:1"])
+def test_without_votes_for_an_expression_there_is_no_distribution(votes: str) -> None:
+    assert row(votes=votes).distribution() is None
+
+
+@pytest.mark.parametrize(
+    "votes", ["5 4 1", "fear:", "fear:-1", "fear:nan", "fear:inf", ":3", "fear:1 fear:2", "fear:1 "]
+)
+def test_damaged_votes_are_refused_by_reader_and_distribution(votes: str, tmp_path: Path) -> None:
+    damaged = Manifest("wikimedia", (row(votes=votes),))
+    damaged.write(tmp_path / "wikimedia.csv")
+    with pytest.raises(DataError, match="damaged"):
+        read_manifest(tmp_path / "wikimedia.csv")
+    with pytest.raises(ValueError, match=r"votes|float"):
+        damaged.images[0].distribution()
 
 
 def test_of_keeps_the_splits_asked_for() -> None:
@@ -142,6 +205,10 @@ def stray_carriage_return(text: str) -> str:
     return text.replace("test/wikimedia/7/4", "test/wikimedia\r/7/4")
 
 
+def damaged_votes(text: str) -> str:
+    return text.replace("happiness:0.75 NF:1", "happiness:much")
+
+
 def nothing(text: str) -> str:
     return ""
 
@@ -150,7 +217,7 @@ def nothing(text: str) -> str:
     "damage",
     [
         without_header, another_column, cut_in_a_row, last_column_lost, one_column_more, no_number, no_expression,
-        no_split, stray_carriage_return, nothing,
+        no_split, stray_carriage_return, damaged_votes, nothing,
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_says_to_prepare_again(tmp_path: Path, damage: Callable[[str], str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from fer.data import prepare as preparing
+from fer.data import copying
 from fer.data.datasets.base import Candidate, DataSet, Scan
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import LABELS, RAF
@@ -233,7 +233,7 @@ def at_the_fifth_copy(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> 
             raise fault
         copyfile(source, place)
 
-    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
+    monkeypatch.setattr(copying.shutil, "copyfile", copy)
 
 
 def at_the_manifest(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
@@ -307,7 +307,7 @@ def test_an_interruption_does_not_wait_for_every_picture(
     raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspected = Counter[str]()
-    real = preparing.inspect
+    real = copying.inspect
 
     def inspect(path: Path) -> object:
         inspected["all"] += 1
@@ -316,8 +316,8 @@ def test_an_interruption_does_not_wait_for_every_picture(
     def copy(source: Path, place: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparing, "inspect", inspect)
-    monkeypatch.setattr(preparing.shutil, "copyfile", copy)
+    monkeypatch.setattr(copying, "inspect", inspect)
+    monkeypatch.setattr(copying.shutil, "copyfile", copy)
     with pytest.raises(KeyboardInterrupt):
         prepare(KDEF, raw_trees / "kdef", tmp_path / "data")
     assert inspected["all"] < 280

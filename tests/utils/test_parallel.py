@@ -13,8 +13,7 @@ from PIL import Image
 
 from fer.contamination import signatures
 from fer.contamination.signatures import ImageSignatures
-from fer.data import framing, packing
-from fer.data import prepare as preparing
+from fer.data import copying, framing, packing
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.framing import Framing, frame_all, read_thumbnail
 from fer.data.manifest import Manifest
@@ -30,7 +29,7 @@ SIDE = 2000
 WORKING_ON = """
 import os, sys
 from pathlib import Path
-from fer.data import prepare as preparing
+from fer.data import copying
 from fer.data.datasets.base import Candidate, Scan
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.utils import parallel
@@ -46,10 +45,10 @@ def in_memory(kind):
 (Path(sys.argv[2]) / "first").mkdir()
 (Path(sys.argv[2]) / "all").mkdir()
 small = Candidate(Path(sys.argv[3]), "fear", "test", "small", "small")
-preparing.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
+copying.copy_checked(WIKIMEDIA, Scan([small]), Path(sys.argv[2]) / "first")
 before = in_memory("VmRSS:")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-rows, left_out = preparing.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
+rows, left_out = copying.copy_checked(WIKIMEDIA, Scan(candidates), Path(sys.argv[2]) / "all")
 assert len(rows) == len(pictures), left_out
 print(in_memory("VmHWM:") - before)
 """
@@ -103,7 +102,7 @@ def reading(monkeypatch: pytest.MonkeyPatch, many_cores: None) -> Iterator[list[
 
         return read
 
-    monkeypatch.setattr(preparing, "inspect", watched(preparing.inspect))
+    monkeypatch.setattr(copying, "inspect", watched(copying.inspect))
     for module in (framing, packing, signatures):
         monkeypatch.setattr(module, "read_rgb", watched(read_rgb))
     yield counts

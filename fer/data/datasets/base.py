@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer.data.framing import Framing
 from fer.errors import DataError
+from fer.portable.detection import Box
 
 
 class WrongFolder(DataError):
@@ -26,7 +27,10 @@ class Candidate:
         angle: Camera angle, if known.
         session: Recording session, if known.
         notes: What was repaired.
-        votes: The annotators' votes, where the set has them.
+        votes: The annotators' votes as `votes_text` writes them, where the set has them.
+        box: Left, top, right and bottom of the face in pixels of the picture as displayed, where the set tells them.
+            Then not the file is copied but what is around the box, as JPEG: `name` ends in `.jpg`, and a file may be
+            the path of several candidates, best one after the other.
         read: Returns the picture's file content where `path` holds many pictures; None where it is the picture.
     """
 
@@ -40,6 +44,7 @@ class Candidate:
     session: str = ""
     notes: str = ""
     votes: str = ""
+    box: Box | None = None
     # No content: two scans of one download make two functions, but the same candidates.
     read: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder
+from fer.data.manifest import votes_text
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.images import UnusableImage
@@ -23,7 +24,7 @@ VOTES = "fer2013new.csv"
 PIXELS = "fer2013.csv"
 SPLIT_OF = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
-"""Order of the votes in the label file and in the manifest's column `votes`."""
+"""Columns of the label file with votes, and the names of the votes in the manifest."""
 SIDE = 48
 
 # Counted on FER2013's pictures after `majority` and without pixel-identical copies.
@@ -94,7 +95,7 @@ def scan(source: Path) -> Scan:
             split=split,
             name=name,
             source_name=name,
-            votes=" ".join(map(str, votes)),
+            votes=votes_text(dict(zip(COLUMNS, votes, strict=True))),
             read=readers[number] if pixels_path else None,
         )
         result.candidates.append(candidate)

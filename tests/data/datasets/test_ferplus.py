@@ -101,7 +101,9 @@ def test_either_form_gives_the_majority_without_copies(form, request, tmp_path):
     files = {path.name for path in (tmp_path / "data").glob("*/ferplus/*/*")}
     assert files == KEPT.keys()
     by_name = {row.source_name: row for row in prepared.manifest.images}
-    assert by_name["fer0000001.png"].votes == "1 0 0 2 6 0 0 0 1 0"
+    assert by_name["fer0000001.png"].votes == "neutral:1 sadness:2 anger:6 unknown:1"
+    # Of the seven expressions: surprise, fear, disgust, happiness, sadness, anger, neutral.
+    assert by_name["fer0000001.png"].distribution() == pytest.approx((0, 0, 0, 0, 2 / 9, 6 / 9, 1 / 9))
     picture = Image.open(tmp_path / "data" / by_name["fer0000011.png"].path)
     assert np.array_equal(np.asarray(picture), pixels(7))
     assert prepare(FERPLUS, request.getfixturevalue(form), tmp_path / "data").reused
