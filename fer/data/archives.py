@@ -1,4 +1,4 @@
-"""Recognise and unpack zip and tar archives, refusing damaged and malicious ones in a sentence."""
+"""Recognise, unpack and read zip and tar archives, refusing damaged and malicious ones in a sentence."""
 
 import errno
 import lzma
@@ -10,8 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 from fer.errors import DataError
+from fer.portable.images import MAX_BYTES, UnusableImage
 from fer.utils.paths import NO_ACCESS, NO_SPACE, printable
 
 # A KeyError is a link to a member that does not exist.
@@ -26,6 +28,8 @@ DAMAGE = (
 )
 BLOCK = 2**20
 """Bytes read at a time."""
+ENCRYPTED = 1
+"""The bit of a zip member's flags that says so."""
 
 
 def is_archive(path: Path) -> bool:
@@ -62,6 +66,48 @@ def unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter=check_member)
             _check_end(tar)
+
+
+class ZippedFiles:
+    """The files of a zip archive, read one by one where they lie; the list of them is read once.
+
+    Several threads may read at once.
+
+    Args:
+        archive: The archive.
+
+    Raises:
+        DataError: It is damaged or encrypted, or a member would be written outside a folder it were unpacked into.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self._lock = Lock()
+        with _translate_errors(archive):
+            # Closed with the last of those that read from it.
+            self._zip = zipfile.ZipFile(archive)
+            for member in self._zip.infolist():
+                _refuse_climbing(archive, member.filename)
+                if member.flag_bits & ENCRYPTED:
+                    raise RuntimeError(f"{printable(member.filename)} is encrypted")
+
+    def names(self) -> list[str]:
+        """List the files' paths in the archive."""
+        return [member.filename for member in self._zip.infolist() if not member.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        """Return a picture's content.
+
+        Raises:
+            DataError: The archive is damaged.
+            UnusableImage: The file is too large to be a picture.
+        """
+        size = self._zip.getinfo(name).file_size
+        if size > MAX_BYTES:
+            raise UnusableImage(f"huge file of {size} bytes")
+        # `zipfile` counts its open members without a lock of its own, and closes the archive when it miscounts.
+        with self._lock, _translate_errors(self.archive):
+            return self._zip.read(name)
 
 
 @contextmanager

@@ -6,14 +6,16 @@ import os
 import shutil
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fer.data.archives import is_archive, unpack
+from fer.data.archives import ZippedFiles, is_archive, unpack
 from fer.data.datasets.registry import DATASETS, find_source
 from fer.data.prepare import prepare
 from fer.errors import DataError
+from fer.portable.images import UnusableImage
 
 
 @pytest.mark.parametrize("kind", ["zip", "gztar", "tar"])
@@ -207,3 +209,45 @@ def test_a_fault_in_the_labels_is_named_however_deep_they_lie(raw_trees, tmp_pat
     archive = Path(shutil.make_archive(str(tmp_path / "r"), "zip", tmp_path / "up"))
     with pytest.raises(DataError, match=r"list_patition_label\.txt line 1: '9' is no expression code"):
         prepare(DATASETS["raf"], archive, tmp_path / "data")
+
+
+def test_many_threads_read_the_files_of_one_zip(tmp_path):
+    content = {f"a/{number}.jpg": bytes([number]) * 5000 for number in range(200)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.mkdir("a")
+        for name, data in content.items():
+            packed.writestr(name, data)
+    zipped = ZippedFiles(tmp_path / "a.zip")
+    assert zipped.names() == list(content)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(zipped.read, content)) == list(content.values())
+
+
+def test_a_zip_that_is_read_in_place_may_not_climb_or_be_encrypted_or_cut_short(raw_trees, tmp_path):
+    with zipfile.ZipFile(tmp_path / "climbing.zip", "w") as packed:
+        packed.writestr("../evil.jpg", b"x")
+    with pytest.raises(DataError, match="outside its folder"):
+        ZippedFiles(tmp_path / "climbing.zip")
+    content = zipped(raw_trees / "wikimedia/3", tmp_path / "w")
+    (tmp_path / "half.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"half\.zip is damaged .*: download it again"):
+        ZippedFiles(tmp_path / "half.zip")
+    content[content.rindex(b"PK\1\2") + 8] |= 1
+    (tmp_path / "encrypted.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"is encrypted.*: unpack it and pass its folder"):
+        ZippedFiles(tmp_path / "encrypted.zip")
+
+
+def test_a_damaged_or_huge_file_of_a_zip_is_found_when_it_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("a.jpg", b"picture" * 100)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip is damaged \(Bad CRC-32"):
+        ZippedFiles(tmp_path / "a.zip").read("a.jpg")
+    directory = content.rindex(b"PK\1\2")
+    content[directory + 24 : directory + 28] = (10**9).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(UnusableImage, match="huge file of 1000000000 bytes"):
+        ZippedFiles(tmp_path / "a.zip").read("a.jpg")

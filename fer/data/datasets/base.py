@@ -1,12 +1,19 @@
 """What a data set's own module declares: where its pictures are, what they show, and what its licence allows."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from fer.data.framing import Framing
 from fer.errors import DataError
 from fer.portable.detection import Box
+
+SEARCH_DEPTH = 3
+"""Levels below a download's folder at which its pictures may begin: archives are packed with folders around them."""
+MAX_SEARCHED = 2000
+"""Folders looked into; who names a whole disk as the download should not wait for hours."""
 
 
 class WrongFolder(DataError):
@@ -124,3 +131,25 @@ def files_of_2021_tree(source: Path, name: str) -> list[tuple[Path, str, int]]:
                 if not path.name.endswith("~"):
                     files.append((path, part, code))
     return files
+
+
+def find_folder(source: Path, holds: Callable[[Path], bool]) -> Path | None:
+    """Return the nearest folder, the download's own or one below it, of which `holds` is true; None where none is."""
+    level = [source]
+    for _ in range(SEARCH_DEPTH + 1):
+        found = next(filter(holds, level), None)
+        if found:
+            return found
+        level = list(chain.from_iterable(map(subfolders, level)))[:MAX_SEARCHED]
+    return None
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """List the folders in a folder, sorted, without hidden ones and the one that macOS adds to archives."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    # Another user's, or no folder at all.
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if not name.startswith(".") and name != "__MACOSX"]

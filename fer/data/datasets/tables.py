@@ -1,0 +1,62 @@
+"""Read the lists and tables of labels that downloads come with, naming the place of whatever is wrong."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fer.errors import DataError
+
+ENCODING = "utf-8-sig"
+"""Editors on Windows add a mark of byte order."""
+
+
+def read_lines(path: Path) -> list[tuple[str, str]]:
+    """Return the lines of a list that hold something, each after its place as messages name it.
+
+    Raises:
+        DataError: The file is no text.
+    """
+    with _faults_as_errors(path, "UTF-8 text"):
+        lines = path.read_text(encoding=ENCODING).splitlines()
+    return [(f"{path} line {number}", line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_table(path: Path, columns: Sequence[str], header: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a CSV file, one at a time, however large it is.
+
+    Args:
+        path: The file.
+        columns: The columns wanted; blanks around their names in the file do not count.
+        header: Whether the file must begin with the columns' names; else, where it does not, all columns stand in the
+            order of `columns` from the first row on.
+
+    Yields:
+        The row's place as messages name it, rows counted from 1 below the header, and the cells of `columns`, stripped;
+        empty where the row is too short.
+
+    Raises:
+        DataError: A column is missing, or the file is no text or no table.
+    """
+    with _faults_as_errors(path, "table of UTF-8 text"), path.open(newline="", encoding=ENCODING) as file:
+        reader = csv.reader(file)
+        names = [name.strip() for name in next(reader, [])]
+        missing = [column for column in columns if column not in names]
+        if missing and (header or len(missing) < len(columns)):
+            raise DataError(f"{path} has no column {missing[0]!r}: take it from the download again")
+        if missing:
+            file.seek(0)
+            reader = csv.reader(file)
+            names = list(columns)
+        places = [names.index(column) for column in columns]
+        for number, row in enumerate(reader, start=1):
+            if row:
+                yield f"{path} row {number}", [row[place].strip() if place < len(row) else "" for place in places]
+
+
+@contextmanager
+def _faults_as_errors(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no {kind} ({error}): take it from the download again") from None
