@@ -4,16 +4,16 @@ import csv
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.framing import Frame, read_frame
-from fer.utils.rendering import csv_text
+from fer.utils.compact_rows import CompactRows
 
 FORMAT = "2"
 """Version of the manifest file, the last cell of every row."""
@@ -21,7 +21,7 @@ SPLITS = ("train", "validation", "test")
 VALIDATION_FRACTION = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRow:
     """One image of a prepared set.
 
@@ -88,46 +88,60 @@ class ImageRow:
         return tuple(count / total for count in counted) if total else None
 
 
-_INTEGERS = [field.name for field in fields(ImageRow) if field.type is int]
 _HEADER = [*(field.name for field in fields(ImageRow)), "format"]
+_DIGESTED = ("path", "expression", "split", "person", "angle", "session", "sha256")
+_PATH, _EXPRESSION, _SPLIT, _VOTES, _FRAME = map(_HEADER.index, ("path", "expression", "split", "votes", "frame"))
+_NUMBERS = slice(_HEADER.index("bytes"), _HEADER.index("height") + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Manifest:
-    """A prepared data set as a table of images, ordered by path."""
+    """A prepared data set as a table of images, ordered by path; a million of them do not fill the memory."""
 
     dataset: str
-    images: tuple[ImageRow, ...]
+    images: CompactRows[ImageRow]
+
+    def __init__(self, dataset: str, images: Iterable[ImageRow]) -> None:
+        object.__setattr__(self, "dataset", dataset)
+        rows = images if isinstance(images, CompactRows) else CompactRows(ImageRow, images)
+        object.__setattr__(self, "images", rows)
 
     @cached_property
     def digest(self) -> str:
         """Content digest, 36 hexadecimal characters (MLflow's limit): images, frames, labels, splits and identities."""
         content = hashlib.sha256(self.dataset.encode())
-        for row in self.images:
-            key = [row.path, row.expression, row.split, row.person, row.angle, row.session, row.sha256]
-            if row.frame:
-                key.append(row.frame)
+        for *key, frame in self.images.columns(*_DIGESTED, "frame"):
+            if frame:
+                key.append(frame)
             # A separator that no value holds keeps neighbouring values from running into each other.
             content.update("\x1f".join(key).encode() + b"\n")
         return content.hexdigest()[:36]
 
     def of(self, *splits: str) -> "Manifest":
         """Return the part of the manifest in these splits."""
-        return Manifest(self.dataset, tuple(row for row in self.images if row.split in splits))
+        return Manifest(self.dataset, self.images.where("split", splits))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the images per split and expression, zeros included, for the splits that occur."""
-        table: dict[str, dict[str, int]] = {}
-        for split in SPLITS:
-            counted = Counter(row.expression for row in self.of(split).images)
-            if counted:
-                table[split] = {name: counted[name] for name in EXPRESSIONS}
-        return table
+        counted = Counter(self.images.columns("split", "expression"))
+        occurring = {split for split, _ in counted}
+        splits = [split for split in SPLITS if split in occurring]
+        return {split: {name: counted[split, name] for name in EXPRESSIONS} for split in splits}
+
+    def person_overlap(self) -> dict[str, set[str]]:
+        """Return the people who stand in more than one split, each with those splits."""
+        splits: dict[str, set[str]] = {}
+        for person, split in self.images.columns("person", "split"):
+            if person:
+                splits.setdefault(person, set()).add(split)
+        return {person: where for person, where in splits.items() if len(where) > 1}
 
     def write(self, path: Path) -> None:
         """Write the table as CSV."""
-        rows = [(*astuple(row), FORMAT) for row in self.images]
-        path.write_text(csv_text([_HEADER, *rows]), encoding="utf-8", newline="")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_HEADER)
+            writer.writerows([*cells, FORMAT] for cells in self.images.cells())
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -138,35 +152,39 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            header, *table = csv.reader(file)
-        if header != _HEADER:
-            raise ValueError
-        rows = tuple(_parse_row(cells, path.stem) for cells in table)
+            table = csv.reader(file)
+            if next(table, None) != _HEADER:
+                raise ValueError
+            rows = CompactRows.of_cells(ImageRow, _checked(table, path.stem))
     except (ValueError, csv.Error):
         cure = f"run prepare again for {path.stem!r}"
         raise DataError(f"{path} is damaged or of another version of fer: {cure}") from None
     return Manifest(path.stem, rows)
 
 
-def _parse_row(cells: list[str], dataset: str) -> ImageRow:
-    values: dict[str, Any] = dict(zip(_HEADER, cells, strict=True))
-    # The version comes last, so that a row cut short has none.
-    if values.pop("format") != FORMAT:
-        raise ValueError
-    if values["expression"] not in EXPRESSIONS or values["split"] not in SPLITS:
-        raise ValueError
-    # The path tells split and expression too: a table edited by hand would contradict it.
-    folder, _, name = values["path"].rpartition("/")
-    expected = folder_of(dataset, values["split"], values["expression"])
-    if folder != expected or name in ("", ".", ".."):
-        raise ValueError
-    for name in _INTEGERS:
-        values[name] = int(values[name])
-    row = ImageRow(**values)
-    # These raise where a cell is damaged.
-    row.square()
-    read_votes(row.votes)
-    return row
+def _checked(table: Iterable[list[str]], dataset: str) -> Iterator[list[str]]:
+    """Yield the cells of a manifest's rows without the version.
+
+    Raises:
+        ValueError: A row is damaged.
+    """
+    folders = {key: f"{folder_of(dataset, *key)}/" for key in product(SPLITS, EXPRESSIONS)}
+    for cells in table:
+        # The version comes last, so that a row cut short has none.
+        if len(cells) != len(_HEADER) or cells.pop() != FORMAT:
+            raise ValueError
+        # The path tells split and expression too: a table edited by hand would contradict it.
+        folder = folders.get((cells[_SPLIT], cells[_EXPRESSION]))
+        if folder is None or not cells[_PATH].startswith(folder):
+            raise ValueError
+        name = cells[_PATH][len(folder) :]
+        if "/" in name or name in ("", ".", ".."):
+            raise ValueError
+        _, width, height = map(int, cells[_NUMBERS])
+        # These raise where a cell is damaged.
+        read_frame(cells[_FRAME], max(width, height))
+        read_votes(cells[_VOTES])
+        yield cells
 
 
 def votes_text(votes: Mapping[str, float]) -> str:
@@ -207,15 +225,6 @@ def folder_of(dataset: str, split: str, expression: str) -> str:
     return f"{part}/{dataset}/{code_of(expression)}"
 
 
-def person_overlap(images: Iterable[ImageRow]) -> dict[str, set[str]]:
-    """Return the people who stand in more than one split, each with those splits."""
-    splits: dict[str, set[str]] = {}
-    for row in images:
-        if row.person:
-            splits.setdefault(row.person, set()).add(row.split)
-    return {person: where for person, where in splits.items() if len(where) > 1}
-
-
 def validation_names(labelled: Sequence[tuple[str, str]]) -> set[str]:
     """Choose a stratified validation part of a training set without identities.
 
@@ -230,9 +239,11 @@ def validation_names(labelled: Sequence[tuple[str, str]]) -> set[str]:
         # By hash: the same on every machine, and hardly changed when some images are left out.
         return hashlib.sha256(f"validation/{name}".encode()).digest()
 
+    names_of: dict[str, list[str]] = {}
+    for name, label in labelled:
+        names_of.setdefault(label, []).append(name)
     chosen: set[str] = set()
-    for expression in EXPRESSIONS:
-        names = [name for name, label in labelled if label == expression]
+    for names in names_of.values():
         if len(names) > 1:
             count = max(round(VALIDATION_FRACTION * len(names)), 1)
             chosen.update(sorted(names, key=rank)[:count])

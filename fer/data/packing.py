@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from fer.data.manifest import ImageRow, Manifest
+from fer.data.manifest import SPLITS, ImageRow, Manifest
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, read_rgb
 from fer.utils.atomic import atomic_path
+from fer.utils.compact_rows import CompactRows
 from fer.utils.parallel import decode_within_budget, thread_pool
 from fer.utils.paths import data_lock, translate_disk_errors
 
@@ -132,13 +133,12 @@ class PackedImages:
         device: torch.device,
         resident: bool | None = None,
     ) -> None:
-        rows: list[ImageRow] = []
-        for manifest, _ in sets:
-            rows += manifest.images
         self.manifests = tuple(manifest for manifest, _ in sets)
-        self.rows = tuple(rows)
-        labels = [EXPRESSIONS.index(row.expression) for row in rows]
-        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.rows = CompactRows(ImageRow)
+        for manifest in self.manifests:
+            self.rows += manifest.images
+        self.labels = _codes(self.rows.column("expression"), EXPRESSIONS, len(self.rows))
+        self._splits = _codes(self.rows.column("split"), SPLITS, len(self.rows))
         self.device = device
         if resident is None:
             resident = _fits(sum(pixels.nbytes for _, pixels in sets), device)
@@ -149,8 +149,8 @@ class PackedImages:
 
     def indices(self, *splits: str) -> Tensor:
         """Return the indices of the images in these splits, int64 `(N,)`, rising."""
-        indices = [index for index, row in enumerate(self.rows) if row.split in splits]
-        return torch.tensor(indices, dtype=torch.int64)
+        codes = torch.tensor([code for code, split in enumerate(SPLITS) if split in splits], dtype=torch.int64)
+        return torch.nonzero(torch.isin(self._splits, codes)).squeeze(1)
 
     def gather(self, indices: Tensor) -> Pieces:
         """Collect the pixels of a batch `(B,)` on the device."""
@@ -182,6 +182,12 @@ class PackedImages:
                 waiting = following
             if waiting:
                 yield waiting.result()
+
+
+def _codes(names: Iterator[str], known: Sequence[str], count: int) -> Tensor:
+    """Return the position of each name among the known ones, int64 `(count,)`."""
+    code_of = {name: code for code, name in enumerate(known)}
+    return torch.from_numpy(np.fromiter(map(code_of.__getitem__, names), np.int64, count))
 
 
 def _fits(size: int, device: torch.device) -> bool:

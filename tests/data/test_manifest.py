@@ -11,7 +11,6 @@ from fer.data.manifest import (
     ImageRow,
     Manifest,
     folder_of,
-    person_overlap,
     read_manifest,
     validation_names,
     votes_text,
@@ -261,8 +260,8 @@ def test_person_overlap_names_people_and_splits() -> None:
         row(7, person="M01", split="validation"),
         row(8, person="M01"),
     ]
-    assert person_overlap(images) == {"F01": {"train", "test"}, "M01": {"validation", "train"}}
-    assert person_overlap(images[2:6]) == {}
+    assert Manifest("raf", images).person_overlap() == {"F01": {"train", "test"}, "M01": {"validation", "train"}}
+    assert Manifest("raf", images[2:6]).person_overlap() == {}
 
 
 LABELLED = [

@@ -20,7 +20,7 @@ class WrongFolder(DataError):
     """A folder does not hold the data set at all; of an unpacked archive, a folder further down may."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A labelled picture of a download, not yet checked.
 
