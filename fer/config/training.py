@@ -148,6 +148,21 @@ class FinetuneConfig:
         low=1e-4,
         high=1,
     )
+    # How much of the starting weights is kept, from all of them to a slower change of the early layers.
+    freeze: str = option(
+        "none",
+        "backbone: only the head, the last layer, learns (a linear probe)",
+        choices=("none", "backbone"),
+    )
+    freeze_epochs: int = option(0, "epochs at first in which only the head learns", low=0)
+    layer_decay: float = option(
+        1.0,
+        "layer-wise decay of the rate: n layers below the head it is lr * layer_decay^n, e.g. 0.75; 1: off",
+        low=0.01,
+        high=1,
+    )
+    head_lr: float = option(1.0, "the head's rate as a multiple of lr, e.g. 10", low=0.01)
+
     epochs: int = option(30, "passes over the training images", low=1)
     batch_size: int = option(64, "images per step", low=2)
 

@@ -75,6 +75,9 @@ def train_and_finalize(context: RunContext[FinetuneConfig]) -> "FinetuneResult":
     counts = _class_counts(images.labels[indices])
     weights = loss_weights(counts, config.class_weights, balanced=config.loss == "balanced")
     classifier = initialize_model(Classifier, context)
+    if config.freeze == "backbone" and context.init == "scratch" and rank() == 0:
+        # Of use as a lower bound, and else a slip.
+        print("freeze=backbone keeps the random weights of init=scratch: only the head learns")
     # Stored with the model: a test on a set of other proportions can be corrected by it.
     prior = training_prior(counts, weights)
     classifier.spec = replace(classifier.spec, training_counts=tuple(counts), training_prior=prior)

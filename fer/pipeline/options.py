@@ -71,7 +71,8 @@ def default_name(config: TrainingConfig, init: str) -> str:
     """Return the name of a run that was given none; `init` is what its starting weights are resolved to."""
     seed = f"seed {config.seed}"
     if isinstance(config, FinetuneConfig):
-        return joined_name(config.arch, config.dataset, weights_label(init), seed)
+        extent = "linear probe" if config.freeze == "backbone" else ""
+        return joined_name(config.arch, config.dataset, weights_label(init), extent, seed)
     # Few pre-trainings start from other weights.
     start = "" if init == "scratch" else weights_label(init)
     return joined_name(config.method, config.arch, config.dataset, start, seed)

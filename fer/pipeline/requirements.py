@@ -67,6 +67,31 @@ def _check_finetune(config: FinetuneConfig) -> None:
         )
     if weights and not any(weights):
         raise ConfigError("class_weights are all 0, so nothing would be learnt: give a weight above 0")
+    _check_extent(config)
+
+
+def _check_extent(config: FinetuneConfig) -> None:
+    """Refuse contradictions in how much of the network is to learn."""
+    if config.freeze == "backbone":
+        if config.layer_decay < 1:
+            raise ConfigError(
+                f"layer_decay={config.layer_decay:g} sets rates of the backbone, which does not learn with "
+                "freeze=backbone: give one of them"
+            )
+        if config.freeze_epochs:
+            raise ConfigError(
+                f"freeze_epochs={config.freeze_epochs} lets the backbone learn later, and freeze=backbone never: "
+                "give one of them"
+            )
+    if config.freeze_epochs >= config.epochs:
+        raise ConfigError(
+            f"freeze_epochs={config.freeze_epochs} leaves the backbone none of epochs={config.epochs} to learn: "
+            "give fewer, or freeze=backbone for a linear probe"
+        )
+    if config.layer_decay < 1:
+        from fer.training.layers import check_layers  # few trainings ask for it
+
+        check_layers(config.arch, config.layer_decay)
 
 
 def unprepared(sets: Sequence[DataSet], root: Path) -> list[DataSet]:

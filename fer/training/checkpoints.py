@@ -46,6 +46,36 @@ class Progress:
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def training_figures(self) -> dict[str, float]:
+        """Return the means of the epoch under way, as `train/<figure>`, and its images per second."""
+        figures = {f"train/{key}": total / self.step for key, total in self.sums.items()}
+        # Sums of the whole epoch, of which only the quotient is a figure.
+        del figures["train/seconds"], figures["train/images"]
+        figures["train/images_per_second"] = self.sums["images"] / self.sums["seconds"]
+        return figures
+
+    def end_epoch(self, figures: dict[str, float], selection: str, choose: bool) -> bool:
+        """Close the epoch under way, and return whether it is the one to keep.
+
+        Args:
+            figures: All its figures.
+            selection: The validation figure that chooses; of `loss` the lowest wins.
+            choose: Whether the best epoch is kept; else the latest is.
+        """
+        score = figures[f"validation/{selection}"]
+        if selection == "loss":
+            score = -score
+        self.history.append(figures)
+        self.epoch += 1
+        self.step = 0
+        self.sums = {}
+        # Of equal epochs the first is kept: it was trained less on what it is chosen by.
+        is_kept = score > self.best_score or not choose
+        if is_kept:
+            self.best_score = score
+            self.best_epoch = self.epoch
+        return is_kept
+
     def summary(self, epochs: int, selection: str) -> str:
         """Summarize the last finished epoch in one line.
 

@@ -44,10 +44,15 @@ def full_fp32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def make_fabric(device: torch.device, bf16: bool) -> Fabric:
+def make_fabric(device: torch.device, bf16: bool, parts_rest: bool = False) -> Fabric:
     """Make a Fabric for this process's device, joined with the other processes that torchrun started, if any.
 
     Computation is repeatable.
+
+    Args:
+        device: Where to compute.
+        bf16: Whether to compute in bfloat16 where that is safe.
+        parts_rest: Whether parameters that learn at some time get no gradient at another.
 
     Raises:
         ConfigError: The processes did not find each other, so that each would train a model of its own.
@@ -60,11 +65,13 @@ def make_fabric(device: torch.device, bf16: bool) -> Fabric:
     torch.backends.cudnn.benchmark = False
     # Left to itself Fabric sees one CPU under torchrun and trains separate models.
     several = world_size() > 1
+    # Processes that wait for the gradients of all parameters would stop at the first that rests.
+    shared = "ddp_find_unused_parameters_true" if parts_rest else "ddp"
     fabric = Fabric(
         accelerator=device.type,
         devices=local_world_size(),
         num_nodes=world_size() // local_world_size(),
-        strategy="ddp" if several else "auto",
+        strategy=shared if several else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
     if several:

@@ -90,7 +90,7 @@ class _Loop:
         extra_state: Mapping[str, Any],
     ) -> None:
         device = pick_device(settings.device)
-        self.fabric = make_fabric(device, settings.bf16)
+        self.fabric = make_fabric(device, settings.bf16, parts_rest=settings.freeze_epochs > 0)
         self.peers = Peers()
         self.settings = settings
         self.batches = batches
@@ -104,6 +104,9 @@ class _Loop:
         train_small_maps_fast(network)
         objective.to(device)
         self.after_step: AfterStep | None = getattr(objective, "after_step", None)
+        if settings.freeze == "backbone":
+            # Before optimizer and processes take parameters to care for.
+            self._set_learning(network, epoch=0)
         plain_optimizer = make_optimizer(objective, settings)
         self.objective, optimizer = self.fabric.setup(objective, plain_optimizer)
         self.state = TrainingState(
@@ -143,7 +146,9 @@ class _Loop:
         progress, patience = self.state.progress, self.settings.patience
         if progress.epoch >= self.settings.epochs:
             return True
-        return patience > 0 and progress.epoch > 0 and progress.epoch - progress.best_epoch >= patience
+        # A head that has learnt all it can must not end a training before the rest begins.
+        waited = progress.epoch - max(progress.best_epoch, self.settings.freeze_epochs)
+        return 0 < patience <= waited
 
     def agree_on_signal(self, request: StopRequest) -> int:
         """Return the signal that has come to any process, 0 if none; all processes get the same.
@@ -162,8 +167,8 @@ class _Loop:
         earlier = progress.sums
         bar.update(self.steps_done - bar.n)
         self.objective.train()
-        started = time.perf_counter()
-        images = signum = 0
+        self._set_learning(self.state.network, progress.epoch)
+        started, images, signum = time.perf_counter(), 0, 0
         # Kept on the device: reading a value every step would make a GPU wait.
         sums: dict[str, Tensor] = {}
         for batch in self.batches.epoch(progress.epoch, start=progress.step):
@@ -183,6 +188,14 @@ class _Loop:
         progress.sums["seconds"] = earlier.get("seconds", 0.0) + time.perf_counter() - started
         progress.sums["images"] = earlier.get("images", 0.0) + images
         return signum
+
+    def _set_learning(self, network: nn.Module, epoch: int) -> None:
+        """Freeze the network's backbone, or let it learn, as the settings want it in an epoch, from 0."""
+        if self.settings.frozen_epochs:
+            # Few trainings freeze anything.
+            from fer.training.layers import set_backbone_learning
+
+            set_backbone_learning(network, learns=epoch >= self.settings.frozen_epochs)
 
     def _step(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Update the weights by one batch; return its loss and the objective's figures."""
@@ -208,28 +221,15 @@ class _Loop:
         # Not only the loss: the last step may have spoilt the weights after it was computed.
         self._refuse_divergence(self.state.diverged())
         progress = self.state.progress
-        sums = progress.sums
-        figures = {f"train/{key}": total / progress.step for key, total in sums.items()}
-        # Sums of the whole epoch, of which only the quotient is a figure.
-        del figures["train/seconds"], figures["train/images"]
-        figures["train/images_per_second"] = sums["images"] / sums["seconds"]
+        figures = progress.training_figures()
+        # Of several rates the head's, which stands first.
         figures["lr"] = float(self.state.scheduler.get_last_lr()[0])
         network = self.state.kept_network
         was_training = network.training
         network.eval()
         figures |= self.peers.broadcast_from_rank_zero(lambda: validate(network, progress.epoch + 1))
         network.train(was_training)
-        score = figures[f"validation/{self.settings.selection}"]
-        if self.settings.selection == "loss":
-            score = -score
-        progress.history.append(figures)
-        progress.epoch += 1
-        progress.step = 0
-        progress.sums = {}
-        # Of equal epochs the first is kept: it was trained less on what it is chosen by.
-        if score > progress.best_score or not self.settings.choose:
-            progress.best_score = score
-            progress.best_epoch = progress.epoch
+        if progress.end_epoch(figures, self.settings.selection, self.settings.choose):
             self.state.save(self.folder / BEST)
         self.state.save(self.folder / LAST)
         return figures

@@ -1,7 +1,7 @@
-"""Optimizers, LARS among them, the schedule of learning rates, and the average of a network's weights."""
+"""Optimizers and their groups of parameters, the schedule of learning rates, and the average of a network's weights."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ class OptimizationSettings:
         choose: Whether the epoch with the best score is kept; else the latest is.
         constant: Part of the objective whose rate has neither warm-up nor decay; empty for none.
         constant_factor: Its rate as a multiple of `lr`.
+        arch: torchvision's name of the network's backbone, by which its layers are known.
+        freeze: `backbone`, of which nothing is then trained but its head, or `none`.
+        freeze_epochs: Epochs at first in which only the head learns.
+        layer_decay: Rate of a layer as a multiple of the rate of the layer above it, in (0, 1].
+        head_lr: Rate of the head as a multiple of `lr`.
     """
 
     epochs: int
@@ -54,105 +59,69 @@ class OptimizationSettings:
     choose: bool = True
     constant: str = ""
     constant_factor: float = 1.0
+    arch: str = ""
+    freeze: str = "none"
+    freeze_epochs: int = 0
+    layer_decay: float = 1.0
+    head_lr: float = 1.0
 
+    @property
+    def frozen_epochs(self) -> int:
+        """Epochs at first, or all, in which the backbone is frozen."""
+        return self.epochs if self.freeze == "backbone" else self.freeze_epochs
 
-class LARS(Optimizer):
-    """Layer-wise adaptive rate scaling: You, Gitman & Ginsburg (2017), Large Batch Training of Convolutional Networks.
-
-    With weights w, gradient g, decay d, momentum m and rate r (their algorithm 1):
-
-        scale = trust * |w| / (|g| + d |w|), or 1 where |w| or |g| is 0
-        v = m v + scale * (g + d w)
-        w = w - r v
-
-    A group with `adapt=False` has a scale of 1, which is SGD: biases and normalisation are trained so, as Chen et al.
-    (2020), A Simple Framework for Contrastive Learning of Visual Representations, appendix B.9 do.
-
-    Args:
-        params: Parameters, or groups of them, each with `adapt` (True), `weight_decay` (0) and `lr` where they differ.
-        lr: Learning rate, above 0.
-        momentum: In [0, 1).
-        weight_decay: Decay of groups that name none.
-        trust: Trust coefficient: the length of a step as a share of the weights' length, at a rate of 1.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 0.001,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "trust": trust,
-            "adapt": True,
-        }
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the parameters by their gradients; a closure is not supported."""
-        for group in self.param_groups:
-            for weights in group["params"]:
-                if weights.grad is not None:
-                    self._update(weights, weights.grad, group)
-
-    def _update(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        decay = group["weight_decay"]
-        change = gradient.add(weights, alpha=decay)
-        if group["adapt"]:
-            change.mul_(layer_scale(weights, gradient, decay, group["trust"]))
-        state = self.state[weights]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weights)
-        velocity = state["momentum_buffer"]
-        velocity.mul_(group["momentum"]).add_(change)
-        weights.sub_(velocity, alpha=group["lr"])
-
-
-def layer_scale(weights: Tensor, gradient: Tensor, decay: float, trust: float) -> Tensor:
-    """Return trust * |w| / (|g| + decay |w|), or 1 where |w| or |g| is 0, as a scalar tensor."""
-    weight_norm = torch.linalg.vector_norm(weights)
-    gradient_norm = torch.linalg.vector_norm(gradient)
-    scale = trust * weight_norm / (gradient_norm + decay * weight_norm)
-    # Python's `if` would have to read the norms, and make a GPU wait for each layer.
-    return torch.where((weight_norm > 0) & (gradient_norm > 0), scale, 1.0)
+    @property
+    def divides_layers(self) -> bool:
+        """Whether the head, or each layer, has a rate or a schedule of its own."""
+        return self.freeze_epochs > 0 or self.layer_decay < 1 or self.head_lr != 1
 
 
 def make_optimizer(objective: nn.Module, settings: OptimizationSettings) -> Optimizer:
-    """Build the optimizer of an objective's parameters.
+    """Build the optimizer of an objective's parameters, as far as they have gradients.
 
-    Two groups follow the schedule; two more hold the part whose rate is constant, where there is one. Of each two the
-    first holds the weights that decay and the second the rest, which LARS updates as SGD would.
+    Two groups follow the schedule, or two for each layer that has a rate of its own; two more hold the part whose rate
+    is constant, where there is one. Of each two the first holds the weights that decay and the second the rest, which
+    LARS updates as SGD would.
     """
     decaying = decaying_names(objective)
-    # Which group is which is written into the groups: the schedule reads `constant`, LARS `adapt`.
+    parameters = dict(objective.named_parameters())
     groups: list[dict[str, Any]] = []
-    for constant in (False, True):
-        named = {
-            name: parameter
-            for name, parameter in objective.named_parameters()
-            # A momentum teacher's parameters have no gradient.
-            if parameter.requires_grad and _is_constant(name, settings) == constant
-        }
-        # An empty group would change the optimizer's state, and with it the checkpoints, of all other methods.
-        if constant and not named:
-            continue
-        weights = [parameter for name, parameter in named.items() if name in decaying]
-        others = [parameter for name, parameter in named.items() if name not in decaying]
-        factor = settings.constant_factor if constant else 1.0
-        rates = {"lr": factor * settings.lr, "constant": constant}
-        groups.append({"params": weights, "weight_decay": settings.weight_decay, "adapt": True, **rates})
-        groups.append({"params": others, "weight_decay": 0.0, "adapt": False, **rates})
+    for names, factor, marks in _parts(objective, settings):
+        weights = [parameters[name] for name in names if name in decaying]
+        others = [parameters[name] for name in names if name not in decaying]
+        own = {"lr": factor * settings.lr, **marks}
+        groups.append({"params": weights, "weight_decay": settings.weight_decay, "adapt": True, **own})
+        groups.append({"params": others, "weight_decay": 0.0, "adapt": False, **own})
     if settings.optimizer == "lars":
+        # Only pre-trainings use it.
+        from fer.training.lars import LARS
+
         return LARS(groups, lr=settings.lr, momentum=settings.momentum)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def _parts(objective: nn.Module, settings: OptimizationSettings) -> list[tuple[list[str], float, dict[str, bool]]]:
+    """Return names of parameters that share a rate, as a multiple of `lr`, and how the schedule knows their groups."""
+    # A momentum teacher's and a frozen backbone's parameters have no gradient.
+    names = [name for name, parameter in objective.named_parameters() if parameter.requires_grad]
+    constant = [name for name in names if settings.constant and name.startswith(f"{settings.constant}.")]
+    scheduled = [name for name in names if name not in constant]
+    # Groups and marks more than needed would change the checkpoints of trainings without these options.
+    parts = [(scheduled, 1.0, {"constant": False})]
+    if settings.divides_layers:
+        # Most trainings do not ask for it.
+        from fer.training.layers import rate_parts
+
+        network: nn.Module = objective.network  # type: ignore[assignment]
+        parts = []
+        for part, factor, is_backbone in rate_parts(network, settings):
+            marks = {"constant": False, "backbone": is_backbone}
+            parts.append(([f"network.{name}" for name in part], factor, marks))
+    if constant:
+        parts.append((constant, settings.constant_factor, {"constant": True}))
+    return parts
 
 
 def decaying_names(module: nn.Module) -> set[str]:
@@ -170,10 +139,6 @@ def decaying_names(module: nn.Module) -> set[str]:
     return decaying
 
 
-def _is_constant(name: str, settings: OptimizationSettings) -> bool:
-    return bool(settings.constant) and name.startswith(f"{settings.constant}.")
-
-
 def make_schedule(optimizer: Optimizer, settings: OptimizationSettings, steps_per_epoch: int) -> LambdaLR:
     """Build the schedule that sets each group's rate before every step: `rate_factor`, or 1 for constant groups.
 
@@ -183,12 +148,33 @@ def make_schedule(optimizer: Optimizer, settings: OptimizationSettings, steps_pe
         steps_per_epoch: Steps of an epoch.
     """
     scheduled = rate_factor(settings, steps_per_epoch)
-    factors = [_constant_factor if group["constant"] else scheduled for group in optimizer.param_groups]
+    thawed = thawed_factor(settings, steps_per_epoch) if settings.freeze_epochs else scheduled
+    factors = []
+    for group in optimizer.param_groups:
+        by_schedule = thawed if group.get("backbone") else scheduled
+        factors.append(_constant_factor if group["constant"] else by_schedule)
     return LambdaLR(optimizer, factors)
 
 
 def _constant_factor(step: int) -> float:
     return 1.0
+
+
+def thawed_factor(settings: OptimizationSettings, steps_per_epoch: int) -> Callable[[int], float]:
+    """Return the factor by step of a backbone that is frozen at first: 0, then a warm-up of its own to the schedule's.
+
+    Without one the first steps of an adaptive optimizer, which knows no gradient of it yet, would be its largest.
+    """
+    start = settings.freeze_epochs * steps_per_epoch
+    warmup = min(settings.warmup_epochs * steps_per_epoch, (settings.epochs * steps_per_epoch - start) / 2)
+    scheduled = rate_factor(settings, steps_per_epoch)
+
+    def factor(step: int) -> float:
+        if step < start:
+            return 0.0
+        return scheduled(step) * min((step - start + 1) / (warmup + 1), 1)
+
+    return factor
 
 
 def rate_factor(settings: OptimizationSettings, steps_per_epoch: int) -> Callable[[int], float]:

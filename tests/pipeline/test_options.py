@@ -62,6 +62,7 @@ def test_what_a_fingerprint_is_made_of_is_every_option_but_the_machines(
             FinetuneConfig(dataset="raf+kdef", arch="resnet18", seed=3),
             "resnet18 · raf+kdef · supervised-imagenet · seed 3",
         ),
+        (FinetuneConfig(freeze="backbone"), "resnet50 · drawn · scratch · linear probe · seed 0"),
         (FinetuneConfig(init="/home/me/w.ckpt"), "resnet50 · drawn · w.ckpt · seed 0"),
         (PretrainConfig(dataset="raf"), "simclr · resnet50 · raf · seed 0"),
         (PretrainConfig(init="swav-imagenet"), "simclr · resnet50 · drawn · swav-imagenet · seed 0"),

@@ -45,22 +45,23 @@ names = [EXPRESSIONS[n % 7] for n in range(42)]
 rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
 pixels = np.random.default_rng(0).integers(0, 256, (42, 16, 16, 3), dtype=np.uint8)
 images = PackedImages([(Manifest("noise", rows), pixels)], torch.device("cpu"))
-torch.manual_seed(0)
-network = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(294, 7))
 batches = TrainingBatches(
     images=images, indices=images.indices("train"), image_size=16, batch_size=8, seed=3,
     augmentation=Augmentation(flip=0.5, crop_min=0.6), rank=rank(), world_size=world_size(),
 )
-settings = OptimizationSettings(
-    epochs=3, lr=1e-4, optimizer="sgd", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.9, patience=0,
-    selection="accuracy", device="cpu", bf16=False, seed=0,
-)
-progress = train(
-    Classification(network), batches, lambda network, epoch: {"validation/accuracy": epoch / 10}, settings, Silent(),
-    folder / "checkpoints", {"config": {}},
-)
-torch.save(network.state_dict(), folder / f"{rank()}-of-{world_size()}.pt")
-torch.save(progress.history, folder / f"{rank()}-of-{world_size()}.history")
+for name, changes in {"all": {}, "later": {"freeze_epochs": 1, "head_lr": 2.0}, "head": {"freeze": "backbone"}}.items():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(294, 7))
+    settings = OptimizationSettings(
+        epochs=3, lr=1e-4, optimizer="sgd", weight_decay=0.05, momentum=0.9, warmup_epochs=1.0, ema=0.9, patience=0,
+        selection="accuracy", device="cpu", bf16=False, seed=0, **changes,
+    )
+    progress = train(
+        Classification(network), batches, lambda network, epoch: {"validation/accuracy": epoch / 10}, settings,
+        Silent(), folder / "checkpoints", {"config": {}},
+    )
+    torch.save(network.state_dict(), folder / f"{name}-{rank()}-of-{world_size()}.pt")
+    torch.save(progress.history, folder / f"{name}-{rank()}-of-{world_size()}.history")
 """
 
 
@@ -128,14 +129,15 @@ def test_two_processes_train_the_model_that_one_trains_and_hold_equal_weights(pl
     script.write_text(SCRIPT)
     run([*TORCHRUN, str(script), str(place)], place, environment)
     run([sys.executable, str(script), str(place)], place, environment)
-    first, second, alone = (torch.load(place / f"{name}.pt") for name in ("0-of-2", "1-of-2", "0-of-1"))
-    for name, tensor in alone.items():
-        assert torch.equal(first[name], second[name])
-        # The mean of two halves' means is the batch's mean but for rounding.
-        assert torch.allclose(first[name], tensor, rtol=1e-4, atol=1e-6), name
-    ours, whole = (torch.load(place / f"{name}.history") for name in ("1-of-2", "0-of-1"))
-    assert [row["train/loss"] for row in ours] == pytest.approx([row["train/loss"] for row in whole], rel=1e-4)
-    assert [row["train/accuracy"] for row in ours] == pytest.approx([row["train/accuracy"] for row in whole])
+    for extent in ("all", "later", "head"):
+        first, second, alone = (torch.load(place / f"{extent}-{name}.pt") for name in ("0-of-2", "1-of-2", "0-of-1"))
+        for name, tensor in alone.items():
+            assert torch.equal(first[name], second[name])
+            # The mean of two halves' means is the batch's mean but for rounding.
+            assert torch.allclose(first[name], tensor, rtol=1e-4, atol=1e-6), f"{extent}: {name}"
+        ours, whole = (torch.load(place / f"{extent}-{name}.history") for name in ("1-of-2", "0-of-1"))
+        for figure, tolerance in (("train/loss", 1e-4), ("train/accuracy", 1e-6)):
+            assert [row[figure] for row in ours] == pytest.approx([row[figure] for row in whole], rel=tolerance)
 
 
 SMALL = ["--dataset", "raf", "--arch", "resnet18", "--image_size", "32", "--init", "scratch", "--batch_size", "16"]
