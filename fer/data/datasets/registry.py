@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer.data.datasets.base import DataSet
+from fer.data.datasets.fer2013 import FER2013
 from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
@@ -43,6 +44,7 @@ DATASETS: dict[str, DataSet] = {
     "kdef": KDEF,
     "ferplus": FERPLUS,
     "wikimedia": WIKIMEDIA,
+    "fer2013": FER2013,
     "drawn-raf": _drawn(RAF),
     "drawn-kdef": _drawn(KDEF),
     "drawn-wikimedia": _drawn(WIKIMEDIA),

@@ -1,12 +1,29 @@
 """Drawn downloads of the data sets in the layouts in which people hold them."""
 
+import csv
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from fer.data.datasets.drawn.parameters import Person, random_actions, wild_scene
+from fer.data.datasets.drawn.render import render
+from fer.data.datasets.fer2013 import EXPRESSION_OF, SIDE
 from fer.data.datasets.raf import DISTRIBUTIONS, LABELS
 
 RAF_IMAGES = "Image/aligned"
+FER2013_USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
+"""Of the five drawn faces of each expression."""
+
+
+def drawn_face(expression: str, seed: int, size: tuple[int, int]) -> Image.Image:
+    """A drawn face of an expression in RGB."""
+    rng = np.random.default_rng(seed)
+    person, actions = Person(rng), random_actions(rng, expression, strength=(0.8, 1.0))
+    return render(person, actions, wild_scene(rng), size, rng)
 
 
 def raf_labels(basic: Path) -> dict[str, int]:
@@ -56,3 +73,26 @@ def raf_distributions(basic: Path) -> str:
 def add_raf_distributions(basic: Path, place: Path) -> None:
     """Put that file into a folder."""
     (place / DISTRIBUTIONS).write_text(raf_distributions(basic))
+
+
+def fer2013_rows() -> list[tuple[str, int, np.ndarray]]:
+    """(usage, emotion's code, pixels) of drawn faces."""
+    rows = []
+    for code, expression in EXPRESSION_OF.items():
+        for number, usage in enumerate(FER2013_USAGES):
+            face = drawn_face(expression, 100 * code + number, (SIDE, SIDE))
+            rows.append((usage, code, np.asarray(face.convert("L"))))
+    return rows
+
+
+def fer2013_table(path: Path, rows: Sequence[tuple[str, int, np.ndarray]]) -> Path:
+    """FER2013's table, with the columns that Kaggle gives a file of this name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    later = path.name == "icml_face_data.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["emotion", " Usage", " pixels"] if later else ["emotion", "pixels", "Usage"])
+        for usage, code, values in rows:
+            pixels = " ".join(map(str, values.ravel()))
+            writer.writerow([code, usage, pixels] if later else [code, pixels, usage])
+    return path.parent
