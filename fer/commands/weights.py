@@ -1,7 +1,7 @@
 """`weights`: the initial weights that `init` knows by name, their terms, and which of them are on this machine."""
 
 from fer.config.commands import WeightsConfig
-from fer.models.backbones import classification_archs
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, classification_archs
 from fer.models.catalogue import CATALOGUE, Entry, cache
 from fer.models.initial_weights import IMAGENET_TERMS, supervised_file
 from fer.utils.http import file_fault
@@ -15,6 +15,8 @@ def run(config: WeightsConfig) -> None:
         # torchvision has a file for each architecture: all their addresses would fill pages.
         cached=[arch for arch in classification_archs() if supervised_file(arch)[1].is_file()],
         imagenet_terms=IMAGENET_TERMS,
+        imagenet_mean=IMAGENET_MEAN,
+        imagenet_std=IMAGENET_STD,
         folder=cache(),
         entries=CATALOGUE.values(),
         states={name: _state(entry) for name, entry in CATALOGUE.items()},

@@ -17,9 +17,17 @@ _FACES_PIXELS = (
     "pixel normalisation unknown, taken as none (pixels in [0, 1]): the default of bolts' transforms, and what 2021 "
     "fine-tuned with"
 )
+_FRL_TERMS = "the checkpoint's own terms are not stated"
+_VGGFACE2_TERMS = f"VGGFace2: CC BY-NC 4.0, in earlier years stated as CC BY-SA 4.0; {_FRL_TERMS}"
+_FRL_NOTE = "SwAV on faces, FRL of Bulat et al. (ECCV 2022)"
+_RECORDED = "no digest is published, this one is as others recorded it"
 _NO_MEAN = (0.0, 0.0, 0.0)
 _NO_STD = (1.0, 1.0, 1.0)
-# Where lightning-bolts and the 2021 project keep their files.
+# 0.228 stands in the code of FRL, as in that of SwAV.
+_FRL_STD = (0.228, 0.224, 0.225)
+# Where the authors of SwAV and others, FRL, lightning-bolts and the 2021 project keep their files.
+_META = "https://dl.fbaipublicfiles.com"
+_FRL = "https://www.adrianbulat.com/downloads/ECCV2022/pretrained_models/unsupervised"
 _BOLTS = "https://pl-bolts-weights.s3.us-east-2.amazonaws.com"
 _PROJECT_2021 = "https://uclouvain-my.sharepoint.com/:u:/g/personal/benoit_brummer_uclouvain_be"
 
@@ -38,7 +46,7 @@ class Entry:
         note: How it was made, and what is doubtful.
         mean: Pixel mean per channel, for pixels in [0, 1].
         std: Pixel standard deviation per channel.
-        sha256: Digest of the file in hexadecimal; empty: unverified.
+        sha256: Digest of the file in hexadecimal, or its first digits; empty: unverified.
     """
 
     name: str
@@ -71,7 +79,7 @@ _ENTRIES = (
     Entry(
         name="swav-imagenet-official",
         arch="resnet50",
-        address="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+        address=f"{_META}/deepcluster/swav_800ep_pretrain.pth.tar",
         file="swav_800ep_pretrain.pth.tar",
         terms=f"CC BY-NC 4.0; {_IMAGENET_TERMS}",
         trained_on=_IMAGENET,
@@ -107,6 +115,74 @@ _ENTRIES = (
         note=f"SimSiam, 80 epochs, the 2021 project's; {_FACES_PIXELS}",
         mean=_NO_MEAN,
         std=_NO_STD,
+    ),
+    Entry(
+        name="simsiam-imagenet",
+        arch="resnet50",
+        address=f"{_META}/simsiam/models/100ep/pretrain/checkpoint_0099.pth.tar",
+        file="simsiam_imagenet.pth",
+        terms=f"CC BY-NC 4.0; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        note="SimSiam, 100 epochs in batches of 512, the authors' own file",
+    ),
+    Entry(
+        name="vicreg-imagenet",
+        arch="resnet50",
+        address=f"{_META}/vicreg/resnet50.pth",
+        file="vicreg_resnet50.pth",
+        terms=f"MIT; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        note=f"VICReg, 1,000 epochs, the authors' own file; {_RECORDED}",
+        sha256="c843e7652491ff2f712734619fd74d85e5e92ac902615665ad3fd50dc6ada591",
+    ),
+    Entry(
+        name="barlow-imagenet",
+        arch="resnet50",
+        address=f"{_META}/barlowtwins/ep1000_bs2048_lrw0.2_lrb0.0048_lambd0.0051/resnet50.pth",
+        file="barlowtwins_resnet50.pth",
+        terms=f"MIT; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        note=f"Barlow Twins, 1,000 epochs, the authors' own file; {_RECORDED}",
+        sha256="cf015f40cc",
+    ),
+    Entry(
+        name="dino-imagenet",
+        arch="resnet50",
+        address=f"{_META}/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
+        file="dino_resnet50_pretrain.pth",
+        terms=f"Apache-2.0; {_IMAGENET_TERMS}",
+        trained_on=_IMAGENET,
+        note="DINO, the teacher, the authors' own file",
+    ),
+    Entry(
+        name="faces-vggface",
+        arch="resnet50",
+        address=f"{_FRL}/flr_r50_vgg_face.pth",
+        file="flr_r50_vgg_face.pth",
+        terms=_VGGFACE2_TERMS,
+        trained_on="VGGFace2, 3.3 million faces from the web, labels unused",
+        note=_FRL_NOTE,
+        std=_FRL_STD,
+    ),
+    Entry(
+        name="faces-vggface-1m",
+        arch="resnet50",
+        address=f"{_FRL}/flr_r50_vgg_face_1m.pth",
+        file="flr_r50_vgg_face_1m.pth",
+        terms=_VGGFACE2_TERMS,
+        trained_on="1 million faces of VGGFace2, labels unused",
+        note=_FRL_NOTE,
+        std=_FRL_STD,
+    ),
+    Entry(
+        name="faces-flickr",
+        arch="resnet50",
+        address=f"{_FRL}/flr_r50_flickr_face.pth",
+        file="flr_r50_flickr_face.pth",
+        terms=f"Flickr pictures of various licences, taken as for non-commercial research; {_FRL_TERMS}",
+        trained_on="faces from Flickr, collected without selection, no labels",
+        note=_FRL_NOTE,
+        std=_FRL_STD,
     ),
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

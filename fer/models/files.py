@@ -179,18 +179,37 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    """Return the named tensors among a file's content: at its top, or under `state_dict` or `model`.
+    """Return the named tensors of a file's content: those in `state_dict` or `model`, else all there are.
+
+    Those of a dict in a dict are named `<its key>.<name>`, as where DINO keeps a `student` beside a `teacher`.
 
     Raises:
         ModelError: It holds none.
     """
-    # Lightning keeps them under the first, this project and many authors under the second.
+    # Lightning keeps the network under the first, this project and many authors under the second; what lies beside
+    # it, such as a moving average or an optimizer's state, is not what others load.
     for key in ("state_dict", "model"):
         if isinstance(content.get(key), dict):
-            content = content[key]
-    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+            state = _named_tensors(content[key])
+            if state:
+                return state
+    state = _named_tensors(content)
     if not state:
         raise ModelError(f"{path} holds no named tensors")
+    return state
+
+
+def _named_tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the tensors of dicts in dicts, joining the names by dots."""
+    state = {}
+    for name, value in content.items():
+        # An optimizer numbers what it keeps.
+        if not isinstance(name, str):
+            continue
+        if isinstance(value, Tensor):
+            state[name] = value
+        elif isinstance(value, Mapping):
+            state |= {f"{name}.{inner}": tensor for inner, tensor in _named_tensors(value).items()}
     return state
 
 

@@ -8,26 +8,16 @@ from typing import Any
 import torchvision
 from torch import Tensor
 
-from fer.errors import ConfigError, ModelError, unknown_name
-from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec, head_names
+from fer.errors import ConfigError, ModelError, quoted, unknown_name
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec
 from fer.models.catalogue import CATALOGUE, Entry, cache, download
 from fer.models.files import read_file, read_folder, tensors_of
+from fer.models.matching import best_network, networks_of, take_tensors
 
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
 """What `init` may be besides files, folders and addresses."""
 ADDRESSES = ("runs:/", "models:/")
 """How the addresses of runs and of registered models begin."""
-PREFIXES = (
-    "",
-    "module.",
-    "backbone.",
-    "network.backbone.",
-    "model.",
-    "encoder.",
-    "encoder.backbone.",
-    "online_network.encoder.",
-)
-"""What this project and other trainers put before torchvision's names; never what stands before a target network."""
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
@@ -69,12 +59,16 @@ class LoadReport:
         matched: Number of tensors loaded.
         missing: Tensors of the backbone that keep their fresh values, the head among them.
         unexpected: Tensors of the file without a counterpart.
+        prefix: What stood before the names of the tensors loaded.
+        notes: Further things a user should know, such as a second network that was not taken.
     """
 
     origin: str
     matched: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the report in one line."""
@@ -82,12 +76,13 @@ class LoadReport:
             return f"weights: {self.origin}"
         # Usually the head alone is missing, so that a few names tell it.
         named = f" ({', '.join(self.missing[:4])})" if self.missing else ""
+        under = f" under {self.prefix.removesuffix('.')}" if self.prefix else ""
         counts = (
-            f"{self.matched} tensors matched",
+            f"{self.matched} tensors matched{under}",
             f"{len(self.missing)} missing{named}",
             f"{len(self.unexpected)} unexpected",
         )
-        return f"weights: {self.origin}: {', '.join(counts)}"
+        return "; ".join([f"weights: {self.origin}: {', '.join(counts)}", *self.notes])
 
 
 def check_init(init: str) -> None:
@@ -107,7 +102,7 @@ def resolve_init(init: str, arch: str) -> InitialWeights:
 
     Args:
         init: `scratch`, `supervised-imagenet`, a name of the catalogue, a folder as `weights_from_folder` takes it, or
-            a file of named tensors (plain, or under `state_dict` or `model`; torch or safetensors), prefixed or not.
+            a file of named tensors (plain, or in dicts such as `state_dict`; torch or safetensors).
         arch: The backbone they are for.
 
     Raises:
@@ -144,7 +139,8 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
 
     Args:
         model: Changed in place.
-        weights: Their names may carry one of `PREFIXES`.
+        weights: Under torchvision's names, or timm's for a vision transformer, behind any prefix. Of several networks
+            that fit, `best_network` chooses one.
 
     Raises:
         ModelError: They match nothing, or belong to another architecture.
@@ -153,24 +149,26 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
     if weights.state is None:
         return LoadReport(weights.origin, 0, tuple(own), ())
     _check_arch(weights.origin, weights.arch, model.spec.arch)
-    # A file may hold several networks: the prefix under which most tensors have a counterpart is the backbone's.
-    state = weights.state
-    prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in state for name in own))
-    given = {name: state[prefix + name] for name in own if prefix + name in state}
-    matched = {}
-    for name, tensor in given.items():
-        if tensor.shape == own[name].shape:
-            matched[name] = tensor
-    # A head has as many rows as it was trained for classes, ImageNet's 1,000 for instance; nothing else may differ.
-    foreign = sorted(given.keys() - matched.keys() - head_names(model.backbone))
-    if not matched or foreign:
-        reason = f"{foreign[0]} has another shape" if foreign else "no tensor matches"
+    networks = networks_of(model.backbone, weights.state)
+    if not networks:
+        reason = f"no tensor matches (the first is {quoted(next(iter(weights.state)))})"
         raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {reason}")
-    model.backbone.load_state_dict(matched, strict=False)
-    missing = tuple(name for name in own if name not in matched)
-    expected = {prefix + name for name in own}
-    unexpected = tuple(name for name in state if name not in expected)
-    return LoadReport(weights.origin, len(matched), missing, unexpected)
+    network = best_network(networks)
+    if network.fault:
+        raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {network.fault}")
+    tensors, resizing = take_tensors(model.backbone, network, weights.state)
+    model.backbone.load_state_dict(tensors, strict=False)
+    passed_over = [other.prefix.removesuffix(".") for other in networks if other != network and not other.fault]
+    notes = (network.note, resizing, f"not taken: {', '.join(passed_over)}" if passed_over else "")
+    used = set(network.names.values())
+    return LoadReport(
+        origin=weights.origin,
+        matched=len(tensors),
+        missing=tuple(name for name in own if name not in tensors),
+        unexpected=tuple(name for name in weights.state if name not in used),
+        prefix=network.prefix,
+        notes=tuple(filter(None, notes)),
+    )
 
 
 def supervised_file(arch: str) -> tuple[Any, Path]:

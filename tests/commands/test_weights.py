@@ -29,7 +29,8 @@ def words(block: str) -> str:
 
 def test_every_starting_point_is_listed_with_all_that_is_known_of_it(listing, tmp_path):
     blocks = listing()
-    assert list(blocks) == ["scratch", "supervised-imagenet", *CATALOGUE]
+    assert list(blocks) == ["scratch", "supervised-imagenet", *CATALOGUE, "<path>"]
+    assert "resnet18_msceleb.pth" in words(blocks["<path>"])
     for name, entry in CATALOGUE.items():
         text = words(blocks[name])
         for known in (entry.arch, entry.terms, entry.trained_on, entry.note, entry.sha256 or "unverified"):
@@ -47,7 +48,8 @@ def test_what_is_on_this_machine_is_said(listing, tmp_path, monkeypatch):
         (folder / CATALOGUE[name].file).write_bytes(b"weights")
     (folder / CATALOGUE["simsiam-faces"].file).write_bytes(b"<html>Sign in</html>")
     (folder / torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]).touch()
-    states = {name: block.splitlines()[0].split(maxsplit=2)[2] for name, block in listing().items()}
+    headings = {name: block.splitlines()[0] for name, block in listing().items()}
+    states = {name: heading.split(maxsplit=2)[2] for name, heading in headings.items()}
     assert states["simclr-imagenet"] == states["simclr-faces"] == "cached"
     assert states["simsiam-faces"] == "cached, but it is a web page: delete it"
     assert states["swav-imagenet"] == "not cached"

@@ -27,15 +27,6 @@ DRAWN_INSTEAD = {"drawn": "raf", "ferplus": "raf"}
 """Which of the fixtures' drawn sets stands in for a set that is not among them."""
 
 
-@pytest.fixture
-def weights_at_hand(tmp_path, monkeypatch) -> None:
-    """The one file of weights that experiments name by its place."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
-    place.parent.mkdir(parents=True)
-    place.touch()
-
-
 def written(path: Path) -> dict[str, dict[str, Any]]:
     """What a file holds, by stage."""
     content = yaml.safe_load(path.read_text())
@@ -47,7 +38,7 @@ def flat_stage(content: dict[str, Any]) -> str:
 
 
 @every
-def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path, monkeypatch, weights_at_hand):
+def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path, monkeypatch):
     monkeypatch.setattr(requirements, "unprepared", lambda sets, root: [])  # the real sets are not at hand
     path = FOLDER / f"{name}.yaml"
     assert len(path.read_text().splitlines()) <= 25
@@ -144,15 +135,18 @@ def test_reported_figures_are_shares_and_agree_with_their_classes():
             assert right == pytest.approx(round(right), abs=0.5e-4 * figures.images if dataset == "raf" else 1e-2)
 
 
-def test_simsiam_on_imagenet_waits_for_a_file_that_the_refusal_names(prepared, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_every_experiment_starts_from_known_weights():
+    finetunings = [read_experiment(name).finetune for name in experiment_names()]
+    assert {config.init for config in finetunings if config} <= {"auto", *NAMES}
+
+
+def test_missing_weights_are_named_with_their_place(prepared, tmp_path):
     root, _ = prepared
     experiment = read_experiment("raf-simsiam-imagenet")
-    place = tmp_path / ".cache" / "torch" / "hub" / "checkpoints" / "simsiam_imagenet.pth"
-    with pytest.raises(ModelError, match=rf"simsiam_imagenet\.pth are missing: put the file at {place}"):
-        finetune = replace(experiment.finetune, data_root=str(root))
+    place = tmp_path / "mine.pth"
+    finetune = replace(experiment.finetune, data_root=str(root), init=str(place))
+    with pytest.raises(ModelError, match=rf"mine\.pth are missing: put the file at {place}"):
         check_experiment(replace(experiment, finetune=finetune), resolve_data_root(str(root)))
-    assert experiment.finetune.init not in NAMES
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def lightning_content(state: dict[str, torch.Tensor]) -> Iterator[dict[str, Any]
         }
 
 
-def content_of_2021(name: str, backbone: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def published_content(name: str, backbone: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors of a catalogue's file under their real names, for a backbone under torchvision's names."""
     body = {key: tensor for key, tensor in backbone.items() if not key.startswith("fc.")}
     extra = torch.zeros(2)
@@ -77,21 +77,39 @@ def content_of_2021(name: str, backbone: dict[str, torch.Tensor]) -> dict[str, t
     swav = body | {"projection_head.0.weight": extra, "projection_head.3.bias": extra, "prototypes.weight": extra}
     simsiam = under("online_network.encoder.", body) | {"online_network.projector.model.0.weight": extra}
     never_trained = under("target_network.encoder.", {key: torch.full_like(t, 7) for key, t in body.items()})
+    frl = under("module.base_net.", body) | {
+        "module.projection_net.net.0.weight": extra,
+        "module.prototypes.weight": extra,
+    }
+    # SimSiam's authors put the projector in the place of the head.
+    simsiam_official = under("module.encoder.", body | {"fc.0.weight": extra, "fc.6.bias": extra})
     return {
         "swav-imagenet": under("model.", swav),
         "swav-imagenet-official": under("module.", swav),
         # bolts' SimCLR keeps the unused head of its ResNet.
         "simclr-imagenet": under("encoder.", backbone) | {"projection.model.0.weight": extra},
         "simclr-faces": under("encoder.", backbone) | {"projection.model.0.weight": extra},
+        "simsiam-imagenet": simsiam_official | {"module.predictor.0.weight": extra},
+        "vicreg-imagenet": body,
+        "barlow-imagenet": body,
+        "dino-imagenet": body,
+        "faces-vggface": frl,
+        "faces-vggface-1m": frl,
+        "faces-flickr": frl,
         "simsiam-faces": never_trained | simsiam | {"predictor.model.0.weight": extra},
     }[name]
 
 
-def save_as_2021(name: str, backbone: dict[str, torch.Tensor], place: Path) -> None:
-    """Write a catalogue's file in its real form: SwAV's authors plain, all others as Lightning checkpoints."""
-    state = content_of_2021(name, backbone)
+def save_as_published(name: str, backbone: dict[str, torch.Tensor], place: Path) -> None:
+    """Write a catalogue's file in its real form: bare tensors, a training's checkpoint, or one of Lightning."""
+    state = published_content(name, backbone)
     if name == "swav-imagenet-official":
         torch.save(OrderedDict(state), place, _use_new_zipfile_serialization=False)
-        return
-    with lightning_content(state) as content:
-        torch.save(content, place)
+    elif name in ("vicreg-imagenet", "barlow-imagenet", "dino-imagenet"):
+        torch.save(OrderedDict(state), place)
+    elif name == "simsiam-imagenet" or name.startswith("faces-"):
+        momentum = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+        torch.save({"epoch": 100, "arch": "resnet50", "state_dict": state, "optimizer": momentum}, place)
+    else:
+        with lightning_content(state) as content:
+            torch.save(content, place)
