@@ -12,7 +12,7 @@ from fer.errors import ConfigError, ModelError, quoted, unknown_name
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec
 from fer.models.catalogue import CATALOGUE, Entry, cache, download
 from fer.models.files import read_file, read_folder, tensors_of
-from fer.models.matching import best_network, networks_of, take_tensors
+from fer.models.matching import best_network, guess_arch, networks_of, take_tensors
 
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
 """What `init` may be besides files, folders and addresses."""
@@ -150,12 +150,12 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
         return LoadReport(weights.origin, 0, tuple(own), ())
     _check_arch(weights.origin, weights.arch, model.spec.arch)
     networks = networks_of(model.backbone, weights.state)
-    if not networks:
-        reason = f"no tensor matches (the first is {quoted(next(iter(weights.state)))})"
+    network = best_network(networks) if networks else None
+    if network is None or network.fault:
+        # Other trainers' files do not say whose they are, so their tensors are compared with other architectures.
+        _check_arch(weights.origin, guess_arch(weights.state), model.spec.arch)
+        reason = network.fault if network else f"none of its names (the first is {quoted(next(iter(weights.state)))})"
         raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {reason}")
-    network = best_network(networks)
-    if network.fault:
-        raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {network.fault}")
     tensors, resizing = take_tensors(model.backbone, network, weights.state)
     model.backbone.load_state_dict(tensors, strict=False)
     passed_over = [other.prefix.removesuffix(".") for other in networks if other != network and not other.fault]

@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
+from torchvision.models import VisionTransformer, get_model
 
+from fer.expressions import EXPRESSIONS
 from fer.models.backbones import head_names
 from fer.models.vision_transformer import (
     NORM,
@@ -20,6 +22,20 @@ from fer.models.vision_transformer import (
 
 AVERAGE_WORDS = frozenset({"momentum", "target", "ema", "average", "averaged", "key", "k", "m"})
 """Words in the prefix of a network that only follows the trained one, as a moving average of its weights."""
+USUAL_ARCHS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "vit_b_16",
+    "vit_b_32",
+    "vit_l_16",
+    "mobilenet_v2",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "swin_t",
+)
+"""Architectures that a file is compared with when it is not of the one wanted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,18 @@ def best_network(networks: Sequence[FoundNetwork]) -> FoundNetwork:
     DINO, whose authors evaluate and publish the teacher.
     """
     return max(networks, key=_preference)
+
+
+def guess_arch(state: Mapping[str, Tensor]) -> str:
+    """Return which of `USUAL_ARCHS` a file's tensors belong to, or an empty text."""
+    for arch in USUAL_ARCHS:
+        # Names and shapes are enough, so that nothing is computed or stored.
+        with torch.device("meta"):
+            backbone = get_model(arch, weights=None, num_classes=len(EXPRESSIONS))
+        networks = networks_of(backbone, state)
+        if networks and not best_network(networks).fault:
+            return arch
+    return ""
 
 
 def take_tensors(
@@ -150,7 +178,7 @@ def _describe(
         shapes = " x ".join(str(side) for side in state[given[foreign[0]]].shape)
         fault = f"{given[foreign[0]]} has another shape ({shapes})"
     elif extra:
-        fault = f"it has {extra[0]} besides"
+        fault = f"it also has {extra[0]}, for which there is no place"
     elif POSITIONS in misshapen and not side_in_patches(state[given[POSITIONS]]):
         fault = f"{given[POSITIONS]} is not one position for a class token and a square of them for patches"
     note = ""

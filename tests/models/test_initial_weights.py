@@ -93,7 +93,7 @@ def test_a_file_that_matches_nothing_is_refused(classifier, tmp_path, content):
 
 def test_another_architecture_is_refused(classifier, tmp_path):
     torch.save(torchvision.models.resnet50(weights=None).state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="holds no weights of resnet18"):
+    with pytest.raises(ModelError, match="holds weights of resnet50, not of resnet18: give arch=resnet50"):
         start_from(classifier, tmp_path / "w.pth")
 
 

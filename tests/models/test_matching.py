@@ -5,10 +5,10 @@ import torch
 import torchvision
 
 from fer.errors import ModelError
-from fer.models.backbones import Classifier, Encoder, ModelSpec
+from fer.models.backbones import Classifier, Encoder, ModelSpec, classification_archs
 from fer.models.files import tensors_of
 from fer.models.initial_weights import InitialWeights, LoadReport, load_initial_weights, resolve_init
-from fer.models.matching import best_network, networks_of
+from fer.models.matching import USUAL_ARCHS, best_network, networks_of
 
 TRAINED, FOLLOWING = 1.0, 2.0
 """What the tensors of the wanted network are filled with, and those of one that follows it."""
@@ -138,15 +138,35 @@ def test_every_family_is_found_with_its_head_and_without(arch):
 
 
 @pytest.mark.parametrize("own", ["resnet18", "resnet50"])
-@pytest.mark.parametrize("theirs", ["resnet34", "resnet101", "wide_resnet50_2", "vgg11", "vit_b_32"])
-def test_a_relative_of_another_depth_or_width_is_refused(own, theirs):
+@pytest.mark.parametrize("theirs", ["resnet34", "resnet101", "mobilenet_v2", "vit_b_32"])
+def test_another_usual_architecture_is_refused_with_its_name(own, theirs):
     with torch.device("meta"):
         state = torchvision.models.get_model(theirs, weights=None).state_dict()
-    with pytest.raises(ModelError, match=rf"^file\.pth holds no weights of {own}: .*(besides|another shape|matches)"):
+    sentence = rf"^file\.pth holds weights of {theirs}, not of {own}: give arch={theirs}$"
+    with pytest.raises(ModelError, match=sentence):
         load(Classifier(ModelSpec(own, 32)), {f"module.{name}": tensor for name, tensor in state.items()})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "reason"),
+    [
+        ("resnet152", r"it also has module\.layer2\.4\.conv1\.weight, for which there is no place"),
+        ("wide_resnet50_2", r"module\.layer1\.0\.conv1\.weight has another shape \(128 x 64 x 1 x 1\)"),
+        ("vgg11", r"none of its names \(the first is 'module\.features\.0\.weight'\)"),
+    ],
+)
+def test_a_rare_one_is_refused_with_what_differs(theirs, reason):
+    with torch.device("meta"):
+        state = torchvision.models.get_model(theirs, weights=None).state_dict()
+    with pytest.raises(ModelError, match=rf"^file\.pth holds no weights of resnet50: {reason}$"):
+        load(Classifier(ModelSpec("resnet50", 32)), {f"module.{name}": tensor for name, tensor in state.items()})
 
 
 def test_half_a_file_is_refused(classifier, resnet):
     half = {name: tensor for name, tensor in resnet.items() if not name.startswith("layer4")}
-    with pytest.raises(ModelError, match=r"no tensor matches \(the first is 'conv1\.weight'\)"):
+    with pytest.raises(ModelError, match=r"none of its names \(the first is 'conv1\.weight'\)"):
         load(classifier, half)
+
+
+def test_architectures_compared_with_are_torchvisions():
+    assert {*USUAL_ARCHS} <= {*classification_archs()}
