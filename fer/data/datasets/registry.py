@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer.data.datasets.base import DataSet
+from fer.data.datasets.ckplus import CKPLUS
 from fer.data.datasets.fer2013 import FER2013
 from fer.data.datasets.ferplus import FERPLUS
+from fer.data.datasets.jaffe import JAFFE
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
@@ -45,6 +47,8 @@ DATASETS: dict[str, DataSet] = {
     "ferplus": FERPLUS,
     "wikimedia": WIKIMEDIA,
     "fer2013": FER2013,
+    "ckplus": CKPLUS,
+    "jaffe": JAFFE,
     "drawn-raf": _drawn(RAF),
     "drawn-kdef": _drawn(KDEF),
     "drawn-wikimedia": _drawn(WIKIMEDIA),

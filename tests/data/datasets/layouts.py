@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer.data.datasets.ckplus import CLASSES
 from fer.data.datasets.drawn.parameters import Person, random_actions, wild_scene
 from fer.data.datasets.drawn.render import render
 from fer.data.datasets.fer2013 import EXPRESSION_OF, SIDE
+from fer.data.datasets.jaffe import EXPRESSION_OF as JAFFE_EXPRESSION_OF
 from fer.data.datasets.raf import DISTRIBUTIONS, LABELS
+from fer.expressions import EXPRESSIONS
 
 RAF_IMAGES = "Image/aligned"
 FER2013_USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
@@ -96,3 +99,46 @@ def fer2013_table(path: Path, rows: Sequence[tuple[str, int, np.ndarray]]) -> Pa
             pixels = " ".join(map(str, values.ravel()))
             writer.writerow([code, usage, pixels] if later else [code, pixels, usage])
     return path.parent
+
+
+def ckplus_sequences(folder: Path, people: Sequence[str] = ("S005", "S010"), frames: int = 3) -> Path:
+    """CK+ as its authors send it: a sequence of every emotion of each person, and one that is not labelled."""
+    for person in people:
+        for number, label in enumerate([*CLASSES[1:], ""], start=1):
+            sequence = folder / "cohn-kanade-images" / person / f"{number:03d}"
+            labels = folder / "Emotion" / person / f"{number:03d}"
+            sequence.mkdir(parents=True)
+            labels.mkdir(parents=True)
+            (sequence / ".DS_Store").touch()
+            for frame in range(1, frames + 1):
+                expression = label if frame == frames and label in EXPRESSIONS else "neutral"
+                face = drawn_face(expression, int(person[1:]) + 10 * number + frame, (64, 49))
+                face.convert("L").save(sequence / f"{person}_{number:03d}_{frame:08d}.png")
+            if label:
+                code = f"   {CLASSES.index(label)}.0000000e+00\n"
+                (labels / f"{person}_{number:03d}_{frames:08d}_emotion.txt").write_text(code)
+    return folder
+
+
+def ckplus_classes(folder: Path, people: Sequence[str] = ("S005", "S010")) -> Path:
+    """CK+48: the last three frames of each labelled sequence in a folder of its class."""
+    for person in people:
+        for number, label in enumerate(CLASSES[1:], start=1):
+            place = folder / "CK+48" / ("happy" if label == "happiness" else label)
+            place.mkdir(parents=True, exist_ok=True)
+            for frame in (8, 9, 10):
+                expression = label if label in EXPRESSIONS else "neutral"
+                face = drawn_face(expression, int(person[1:]) + 10 * number + frame, (48, 48))
+                face.convert("L").save(place / f"{person}_{number:03d}_{frame:08d}.png")
+    return folder
+
+
+def jaffe(folder: Path, people: Sequence[str] = ("KA", "YM")) -> Path:
+    """JAFFE, of each person a picture of each expression."""
+    (folder / "jaffe").mkdir(parents=True)
+    (folder / "jaffe" / "README").write_text("ratings")
+    for person in people:
+        for number, (code, expression) in enumerate(JAFFE_EXPRESSION_OF.items(), start=1):
+            face = drawn_face(expression, ord(person[0]) + number, (256, 256))
+            face.convert("L").save(folder / "jaffe" / f"{person}.{code}1.{ord(person[0]) + number}.tiff")
+    return folder
