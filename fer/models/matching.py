@@ -39,7 +39,7 @@ USUAL_ARCHS = (
 
 
 @dataclass(frozen=True)
-class FoundNetwork:
+class NetworkMatch:
     """A network of a file that has a backbone's first and last convolution or linear layer.
 
     Attributes:
@@ -57,7 +57,7 @@ class FoundNetwork:
     note: str = ""
 
 
-def networks_of(backbone: nn.Module, state: Mapping[str, Tensor]) -> list[FoundNetwork]:
+def networks_of(backbone: nn.Module, state: Mapping[str, Tensor]) -> list[NetworkMatch]:
     """Find the networks of a file that have a backbone's first and last layer, in the file's order.
 
     Args:
@@ -70,8 +70,8 @@ def networks_of(backbone: nn.Module, state: Mapping[str, Tensor]) -> list[FoundN
     return networks
 
 
-def best_network(networks: Sequence[FoundNetwork]) -> FoundNetwork:
-    """Choose the network that a backbone's weights are taken from, of those that `networks_of` found.
+def best_network(networks: Sequence[NetworkMatch]) -> NetworkMatch:
+    """Choose the network that a backbone's weights are taken from, of those that `networks_of` returns.
 
     Of several that fit, one that was trained comes before its moving average: MoCo's `encoder_q` before `encoder_k`,
     BYOL's `online_network` before `target_network`. Only of a `student` and a `teacher` the latter is taken, as in
@@ -93,7 +93,7 @@ def guess_arch(state: Mapping[str, Tensor]) -> str:
 
 
 def take_tensors(
-    backbone: nn.Module, network: FoundNetwork, state: Mapping[str, Tensor]
+    backbone: nn.Module, network: NetworkMatch, state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], str]:
     """Return a network's tensors under the backbone's names, without those of another shape, such as other heads.
 
@@ -119,7 +119,7 @@ def take_tensors(
     return fitting, note
 
 
-def _preference(network: FoundNetwork) -> tuple[bool, int, int]:
+def _preference(network: NetworkMatch) -> tuple[bool, int, int]:
     words = set(re.split(r"[._]", network.prefix))
     if words & AVERAGE_WORDS:
         rank = 0
@@ -135,20 +135,20 @@ def _find(
     state: Mapping[str, Tensor],
     naming: Callable[[str], str],
     extras: tuple[str, ...] = (),
-) -> list[FoundNetwork]:
+) -> list[NetworkMatch]:
     """Find networks whose tensors carry the names that `naming` gives the backbone's."""
     kernels = [name for name in _trunk_names(backbone) if backbone.get_parameter(name).ndim in (2, 4)]
     first, last = naming(kernels[0]), naming(kernels[-1])
     names = {name: naming(name) for name in backbone.state_dict()}
     # First parts of names, such as `layer3`: what else a file has there belongs to a deeper or another network.
     roots = {naming(name).partition(".")[0] for name in _trunk_names(backbone)} | set(extras)
-    found = []
+    networks = []
     for key in state:
         prefix = key.removesuffix(first)
         is_prefix = prefix != key and (not prefix or prefix.endswith("."))
         if is_prefix and prefix + last in state:
-            found.append(_describe(backbone, state, prefix, names, roots))
-    return found
+            networks.append(_describe(backbone, state, prefix, names, roots))
+    return networks
 
 
 def _trunk_names(backbone: nn.Module) -> list[str]:
@@ -165,7 +165,7 @@ def _describe(
     prefix: str,
     names: Mapping[str, str],
     roots: set[str],
-) -> FoundNetwork:
+) -> NetworkMatch:
     own = backbone.state_dict()
     given = {name: prefix + file_name for name, file_name in names.items() if prefix + file_name in state}
     misshapen = [name for name, key in given.items() if state[key].shape != own[name].shape]
@@ -184,7 +184,7 @@ def _describe(
     note = ""
     if prefix + PATCH_NORM in state and NORM not in given:
         note = f"trained on the mean of all patches ({PATCH_NORM}), so the norm of the class token starts fresh"
-    return FoundNetwork(prefix, given, len(given) - len(misshapen), fault, note)
+    return NetworkMatch(prefix, given, len(given) - len(misshapen), fault, note)
 
 
 def _others(state: Mapping[str, Tensor], prefix: str, given: Mapping[str, str]) -> list[str]:
