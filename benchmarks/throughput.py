@@ -2,7 +2,8 @@
 
 The ceiling is the same step on one batch that stays on the device, unchanged: whatever the data path costs shows as a
 ratio below 1. What is compared is measured in turns, so that a machine that slows down slows all. On a CPU bf16 is
-measured with torch's own convolutions too, without `fer.models.backbones`.
+measured with torch's own convolutions too, without `fer.models.backbones`; in fp32 a frozen backbone too, as
+`freeze=backbone` trains it.
 
     python benchmarks/throughput.py --arch resnet18 --image_size 64
 """
@@ -26,6 +27,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec, arch_options, train_small_maps_fast
 from fer.objectives.classification import Classification
 from fer.training.devices import make_fabric, pick_device
+from fer.training.layers import set_backbone_learning
 
 AUGMENTATION = Augmentation(flip=0.5, rotate=10, crop_min=0.75, jitter=0.2, erase=0.25)
 
@@ -50,10 +52,15 @@ def noise_batches(arguments: argparse.Namespace, device: torch.device) -> Traini
 
 
 class Trainer:
-    """A network with its optimizer in one precision, as in training or with torch's own convolutions."""
+    """A network with its optimizer in one precision: as in training, with torch's own convolutions, or frozen."""
 
     def __init__(
-        self, arguments: argparse.Namespace, device: torch.device, bf16: bool, small_maps: bool = True
+        self,
+        arguments: argparse.Namespace,
+        device: torch.device,
+        bf16: bool,
+        small_maps: bool = True,
+        freeze: bool = False,
     ) -> None:
         spec = ModelSpec(arguments.arch, arguments.image_size, arch_options(arguments.arch, arguments.image_size))
         network = Classifier(spec).to(memory_format=torch.channels_last)
@@ -61,8 +68,11 @@ class Trainer:
             train_small_maps_fast(network)
         self.device = device
         self.fabric = make_fabric(device, bf16)
+        if freeze:
+            set_backbone_learning(network, learns=False)
         objective: nn.Module = Classification(network)
-        optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-4)
+        learning = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, lr=1e-4)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
 
     def images_per_second(self, batches: Iterator[Batch]) -> float:
@@ -108,6 +118,7 @@ def main() -> None:
     trainers = {
         "fp32": Trainer(arguments, device, bf16=False),
         "bf16": Trainer(arguments, device, bf16=True),
+        "fp32, frozen": Trainer(arguments, device, bf16=False, freeze=True),
     }
     if device.type == "cpu":
         trainers["bf16, torch's"] = Trainer(arguments, device, bf16=True, small_maps=False)
@@ -126,6 +137,7 @@ def main() -> None:
     for name in trainers:
         if name != "bf16":
             print(f"bf16 / {name}: {median_ratio(speeds['bf16'], speeds[name]):.2f}")
+    print(f"fp32, frozen / fp32: {median_ratio(speeds['fp32, frozen'], speeds['fp32']):.2f}")
 
 
 def median_ratio(numerators: list[float], denominators: list[float]) -> float:

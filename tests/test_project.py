@@ -271,7 +271,7 @@ def test_pretrain_logs_probes_a_map_and_the_encoder(pretrained):
     assert float(run.data.params["lr"]) == pytest.approx(0.3 * 16 / 256)
     for key, steps in {"train/loss": [1, 2], "validation/knn_accuracy": [0, 1, 2]}.items():
         assert [point.step for point in pretrained.client.get_metric_history(run.info.run_id, key)] == steps, key
-    assert {"validation/linear_accuracy", "validation/feature_std"} <= run.data.metrics.keys()
+    assert {"validation/linear_accuracy", "validation/feature_std", "validation/rank_me"} <= run.data.metrics.keys()
     contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
     assert contexts == {"pre-training, without labels"}
     artifacts = {item.path for item in pretrained.client.list_artifacts(run.info.run_id)}

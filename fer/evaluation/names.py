@@ -47,6 +47,7 @@ VALIDATION_ACCURACY = "validation/accuracy"
 KNN_ACCURACY = "validation/knn_accuracy"
 LINEAR_ACCURACY = "validation/linear_accuracy"
 FEATURE_STD = "validation/feature_std"
+RANK_ME = "validation/rank_me"
 
 # Figures of the epoch that was chosen.
 BEST_EPOCH = "best_epoch"

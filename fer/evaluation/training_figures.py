@@ -14,6 +14,7 @@ from fer.evaluation.names import (
     KNN_ACCURACY,
     LEARNING_RATE,
     LINEAR_ACCURACY,
+    RANK_ME,
     TRAINING_LOSS,
     VALIDATION_ACCURACY,
     VALIDATION_LOSS,
@@ -35,6 +36,7 @@ PANELS = {
     "learning rate": (LEARNING_RATE,),
     "probes": (KNN_ACCURACY, LINEAR_ACCURACY),
     "feature std": (FEATURE_STD,),
+    "RankMe": (RANK_ME,),
 }
 """Keys of a training history, by the panel that shows them."""
 STYLES = (("o-", BLUE), ("s--", ORANGE))

@@ -100,7 +100,7 @@ def describe_pretrained(context: "RunContext[PretrainConfig]", figures: Mapping[
         f"Pre-training of `{config.arch}` by {config.method} on {dataset}, without labels, from {init} "
         f"(epochs: {config.epochs}, seed {config.seed})."
     )
-    # The gauge of collapsed features is no share.
+    # The gauges that need no labels are no shares.
     probes = [f"{key.rpartition('/')[2].replace('_', ' ')} {value:.3f}" for key, value in figures.items()]
     notes = [
         f"Probes on validation images after the last epoch: {', '.join(probes)}.",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from fer.data.batches import ViewBatches, ViewSpec, multi_crop
 from fer.data.packing import PackedImages, select_label_fraction
 from fer.errors import DataError
 from fer.evaluation.datasets import outputs
-from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, VALIDATION
+from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, RANK_ME, VALIDATION
 from fer.evaluation.training_figures import feature_map_figure, learning_curves
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
@@ -23,6 +24,7 @@ from fer.objectives.features import (
     feature_std,
     knn_accuracy,
     linear_accuracy,
+    rank_me,
 )
 from fer.objectives.registry import METHODS
 from fer.pipeline.context import RunContext, training_run
@@ -179,7 +181,7 @@ class Probe:
             raise DataError("the probes need a set with training and validation images: choose it with probe_dataset")
 
     def validate(self, network: nn.Module, epoch: int) -> dict[str, float]:
-        """Measure an encoder: nearest neighbours, a linear classifier, and how far features have collapsed."""
+        """Measure an encoder: nearest neighbours, a linear classifier, how far features have collapsed, their rank."""
         features = self._features(network, self.train)
         tested = self._features(network, self.validation)
         labels = self.images.labels[self.train]
@@ -188,6 +190,8 @@ class Probe:
             KNN_ACCURACY: knn_accuracy(features, labels, tested, tested_labels),
             LINEAR_ACCURACY: linear_accuracy(features, labels, tested, tested_labels),
             FEATURE_STD: float(feature_std(tested)),
+            # Of all images there are features of, since their number bounds the rank.
+            RANK_ME: rank_me(torch.cat([features, tested])),
         }
 
     def feature_map(self, network: nn.Module) -> tuple[NDArray[np.float64], list[str]]:

@@ -9,7 +9,7 @@ from fer.config.options import shown_options, without_folders
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import DATASETS
-from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, TRAINING_LOSS
+from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, RANK_ME, TRAINING_LOSS
 from fer.model_card.card import INPUT, Origin
 from fer.model_card.run_report import RunReport, ShownSet, run_page
 from fer.models.backbones import ModelSpec
@@ -26,6 +26,7 @@ EPOCHS_HEAD = {
     KNN_ACCURACY: "nearest neighbours",
     LINEAR_ACCURACY: "linear classifier",
     FEATURE_STD: "feature std",
+    RANK_ME: "RankMe",
 }
 """Headings of a pre-training's figures by epoch."""
 
@@ -156,7 +157,7 @@ def log_pretrain_page(
 
 
 def _probes(figures: Mapping[str, float]) -> str:
-    keys = (KNN_ACCURACY, LINEAR_ACCURACY, FEATURE_STD)
+    keys = (KNN_ACCURACY, LINEAR_ACCURACY, FEATURE_STD, RANK_ME)
     return ", ".join(f"{EPOCHS_HEAD[key]} {figures[key]:.3f}" for key in keys if key in figures)
 
 

@@ -4,7 +4,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from fer.objectives import features
-from fer.objectives.features import feature_map, feature_std, knn_accuracy, linear_accuracy
+from fer.objectives.features import feature_map, feature_std, knn_accuracy, linear_accuracy, rank_me
 
 
 def groups(count, seed, width=12, noise=1.0):
@@ -78,6 +78,26 @@ def test_the_gauge_equals_numpys_standard_deviation():
     features = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)) + 1
     unit = features.double().numpy() / np.linalg.norm(features.double().numpy(), axis=1, keepdims=True)
     assert float(feature_std(features)) == pytest.approx(unit.std(axis=0).mean() * 6**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("count", "width", "rank"), [(60, 12, 12), (12, 60, 12), (40, 40, 5), (50, 8, 2)])
+def test_rank_me_is_exp_of_the_entropy_of_the_singular_values(count, width, rank):
+    generator = torch.Generator().manual_seed(count)
+    features = torch.randn(count, rank, generator=generator) @ torch.randn(rank, width, generator=generator) + 0.3
+    entropy = 0.0
+    singular = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    for value in singular:
+        share = value / sum(singular)
+        entropy -= share * np.log(share)
+    assert rank_me(features) == pytest.approx(np.exp(entropy), rel=1e-5)
+    assert 1 < rank_me(features) < rank + 1.01
+    assert rank_me(1000 * features) == pytest.approx(rank_me(features))
+
+
+def test_rank_me_counts_directions_that_are_used_alike():
+    assert rank_me(torch.eye(30)[:, :20]) == pytest.approx(20)
+    assert rank_me(torch.ones(50, 64)) == pytest.approx(1, abs=1e-3)
+    assert rank_me(torch.zeros(5, 3)) == 0
 
 
 @pytest.mark.parametrize("width", [12, 64])

@@ -171,6 +171,7 @@ def test_pretrain_under_torchrun_is_one_run(place, environment, method):
     assert found.info.status == "FINISHED"
     assert 0 <= found.data.metrics["validation/knn_accuracy"] <= 1
     assert found.data.metrics["validation/feature_std"] > 0
+    assert found.data.metrics["validation/rank_me"] >= 1
     names = {item.path for item in client.list_artifacts(found.info.run_id, "encoder")}
     assert names == {"encoder/encoder.json", "encoder/encoder.safetensors"}
 
