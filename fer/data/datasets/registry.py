@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.ckplus import CKPLUS
+from fer.data.datasets.expw import EXPW
 from fer.data.datasets.fer2013 import FER2013
 from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.jaffe import JAFFE
@@ -49,6 +50,7 @@ DATASETS: dict[str, DataSet] = {
     "fer2013": FER2013,
     "ckplus": CKPLUS,
     "jaffe": JAFFE,
+    "expw": EXPW,
     "drawn-raf": _drawn(RAF),
     "drawn-kdef": _drawn(KDEF),
     "drawn-wikimedia": _drawn(WIKIMEDIA),

@@ -12,6 +12,7 @@ from PIL import Image
 from fer.data.datasets.ckplus import CLASSES
 from fer.data.datasets.drawn.parameters import Person, random_actions, wild_scene
 from fer.data.datasets.drawn.render import render
+from fer.data.datasets.expw import EXPRESSION_OF as EXPW_EXPRESSION_OF
 from fer.data.datasets.fer2013 import EXPRESSION_OF, SIDE
 from fer.data.datasets.jaffe import EXPRESSION_OF as JAFFE_EXPRESSION_OF
 from fer.data.datasets.raf import DISTRIBUTIONS, LABELS
@@ -141,4 +142,30 @@ def jaffe(folder: Path, people: Sequence[str] = ("KA", "YM")) -> Path:
         for number, (code, expression) in enumerate(JAFFE_EXPRESSION_OF.items(), start=1):
             face = drawn_face(expression, ord(person[0]) + number, (256, 256))
             face.convert("L").save(folder / "jaffe" / f"{person}.{code}1.{ord(person[0]) + number}.tiff")
+    return folder
+
+
+def photograph(expressions: Sequence[str], seed: int) -> Image.Image:
+    """A photograph of drawn faces beside each other, each in a square of 64 pixels, with a border around."""
+    picture = Image.new("RGB", (32 + 96 * len(expressions), 128), (90, 120, 150))
+    for number, expression in enumerate(expressions):
+        picture.paste(drawn_face(expression, seed + number, (64, 64)), (32 + 96 * number, 32))
+    return picture
+
+
+def expw(folder: Path, pictures: int = 28) -> Path:
+    """ExpW: photographs of two faces each, and a list of the faces' boxes."""
+    images = folder / "image" / "origin"
+    images.mkdir(parents=True)
+    (folder / "label").mkdir()
+    lines = []
+    codes = list(EXPW_EXPRESSION_OF)
+    for number in range(pictures):
+        name = f"happy_child_{number}.jpg"
+        of_picture = [codes[number % 7], codes[(number + 1) % 7]]
+        photograph([EXPW_EXPRESSION_OF[code] for code in of_picture], 10 * number).save(images / name)
+        for face, code in enumerate(of_picture):
+            top, left = 32, 32 + 96 * face
+            lines.append(f"{name} {face} {top} {left} {left + 64} {top + 64} 51.03 {code}")
+    (folder / "label" / "label.lst").write_text("\n".join(lines) + "\n")
     return folder
