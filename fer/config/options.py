@@ -90,7 +90,7 @@ def without_folders(path: str) -> str:
 
 # The registries of higher packages give these names their meaning. They are listed here too, because `--help` and a
 # refused option must not wait for torch; tests/config/test_options.py holds both equal.
-DATASETS = ("raf", "kdef", "ferplus", "wikimedia", "fer2013", "ckplus", "jaffe", "expw")
+DATASETS = ("raf", "kdef", "ferplus", "wikimedia", "fer2013", "ckplus", "jaffe", "expw", "affectnet")
 METHODS = ("swav", "simclr", "simsiam")
 SUPERVISED_OPTIMIZERS = ("adamw", "sgd")
 OPTIMIZERS = ("lars", "sgd", "adamw")

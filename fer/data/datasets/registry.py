@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from fer.data.datasets.affectnet import AFFECTNET
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.ckplus import CKPLUS
 from fer.data.datasets.expw import EXPW
@@ -51,6 +52,7 @@ DATASETS: dict[str, DataSet] = {
     "ckplus": CKPLUS,
     "jaffe": JAFFE,
     "expw": EXPW,
+    "affectnet": AFFECTNET,
     "drawn-raf": _drawn(RAF),
     "drawn-kdef": _drawn(KDEF),
     "drawn-wikimedia": _drawn(WIKIMEDIA),

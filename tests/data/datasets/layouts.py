@@ -1,6 +1,7 @@
 """Drawn downloads of the data sets in the layouts in which people hold them."""
 
 import csv
+import json
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer.data.datasets.affectnet import COLUMNS as AFFECTNET_COLUMNS
+from fer.data.datasets.affectnet import EXPRESSION_OF as AFFECTNET_EXPRESSION_OF
 from fer.data.datasets.ckplus import CLASSES
 from fer.data.datasets.drawn.parameters import Person, random_actions, wild_scene
 from fer.data.datasets.drawn.render import render
@@ -168,4 +171,59 @@ def expw(folder: Path, pictures: int = 28) -> Path:
             top, left = 32, 32 + 96 * face
             lines.append(f"{name} {face} {top} {left} {left + 64} {top + 64} 51.03 {code}")
     (folder / "label" / "label.lst").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+AFFECTNET_CODES = {"train": [*range(8), *range(11), *range(7)], "test": [*range(8), *range(8)]}
+"""The codes of a drawn AffectNet's pictures: two or three of each expression, and some that are none."""
+
+
+def affectnet_face(code: int, seed: int, size: tuple[int, int]) -> Image.Image:
+    """A drawn face for a code, which may be no expression's."""
+    return drawn_face(AFFECTNET_EXPRESSION_OF.get(code, "neutral"), seed, size)
+
+
+def affectnet_tables(folder: Path, header: bool = True) -> Path:
+    """AffectNet's first release: photographs in numbered folders, and tables with the faces' boxes."""
+    lists = folder / "Manually_Annotated_file_lists"
+    lists.mkdir(parents=True)
+    for part, table in (("train", "training.csv"), ("test", "validation.csv")):
+        with (lists / table).open("w", newline="") as file:
+            writer = csv.writer(file)
+            if header or part == "train":
+                writer.writerow(AFFECTNET_COLUMNS)
+            for number, code in enumerate(AFFECTNET_CODES[part]):
+                name = f"{number % 3}/{part}{number:04d}.{'png' if number == 1 else 'JPG'}"
+                path = folder / "Manually_Annotated_Images" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                photograph([AFFECTNET_EXPRESSION_OF.get(code, "neutral"), "neutral"], 50 * number).save(path)
+                box = ["NULL"] * 4 if code > 7 else ["32", "32", "64", "64"]
+                writer.writerow([name, *box, ";".join(["1.5"] * 136), code, "-0.1", "0.3"])
+    return folder
+
+
+def affectnet_arrays(folder: Path) -> Path:
+    """AffectNet's later release: cut faces, and a NumPy file for each annotation."""
+    for part, place in (("train", folder / "train_set"), ("test", folder / "val_set")):
+        (place / "images").mkdir(parents=True)
+        (place / "annotations").mkdir()
+        for number, code in enumerate(AFFECTNET_CODES[part]):
+            affectnet_face(code, 50 * number, (112, 112)).save(place / f"images/{number}.jpg")
+            np.save(place / f"annotations/{number}_exp.npy", np.array(str(code)))
+            np.save(place / f"annotations/{number}_val.npy", np.array("-0.1"))
+            np.save(place / f"annotations/{number}_aro.npy", np.array("0.3"))
+            np.save(place / f"annotations/{number}_lnd.npy", np.zeros(136))
+    return folder
+
+
+def affectnet_plus(folder: Path) -> Path:
+    """AffectNet+: cut faces, and a JSON file of annotations for each."""
+    for part, name in (("train", "train_set"), ("test", "validation_set")):
+        place = folder / "AffectNet+" / "human_annotated" / name
+        (place / "images").mkdir(parents=True)
+        (place / "annotations").mkdir()
+        for number, code in enumerate(AFFECTNET_CODES[part]):
+            affectnet_face(code, 50 * number, (112, 112)).save(place / f"images/{number}.jpg")
+            annotation = {"human-label": code, "soft-label": [0.1] * 8, "age": 30}
+            (place / f"annotations/{number}.json").write_text(json.dumps(annotation))
     return folder
