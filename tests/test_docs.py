@@ -41,7 +41,7 @@ def test_a_data_set_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: pytes
         for number, picture in enumerate(pictures):
             Image.fromarray(picture).save(source / folder / f"{folder}{number}.jpg")
     monkeypatch.setitem(registry.DATASETS, dataset.name, dataset)
-    assert registry.resolve_datasets("raf+smiles")[1] is dataset
+    assert registry.resolve_datasets("raf+smiles", Path("nowhere"))[1] is dataset
     prepare(dataset, source, tmp_path / "data", None)
     manifest = read_manifest(manifest_path(tmp_path / "data", "smiles"))
     counts = manifest.counts()

@@ -2,7 +2,7 @@
 
 from fer.attribution.credits import Credit, load_credits
 from fer.attribution.update import credits_summary, enter, refresh, remove
-from fer.config.commands import AttributionConfig
+from fer.config.data import AttributionConfig
 from fer.errors import ConfigError
 from fer.utils.paths import resolve_data_root
 

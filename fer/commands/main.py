@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from fer.config.commands import MainConfig, PrepareConfig
+from fer.config.commands import MainConfig
+from fer.config.data import PrepareConfig
 from fer.config.training import FinetuneConfig
 from fer.evaluation.report import reports_table
 from fer.experiments.files import read_experiment

@@ -1,6 +1,6 @@
 """`prepare`: downloads into the common tree, each set checked, listed and logged."""
 
-from fer.config.commands import PrepareConfig
+from fer.config.data import PrepareConfig
 from fer.pipeline.prepare import PrepareResult, prepare_sets
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from fer.config import options
+from fer.config.data import AttributionConfig, DataConfig, PrepareConfig
 from fer.config.options import Scope, option
 from fer.config.training import FinetuneConfig, PretrainConfig
 
@@ -16,25 +17,6 @@ class MainConfig:
     scale: float = options.scale()
     # Its experiment files say the rest: the demo shows what anybody can run.
     epochs: int = option(0, "epochs of both trainings; 0: as their experiment files say", low=0)
-    config: str = options.config()
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """Bring a data set into the common tree, check it and write its manifest."""
-
-    dataset: str = options.dataset()
-    source: str = options.path("", "the download, a folder or an archive; empty: the set's usual places")
-    data_root: str = options.data_root()
-    # It moves accuracy on photographs by tens of points, so every set is framed alike.
-    framing: str = option(
-        "auto",
-        "auto: cut pictures to the detected face, upright; none: stretch them, as in 2021",
-        choices=options.FRAMINGS,
-    )
-    scale: float = options.scale()
-    # Free licences ask for credits wherever a picture is shown.
-    allow_unattributed: bool = option(False, "show Wikimedia pictures even while authors or licences are unresolved")
     config: str = options.config()
 
 
@@ -185,30 +167,6 @@ class ImportReportedConfig:
     """Record the figures reported in 2021 as runs, so that MLflow shows them beside ours."""
 
 
-@dataclass(frozen=True)
-class AttributionConfig:
-    """Look up who made the Wikimedia pictures, under which licences, enter it by hand, or show what is known."""
-
-    action: str = option(
-        "show",
-        "what to do, also as the first word",
-        choices=("show", "refresh", "set", "unset"),
-    )
-    file: str = option(
-        "",
-        "set, unset: the picture, such as 6/Sword_of_Anger.jpg, also as the second word",
-    )
-    author: str = option("", "set: who made the picture, as they ask to be named")
-    licence: str = option("", "set: its short name, such as CC BY-SA 3.0")
-    licence_url: str = option("", "set: web address of the licence's text")
-    source: str = option("", "set: web address of the page that names author and licence")
-    title: str = option("", "set: its title; given alone, the one under which refresh looks it up")
-    data_root: str = options.data_root()
-    # Wikimedia blocks clients that nobody answers for.
-    contact: str = option("", "page or e-mail by which Wikimedia can reach you; empty: $FER_CONTACT")
-    config: str = options.config()
-
-
 TRACKED_COMMANDS: dict[str, type] = {
     "main": MainConfig,
     "prepare": PrepareConfig,
@@ -225,6 +183,7 @@ COMMANDS: dict[str, type] = TRACKED_COMMANDS | {
     "download": DownloadConfig,
     "export": ExportConfig,
     "register": RegisterConfig,
+    "data": DataConfig,
     "weights": WeightsConfig,
     "attribution": AttributionConfig,
     "demo": DemoConfig,

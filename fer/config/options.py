@@ -96,9 +96,10 @@ SUPERVISED_OPTIMIZERS = ("adamw", "sgd")
 OPTIMIZERS = ("lars", "sgd", "adamw")
 EXPORT_FORMATS = ("onnx", "torch")
 FRAMINGS = ("auto", "none")
+SPLITS = ("auto", "train", "test")
 
 CHAMPION = "models:/fer@champion"
-DATASET_HELP = f"one data set or several joined by '+': {', '.join(DATASETS)}, drawn (its three sets)"
+DATASET_HELP = f"one data set or several joined by '+': {', '.join(DATASETS)}, drawn (its three sets), or your own"
 INIT_HELP = "scratch, a name that `fer weights` lists, a file, runs:/<id> or models:/<name>@<alias>"
 
 # What is a path or may be one.

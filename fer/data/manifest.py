@@ -1,10 +1,10 @@
-"""Manifest of a prepared data set: its table of images, their digest, and rules for its splits."""
+"""Manifest of a prepared data set: its table of images, and their digest."""
 
 import csv
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
@@ -18,7 +18,6 @@ from fer.utils.compact_rows import CompactRows
 FORMAT = "2"
 """Version of the manifest file, the last cell of every row."""
 SPLITS = ("train", "validation", "test")
-VALIDATION_FRACTION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,28 +222,3 @@ def folder_of(dataset: str, split: str, expression: str) -> str:
     """Return an image's folder under the data root, such as `train/raf/4`."""
     part = "test" if split == "test" else "train"
     return f"{part}/{dataset}/{code_of(expression)}"
-
-
-def validation_names(labelled: Sequence[tuple[str, str]]) -> set[str]:
-    """Choose a stratified validation part of a training set without identities.
-
-    Args:
-        labelled: (name, expression) of every training image.
-
-    Returns:
-        The names of `VALIDATION_FRACTION` of each class, rounded, at least one of a class of two or more.
-    """
-
-    def rank(name: str) -> bytes:
-        # By hash: the same on every machine, and hardly changed when some images are left out.
-        return hashlib.sha256(f"validation/{name}".encode()).digest()
-
-    names_of: dict[str, list[str]] = {}
-    for name, label in labelled:
-        names_of.setdefault(label, []).append(name)
-    chosen: set[str] = set()
-    for names in names_of.values():
-        if len(names) > 1:
-            count = max(round(VALIDATION_FRACTION * len(names)), 1)
-            chosen.update(sorted(names, key=rank)[:count])
-    return chosen

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fer.data.archives import unpack
 from fer.data.copying import LeftOut, copy_checked
 from fer.data.datasets.base import DataSet, Scan, WrongFolder
@@ -35,7 +37,7 @@ def prepare(
 
     Args:
         dataset: What to prepare.
-        source: The download: a folder, or a zip or tar archive of one.
+        source: The download: a folder, a zip or tar archive of one, or a table where the set takes one.
         root: The data root.
         detector: Makes what frames the pictures of sets that ask for it; None keeps all pictures as they come.
 
@@ -46,7 +48,7 @@ def prepare(
     if dataset.framing is None:
         detector = None
     with translate_disk_errors(root):
-        scan = None if source.is_file() else dataset.scan(source)
+        scan = dataset.scan(source) if source.is_dir() or dataset.is_table(source) else None
         wanted = fingerprint(dataset, source, scan)
         with data_lock(root, dataset.name):
             done = load_prepared(dataset, root, wanted, framing_name(detector))
@@ -59,6 +61,8 @@ def prepare(
                     (draft / "unpacked").mkdir()
                     unpack(source, draft / "unpacked")
                     scan = _scan_unpacked(dataset, source, draft / "unpacked")
+                if scan.understood:
+                    tqdm.write(f"{source}: {scan.understood}")
                 prepared = _make_draft(dataset, source, scan, draft, detector)
                 summary = {"version": FORMAT_VERSION, "fingerprint": wanted, **prepared.summary()}
                 (draft / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -170,7 +170,7 @@ def fingerprint(dataset: DataSet, source: Path, scan: Scan | None) -> str:
         scan: What it holds, where it is a folder: labels, splits, and name, size and time of every file count then.
             None for an archive, of which its own name, size and time count.
     """
-    content = hashlib.sha256(f"{FORMAT_VERSION} {dataset.name}".encode())
+    content = hashlib.sha256(f"{FORMAT_VERSION} {dataset.name} {dataset.options}".rstrip().encode())
     if scan is None:
         content.update(f" {source.name} {_file_state(source)}".encode())
         return content.hexdigest()

@@ -1,7 +1,7 @@
 """Name the metrics that trainings and tests write and that tables, comparisons and cards read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fer.expressions import EXPRESSIONS
@@ -42,6 +42,8 @@ TEST_BEST_EPOCH = "test_best/epoch"
 TRAINING_LOSS = "train/loss"
 LEARNING_RATE = "lr"
 VALIDATION = "validation"
+NOT_TESTED = ("train", VALIDATION)
+"""Beginnings of names by epoch, which bear no name of a test set."""
 VALIDATION_LOSS = "validation/loss"
 VALIDATION_ACCURACY = "validation/accuracy"
 KNN_ACCURACY = "validation/knn_accuracy"
@@ -72,6 +74,17 @@ def metric_key(subset: str, measure: str, end: str = "") -> str:
         end: `LOW` or `HIGH` for an end of the measure's interval.
     """
     return f"{subset}/{measure}{end}"
+
+
+def sets_with_figures(metrics: Iterable[str]) -> list[str]:
+    """Return the test sets whose figures are among metrics, sorted: those with an accuracy.
+
+    Args:
+        metrics: Names of metrics, such as `raf/accuracy`; those of parts of sets and of epochs do not count.
+    """
+    ending = metric_key("", ACCURACY)
+    subsets = {name.removesuffix(ending) for name in metrics if name.endswith(ending)}
+    return sorted(subset for subset in subsets if "/" not in subset and subset not in NOT_TESTED)
 
 
 def present_name(name: str) -> str:

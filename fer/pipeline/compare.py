@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from fer.comparison.comparing import Comparison, compare
 from fer.comparison.figures import figures, svg
@@ -9,8 +10,9 @@ from fer.comparison.report import FIGURES_FOLDER, ReportOrigin, html, markdown, 
 from fer.comparison.runs import RunFigures
 from fer.comparison.table import paired_tests_csv, table_csv
 from fer.config.commands import CompareConfig
-from fer.data.datasets.registry import DATASETS, resolve_datasets
-from fer.errors import ConfigError, DataError
+from fer.data.datasets.registry import ALIASES, DATASETS, expand_aliases, in_order
+from fer.errors import ConfigError, DataError, unknown_name
+from fer.evaluation.names import sets_with_figures
 from fer.experiments.files import read_reported
 from fer.pipeline.descriptions import describe_compared
 from fer.tracking.lifecycle import tracked
@@ -50,18 +52,13 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         ConfigError: A run, experiment or baseline is unknown, or there are too few or too many of them.
         DataError: The runs share no test set, or one has no stored predictions.
     """
-    datasets = resolve_datasets(config.dataset) if config.dataset else list(DATASETS.values())
-    names = [dataset.name for dataset in datasets]
-    store = Runs(names)
+    wanted = _wanted_sets(config)
+    store = Runs(wanted)
     chosen = _select(config, store)
     runs = [store.read(tested) for tested in chosen]
-    _check_predictions(runs, names)
-    described = {}
-    for dataset in datasets:
-        # Several angles belong to one group.
-        groups = dict.fromkeys(dataset.angle_groups.values())
-        described[dataset.name] = (dataset.title, tuple(groups))
-    comparison = compare(runs, described, _reported_figures(runs), config.baseline)
+    tested_sets = in_order(chain.from_iterable(sets_with_figures(run.metrics) for run in runs))
+    _check_predictions(runs, wanted or tested_sets)
+    comparison = compare(runs, _described(wanted or tested_sets), _reported_figures(runs), config.baseline)
     files = report_files(comparison, ReportOrigin(today(), code_version().description, store.pages(chosen)))
     with tracked("compare", config, _name(config, runs)) as run:
         for path, content in files.items():
@@ -69,6 +66,34 @@ def compare_runs(config: CompareConfig) -> CompareResult:
         describe_compared(run, comparison, REPORT)
     where = f"report: {REPORT} of run {run.id}\n{run.where(artifact=REPORT)}"
     return CompareResult(run.id, comparison, terminal(comparison), where)
+
+
+def _wanted_sets(config: CompareConfig) -> list[str]:
+    """Return the names of the sets to compare on; none for all that the runs share.
+
+    Raises:
+        ConfigError: As `_select`, or a name is neither registered nor that of a set the runs were tested on.
+    """
+    wanted = expand_aliases(config.dataset) if config.dataset else []
+    if not DATASETS.keys() >= set(wanted):
+        # Sets of people's own are known by their figures alone: the data need not be on this machine.
+        runs = chain.from_iterable(_select(config, Runs()))
+        known = in_order([*DATASETS, *sets_with_figures(chain.from_iterable(run.data.metrics for run in runs))])
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise ConfigError(unknown_name("data set", unknown[0], [*known, *ALIASES]))
+    return wanted
+
+
+def _described(sets: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return each set's name in sentences and its groups of camera angles."""
+    described = {}
+    for name in sets:
+        dataset = DATASETS.get(name)
+        # Several angles belong to one group.
+        groups = dict.fromkeys(dataset.angle_groups.values()) if dataset else ()
+        described[name] = (dataset.title if dataset else name, tuple(groups))
+    return described
 
 
 def _name(config: CompareConfig, runs: Sequence[RunFigures]) -> str:

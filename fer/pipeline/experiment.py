@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer.config.commands import ExperimentConfig
 from fer.errors import ConfigError, FerError
+from fer.evaluation.names import sets_with_figures
 from fer.experiments.files import (
     ALL,
     Experiment,
@@ -33,7 +34,6 @@ from fer.tracking.names import (
 )
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
-from fer.tracking.views import sets_with_figures
 from fer.utils.paths import resolve_data_root
 
 

@@ -70,7 +70,7 @@ def train_and_finalize(context: RunContext[FinetuneConfig]) -> "FinetuneResult":
         DataError: An expression has no training image, or there are no validation images.
     """
     config = context.config
-    images = context.open_images(training_sets(config.dataset))
+    images = context.open_images(training_sets(config))
     indices = select_training_images(config, images)
     counts = _class_counts(images.labels[indices])
     weights = loss_weights(counts, config.class_weights, balanced=config.loss == "balanced")

@@ -52,7 +52,7 @@ def initialize_model(kind: type[N], context: "RunContext[Any]") -> N:
     from fer.pipeline.contamination import seen_images, store_signatures
 
     config = context.config
-    sets: list[DataSet] = training_sets(config.dataset)
+    sets: list[DataSet] = training_sets(config)
     with tempfile.TemporaryDirectory() as downloads:
         weights: InitialWeights = fetch_initial_weights(context.init, config.arch, Path(downloads))
     # Pre-training has no test of its own, so nothing would be gained by leaving the signatures out.

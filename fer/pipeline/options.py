@@ -1,5 +1,6 @@
 """Tell what the options of a training mean, and how its run is called."""
 
+from pathlib import Path
 from typing import Any
 
 from fer.config.training import FinetuneConfig, PretrainConfig
@@ -10,19 +11,25 @@ from fer.tracking.names import REGISTERED_NAME
 from fer.tracking.naming import joined_name, weights_label
 from fer.training.devices import pick_device
 from fer.training.optimization import clip_grad_norm
+from fer.utils.paths import resolve_data_root
 
 TrainingConfig = FinetuneConfig | PretrainConfig
 PREPARED = "prepared"
 """Stands for all test sets there are."""
 
 
-def training_sets(option: str) -> list[DataSet]:
+def training_sets(config: TrainingConfig) -> list[DataSet]:
     """Return the sets to train on: of a group such as `drawn` those with training images, else exactly those named.
 
     Raises:
         ConfigError: A name is unknown, or a set has no training images.
+        DataError: The record of a set of somebody's own is damaged.
     """
-    sets = resolve_datasets(option)
+    return _with_training_images(config.dataset, resolve_data_root(config.data_root))
+
+
+def _with_training_images(option: str, root: Path) -> list[DataSet]:
+    sets = resolve_datasets(option, root)
     for dataset in sets:
         # Left out silently, a test set named beside others would seem to have been trained on.
         if not dataset.has_train and dataset.name in option.split("+"):
@@ -35,12 +42,12 @@ def training_sets(option: str) -> list[DataSet]:
 
 def probe_sets(config: PretrainConfig) -> list[DataSet]:
     """Return the sets whose labels a pre-training's probes use."""
-    return training_sets(config.probe_dataset or config.dataset)
+    return _with_training_images(config.probe_dataset or config.dataset, resolve_data_root(config.data_root))
 
 
 def needed_sets(config: TrainingConfig) -> list[DataSet]:
     """Return the sets without which a training cannot run."""
-    sets = training_sets(config.dataset)
+    sets = training_sets(config)
     if isinstance(config, PretrainConfig):
         sets += [dataset for dataset in probe_sets(config) if dataset not in sets]
     return sets
@@ -48,7 +55,7 @@ def needed_sets(config: TrainingConfig) -> list[DataSet]:
 
 def trains_on_drawn(config: TrainingConfig) -> bool:
     """Return whether a training sees drawn faces only."""
-    return all(dataset.drawn for dataset in training_sets(config.dataset))
+    return all(dataset.drawn for dataset in training_sets(config))
 
 
 def starting_weights(config: TrainingConfig) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer.attribution.update import credits_message
-from fer.config.commands import PrepareConfig
+from fer.config.data import PrepareConfig
 from fer.data.datasets import drawn
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.registry import (
@@ -22,6 +22,7 @@ from fer.expressions import EXPRESSIONS
 from fer.pipeline.contact_sheets import make_contact_sheet
 from fer.pipeline.context import log_dataset
 from fer.pipeline.descriptions import describe_prepared
+from fer.pipeline.own_sets import described_set, keep_record
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import DIGEST, TERMS, dataset_tag
 from fer.tracking.naming import joined_name
@@ -53,18 +54,21 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
         DataError: A download is absent or not what it should be.
     """
     root = resolve_data_root(config.data_root)
-    sets = resolve_datasets(config.dataset)
+    described = described_set(config, root)
+    sets = [described.dataset()] if described else resolve_datasets(config.dataset, root)
     if config.source and len(sets) > 1:
         raise ConfigError("source belongs to one data set: prepare the sets one by one")
     # Before the run begins, so that a missing download leaves no failed run behind.
     sources = {dataset.name: _find_source(dataset, config.source, root) for dataset in sets}
     prepared: dict[str, Prepared] = {}
-    with tracked("prepare", config, joined_name("prepare", config.dataset)) as run:
+    names = "+".join(sources) if described else config.dataset
+    with tracked("prepare", config, joined_name("prepare", names)) as run:
         if any(dataset.drawn for dataset in sets) and not config.source:
             drawn.write_drawn(root / DRAWN_FOLDER, scale=config.scale)
         for dataset in sets:
             result = prepare_set(dataset, sources[dataset.name], root, config.framing)
             prepared[dataset.name] = result
+            keep_record(described, dataset.name, result.manifest, root)
             _log_prepared(run, dataset, result, root)
             no_sheet = make_contact_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
             print(_summary(dataset, result, no_sheet), end="")

@@ -117,7 +117,7 @@ def train_and_log(context: RunContext[PretrainConfig]) -> dict[str, float]:
         DataError: The training images do not fill a batch, or the probes have no images.
     """
     config = context.config
-    sets = training_sets(config.dataset)
+    sets = training_sets(config)
     images = context.open_images(sets)
     train_indices = images.indices("train")
     if len(train_indices) < config.batch_size:

@@ -59,7 +59,7 @@ def check_training(config: TrainingConfig) -> None:
 
 def _check_finetune(config: FinetuneConfig) -> None:
     if config.evaluate_on != PREPARED:
-        resolve_datasets(config.evaluate_on)
+        resolve_datasets(config.evaluate_on, resolve_data_root(config.data_root))
     weights = config.class_weights
     if weights and (len(weights) != len(EXPRESSIONS) or config.loss == "balanced"):
         raise ConfigError(
@@ -118,7 +118,7 @@ def ensure_prepared(sets: Sequence[DataSet], root: Path) -> None:
     missing = unprepared(sets, root)
     if missing and local_rank() == 0:
         # Detector, contact sheets and drawn faces cost seconds that a training on prepared sets need not wait for.
-        from fer.config.commands import PrepareConfig
+        from fer.config.data import PrepareConfig
         from fer.pipeline.prepare import prepare_sets
 
         names = "+".join(dataset.name for dataset in missing)
@@ -135,7 +135,7 @@ def check_experiment(experiment: "Experiment", root: Path) -> None:
         DataError: A set's download is absent; the sentence says how to get it.
         ModelError: Starting weights cannot be had; the sentence names the file and its place.
     """
-    unprepared(_experiment_sets(experiment), root)
+    unprepared(_experiment_sets(experiment, root), root)
     for config in _trainings(experiment):
         # After a pre-training `auto` stands for its encoder, which is not there yet.
         if not (experiment.pretrain and config.init == "auto"):
@@ -165,7 +165,7 @@ def prepare_experiment(experiment: "Experiment", root: Path) -> None:
     Raises:
         DataError: A set it needs is absent or not what it should be.
     """
-    ensure_prepared(_experiment_sets(experiment), root)
+    ensure_prepared(_experiment_sets(experiment, root), root)
     finetune = experiment.finetune
     if finetune is None or finetune.evaluate_on != PREPARED or trains_on_drawn(finetune):
         return
@@ -177,7 +177,7 @@ def prepare_experiment(experiment: "Experiment", root: Path) -> None:
             print(f"not tested on {dataset.title}: {error}")
 
 
-def _experiment_sets(experiment: "Experiment") -> list[DataSet]:
+def _experiment_sets(experiment: "Experiment", root: Path) -> list[DataSet]:
     """Return the sets without which the experiment cannot run, each once."""
     needed: list[DataSet] = []
     for config in _trainings(experiment):
@@ -189,5 +189,5 @@ def _experiment_sets(experiment: "Experiment") -> list[DataSet]:
         tested.append(experiment.evaluate.dataset)
     for names in tested:
         if names != PREPARED:
-            needed += resolve_datasets(names)
+            needed += resolve_datasets(names, root)
     return list({dataset.name: dataset for dataset in needed}.values())

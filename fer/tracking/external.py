@@ -8,12 +8,12 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
-from fer.evaluation.names import rounded
+from fer.evaluation.names import rounded, sets_with_figures
 from fer.tracking import links, store
 from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
 from fer.tracking.runs import TrackedRun, param_text
-from fer.tracking.views import colour_after, next_colour, refresh, sets_with_figures
+from fer.tracking.views import colour_after, next_colour, refresh
 
 
 @dataclass(frozen=True)

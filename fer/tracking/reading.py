@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
 from fer.errors import ConfigError, quoted, shortened, without_login
-from fer.evaluation.names import ACCURACY, TRAINING_LOSS, VALIDATION_ACCURACY, flatten, metric_key, present_name
+from fer.evaluation.names import TRAINING_LOSS, VALIDATION_ACCURACY, flatten, present_name, sets_with_figures
 from fer.tracking import links, names, store
 from fer.tracking.names import CONFIG_FILE, STAGES_FILE, dataset_tags
 
@@ -24,10 +24,10 @@ class Runs:
 
     Attributes:
         address: The store's address.
-        sets: Names of the data sets whose figures count.
+        sets: Names of the data sets whose figures count; none for all.
     """
 
-    def __init__(self, sets: Iterable[str]) -> None:
+    def __init__(self, sets: Iterable[str] = ()) -> None:
         self.address = store.connect()
         self.sets = list(sets)
         self._client = mlflow.MlflowClient()
@@ -142,8 +142,8 @@ class Runs:
         return is_test and bool(self._tested_sets(run))
 
     def _tested_sets(self, run: Run) -> list[str]:
-        metrics = run.data.metrics
-        return [name for name in self.sets if metric_key(name, ACCURACY) in metrics]
+        tested = sets_with_figures(run.data.metrics)
+        return [name for name in tested if name in self.sets] if self.sets else tested
 
     def _expand_all(self, runs: Iterable[Run]) -> list[Tested]:
         tested: list[Tested] = []

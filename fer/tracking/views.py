@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,9 +17,8 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.data.datasets.registry import DATASETS
+from fer.data.datasets.registry import in_order
 from fer.errors import shortened
-from fer.evaluation.names import ACCURACY, metric_key
 from fer.tracking import store
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PRETRAINING_VIEW, RUN_COLOUR
 from fer.tracking.view_states import view_state
@@ -102,12 +101,6 @@ def colour_after(colour: str) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def sets_with_figures(metrics: Iterable[str]) -> list[str]:
-    """Return the test sets whose figures are among metrics, in the registry's order."""
-    present = set(metrics)
-    return [name for name in DATASETS if metric_key(name, ACCURACY) in present]
-
-
 def updated(view: str, stored: str, sets: Iterable[str], matrices: bool = True) -> str:
     """Return the value of a view's tag with test sets added; what is stored where nothing is to be changed.
 
@@ -122,8 +115,8 @@ def updated(view: str, stored: str, sets: Iterable[str], matrices: bool = True) 
     if stored and not own:
         return stored
     added = list(sets)
-    shown = _in_order([*own.get("sets", ()), *added])
-    pictured = _in_order([*own.get("pictured", ()), *(added if matrices else ())])
+    shown = in_order([*own.get("sets", ()), *added])
+    pictured = in_order([*own.get("pictured", ()), *(added if matrices else ())])
     if view == ACCURACY_VIEW and not shown:
         return stored
     state = _compressed(view_state(view, shown, pictured))
@@ -151,10 +144,6 @@ def _own(stored: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError):
         return {}
     return envelope if unchanged else {}
-
-
-def _in_order(sets: Sequence[str]) -> list[str]:
-    return [name for name in DATASETS if name in sets]
 
 
 def _digest(name: str, state: str) -> str:

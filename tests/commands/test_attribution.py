@@ -21,7 +21,7 @@ from fer.attribution.credits import (
     shipped_credits,
 )
 from fer.commands.attribution import run
-from fer.config.commands import AttributionConfig, PrepareConfig
+from fer.config.data import AttributionConfig, PrepareConfig
 from fer.data.datasets.wikimedia import FOLDER, listed_files
 from fer.errors import ConfigError, DataError
 from fer.utils import http

@@ -11,7 +11,7 @@ import pytest
 
 import fer
 from fer.commands import finetune, prepare
-from fer.config.commands import PrepareConfig
+from fer.config.data import PrepareConfig
 from fer.config.training import FinetuneConfig
 from fer.data.manifest import read_manifest
 from fer.expressions import EXPRESSIONS

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from fer.config.build import build
-from fer.config.commands import COMMANDS, EvaluateConfig, PrepareConfig, fields_of
+from fer.config.commands import COMMANDS, EvaluateConfig, fields_of
+from fer.config.data import PrepareConfig
 from fer.config.options import Scope, option
 from fer.config.training import FinetuneConfig
 from fer.errors import ConfigError, quoted

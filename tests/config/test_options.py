@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from fer.config import options
-from fer.config.commands import TRACKED_COMMANDS, EvaluateConfig, PrepareConfig
+from fer.config.commands import TRACKED_COMMANDS, EvaluateConfig
+from fer.config.data import PrepareConfig
 from fer.config.options import Shown, shown_options, without_folders
 from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import DATASETS

@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from fer.data.manifest import (
     Manifest,
     folder_of,
     read_manifest,
-    validation_names,
     votes_text,
 )
 from fer.errors import DataError
@@ -262,34 +260,3 @@ def test_person_overlap_names_people_and_splits() -> None:
     ]
     assert Manifest("raf", images).person_overlap() == {"F01": {"train", "test"}, "M01": {"validation", "train"}}
     assert Manifest("raf", images[2:6]).person_overlap() == {}
-
-
-LABELLED = [
-    (f"{expression}_{number}.jpg", expression)
-    for expression, count in zip(EXPRESSIONS, (200, 101, 54, 10, 2, 1, 0), strict=True)
-    for number in range(count)
-]
-
-
-def test_validation_takes_a_tenth_of_every_class() -> None:
-    chosen = validation_names(LABELLED)
-    assert chosen <= {name for name, _ in LABELLED}
-    counts = Counter(expression for name, expression in LABELLED if name in chosen)
-    assert counts == {"surprise": 20, "fear": 10, "disgust": 5, "happiness": 1, "sadness": 1}
-
-
-def test_validation_does_not_depend_on_order() -> None:
-    assert validation_names(LABELLED[::-1]) == validation_names(LABELLED)
-
-
-def test_validation_hardly_changes_when_a_name_leaves() -> None:
-    whole = validation_names(LABELLED)
-    for gone in range(0, 200, 7):
-        fewer = validation_names(LABELLED[:gone] + LABELLED[gone + 1 :])
-        assert len(whole ^ fewer) <= 2
-
-
-def test_validation_does_not_follow_the_numbering() -> None:
-    numbers = sorted(int(name.split("_")[1][:-4]) for name in validation_names(LABELLED) if name.startswith("surp"))
-    assert numbers[0] < 100 <= numbers[-1]
-    assert numbers != list(range(numbers[0], numbers[0] + 20))

@@ -1,6 +1,6 @@
 import json
 
-from fer.evaluation.names import flatten, metric_key, nest, present_name, rounded
+from fer.evaluation.names import flatten, metric_key, nest, present_name, rounded, sets_with_figures
 
 
 def test_names_of_figures():
@@ -39,3 +39,16 @@ def test_only_numbers_are_figures():
     assert flatten({"expressions": ["fear"], "confusion": [[1]], "part": "test", "images": 3, "nll": None}) == {
         "images": 3.0
     }
+
+
+def test_sets_with_figures_are_known_by_their_accuracy():
+    metrics = [
+        "wikimedia/accuracy",
+        "raf/accuracy",
+        "kdef/fear",
+        "validation/accuracy",
+        "train/accuracy",
+        "mine/accuracy",
+    ]
+    others = ["raf/test_each_epoch/accuracy", "mine/accuracy_low", "accuracy"]
+    assert sets_with_figures([*metrics, *others]) == ["mine", "raf", "wikimedia"]

@@ -1,4 +1,4 @@
-from fer.config.commands import PrepareConfig
+from fer.config.data import PrepareConfig
 from fer.pipeline.prepare import prepare_sets
 
 

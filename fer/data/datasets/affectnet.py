@@ -31,7 +31,7 @@ from tqdm import tqdm
 from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, find_folder
 from fer.data.datasets.tables import read_table
 from fer.data.framing import Framing
-from fer.data.manifest import validation_names
+from fer.data.splits import validation_names
 from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS
 from fer.portable.detection import Box

@@ -58,10 +58,17 @@ class Candidate:
 
 @dataclass
 class Scan:
-    """What a download holds: candidates, and (name, reason) of what is left out."""
+    """What a download holds.
+
+    Attributes:
+        candidates: Its labelled pictures.
+        left_out: (name, reason) of what is left out.
+        understood: How the download was read, shown before anything is written; empty where its layout is fixed.
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    understood: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class DataSet:
         drawn: Whether its faces are drawn, hence without terms and starting from scratch.
         credits: The list (CSV) of the pictures whose authors must be credited wherever they are shown; None where none
             need be.
+        takes_table: Whether its source may be a table (CSV) of the pictures.
+        options: What the scan depends on besides the download.
         download: Downloads the set under the data root and returns its path; None where a person has to ask for it.
     """
 
@@ -105,7 +114,13 @@ class DataSet:
     framing: Framing | None = None
     drawn: bool = False
     credits: Path | None = None
+    takes_table: bool = False
+    options: str = ""
     download: Callable[[Path], Path] | None = None
+
+    def is_table(self, source: Path) -> bool:
+        """Return whether a source is a table that the set takes."""
+        return self.takes_table and source.suffix.casefold() == ".csv" and source.is_file()
 
     def default_paths(self, root: Path) -> list[Path]:
         """Return the usual paths of the download, given the data root."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, find_folder
 from fer.data.datasets.tables import read_lines
 from fer.data.framing import Framing
-from fer.data.manifest import validation_names
+from fer.data.splits import validation_names
 from fer.errors import DataError, quoted
 from fer.portable.detection import Box
 

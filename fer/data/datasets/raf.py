@@ -21,7 +21,8 @@ from pathlib import Path
 
 from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, files_of_2021_tree, find_folder
 from fer.data.datasets.tables import read_lines, read_table
-from fer.data.manifest import validation_names, votes_text
+from fer.data.manifest import votes_text
+from fer.data.splits import validation_names
 from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS, name_of
 

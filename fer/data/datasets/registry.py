@@ -1,6 +1,7 @@
 """Registry of the data sets, and the names by which options choose among them."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from fer.data.datasets.fer2013 import FER2013
 from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.jaffe import JAFFE
 from fer.data.datasets.kdef import KDEF
+from fer.data.datasets.own import NAME, own_names, read_record
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.prepared import read_summary
-from fer.errors import ConfigError, DataError, quoted_path, unknown_name
+from fer.errors import ConfigError, DataError, quoted, quoted_path, unknown_name
 from fer.utils.paths import manifest_path, prepared_datasets, printable
 
+FOLDER = "folder"
+"""What `prepare` calls a set that is not known yet."""
 DRAWN_FOLDER = "drawn"
 """Folder under the data root where the drawn set's raw trees are written."""
 
@@ -66,20 +70,48 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def resolve_datasets(names: str) -> list[DataSet]:
-    """Return the data sets an option such as `raf+kdef` or `drawn` names, without repetition.
+RESERVED = ("folder", "prepared", "none", "train", "validation", "test", "best", "calibration", "system")
+"""Names that mean something else in options, or that metrics of other kinds begin with."""
+
+
+def expand_aliases(names: str) -> list[str]:
+    """Return the names of sets that an option such as `drawn+mine` means, without repetition and known or not."""
+    expanded: list[str] = []
+    for word in names.split("+"):
+        alias = word.strip()
+        expanded += ALIASES.get(alias, (alias,))
+    return list(dict.fromkeys(expanded))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of sets in the registry's order, each once; those of people's own come last, sorted."""
+    present = set(names)
+    return [*(name for name in DATASETS if name in present), *sorted(present - DATASETS.keys())]
+
+
+def resolve_datasets(names: str, root: Path) -> list[DataSet]:
+    """Return the data sets an option such as `raf+mine` or `drawn` names, without repetition.
+
+    Args:
+        names: The option.
+        root: The data root, which knows the sets of people's own.
 
     Raises:
         ConfigError: A name is unknown or the option is empty.
+        DataError: The record of a set of somebody's own is damaged.
     """
-    chosen: dict[str, DataSet] = {}
-    for word in names.split("+"):
-        alias = word.strip()
-        for name in ALIASES.get(alias, (alias,)):
-            if name not in DATASETS:
-                raise ConfigError(unknown_name("data set", name, [*DATASETS, *ALIASES]))
-            chosen[name] = DATASETS[name]
-    return list(chosen.values())
+    return [_dataset(name, root) for name in expand_aliases(names)]
+
+
+def _dataset(name: str, root: Path) -> DataSet:
+    if name in DATASETS:
+        return DATASETS[name]
+    own = own_names(root)
+    if name in own:
+        return read_record(root, name).dataset()
+    if name == FOLDER:
+        raise ConfigError(f"dataset={FOLDER} is for prepare: call the set by the name it was given there")
+    raise ConfigError(unknown_name("data set", name, [*DATASETS, *ALIASES, *own]))
 
 
 def resolve_prepared(names: str, root: Path) -> list[DataSet]:
@@ -90,16 +122,32 @@ def resolve_prepared(names: str, root: Path) -> list[DataSet]:
         DataError: A named set, or for `prepared` any set, is not prepared, or not by this version.
     """
     if names == "prepared":
-        names = "+".join(name for name in prepared_datasets(root) if name in DATASETS)
+        known = {*DATASETS, *own_names(root)}
+        names = "+".join(name for name in prepared_datasets(root) if name in known)
         if not names:
             raise DataError(f"no data set is prepared under {root}: run prepare, such as with dataset=drawn")
-    chosen = resolve_datasets(names)
+    chosen = resolve_datasets(names, root)
     for dataset in chosen:
         if not manifest_path(root, dataset.name).is_file():
             cure = f"run prepare with dataset={dataset.name}"
             raise DataError(f"{dataset.title} is not prepared under {root}: {cure}")
         read_summary(root, dataset.name)  # refuses another version's
     return chosen
+
+
+def check_own_name(name: str) -> None:
+    """Refuse a name that a set of somebody's own cannot have.
+
+    Raises:
+        ConfigError: It is empty, taken, or of a form that paths, options and metrics cannot hold.
+    """
+    if not name:
+        raise ConfigError(f"dataset={FOLDER} needs a name for the set, such as name=mine")
+    if name in (*DATASETS, *ALIASES, *RESERVED):
+        raise ConfigError(f"name {quoted(name)} is taken: choose another one")
+    if not NAME.fullmatch(name):
+        form = "lower-case letters, digits, - and _, beginning with a letter, 40 at most"
+        raise ConfigError(f"name {quoted(name)} cannot be a data set's: take {form}")
 
 
 def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
@@ -109,15 +157,18 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
         DataError: The option names neither.
     """
     if not option:
-        # Unlike Path's, this `isdir` says no where a folder may not be entered, such as another user's home.
-        return next(filter(os.path.isdir, dataset.default_paths(root)), None)
+        # Unlike Path's, these tests say no where a folder may not be entered, such as another user's home.
+        for path in dataset.default_paths(root):
+            if os.path.isdir(path) or (dataset.takes_table and os.path.isfile(path)):  # noqa: PTH112, PTH113
+                return path
+        return None
     shown = f"source {quoted_path(option)}"
     # Brings zipfile and tarfile, for the few downloads that are still packed.
     from fer.data.archives import is_archive
 
     try:
         source = Path(option).expanduser().resolve()
-        usable = source.is_dir() or is_archive(source)
+        usable = source.is_dir() or dataset.is_table(source) or is_archive(source)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{shown} cannot be read: {error}") from None
     if printable(str(source)) != str(source):
@@ -125,7 +176,8 @@ def find_source(dataset: DataSet, option: str, root: Path) -> Path | None:
     if not source.exists():
         raise DataError(f"{shown}: there is no {source}")
     if not usable:
-        raise DataError(f"{shown} is neither a folder nor a zip or tar archive")
+        forms = "a folder, a table (.csv) nor" if dataset.takes_table else "a folder nor"
+        raise DataError(f"{shown} is neither {forms} a zip or tar archive")
     return source
 
 

@@ -2,10 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from fer.data.datasets.own import OwnSet, write_record
 from fer.data.datasets.registry import (
     ALIASES,
     DATASETS,
+    check_own_name,
+    expand_aliases,
     find_source,
+    in_order,
     missing_download,
     resolve_datasets,
     resolve_prepared,
@@ -18,7 +22,7 @@ Ready = tuple[Path, dict[str, Prepared]]
 
 
 def names(option: str) -> list[str]:
-    return [dataset.name for dataset in resolve_datasets(option)]
+    return [dataset.name for dataset in resolve_datasets(option, Path("nowhere"))]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_every_set_is_registered_under_its_own_name_and_every_alias_leads_to_set
 @pytest.mark.parametrize(("option", "near"), [("rfa", "'raf'"), ("raf+kdfe", "'kdef'"), ("wikimedia_commons", "'wiki")])
 def test_an_unknown_name_tells_the_nearest(option: str, near: str) -> None:
     with pytest.raises(ConfigError, match="unknown data set") as caught:
-        resolve_datasets(option)
+        resolve_datasets(option, Path("nowhere"))
     assert repr(option.split("+")[-1]) in str(caught.value)
     assert near in str(caught.value).split(":")[1]
 
@@ -57,15 +61,15 @@ def test_an_unknown_name_tells_the_nearest(option: str, near: str) -> None:
 @pytest.mark.parametrize("option", ["", "raf+", "raf,kdef", "RAF_DB_compound"])
 def test_what_is_no_name_is_refused(option: str) -> None:
     with pytest.raises(ConfigError, match="unknown data set"):
-        resolve_datasets(option)
+        resolve_datasets(option, Path("nowhere"))
 
 
 def test_drawn_sets_are_showable_free_and_without_known_counts() -> None:
-    for dataset in resolve_datasets("drawn"):
+    for dataset in resolve_datasets("drawn", Path("nowhere")):
         assert dataset.drawn
         assert dataset.showable
         assert (dataset.terms, dict(dataset.expected_counts)) == ("", {})
-    for dataset in resolve_datasets("raf+kdef+wikimedia"):
+    for dataset in resolve_datasets("raf+kdef+wikimedia", Path("nowhere")):
         assert not dataset.drawn
         assert not dataset.showable
         assert dataset.terms
@@ -153,3 +157,34 @@ def test_a_usual_place_that_may_not_be_entered_is_no_place(tmp_path: Path, monke
 def test_a_source_that_cannot_be_is_refused(option: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         find_source(DATASETS["raf"], option, tmp_path)
+
+
+def test_sets_of_ones_own_are_known_under_their_data_root(tmp_path: Path) -> None:
+    write_record(tmp_path, OwnSet("mine", str(tmp_path), terms="for my lab"))
+    raf, mine = resolve_datasets("raf+mine", tmp_path)
+    assert (raf.name, mine.name, mine.terms) == ("raf", "mine", "for my lab")
+    with pytest.raises(ConfigError, match="unknown data set 'mine'"):
+        resolve_datasets("mine", tmp_path / "other")
+    with pytest.raises(ConfigError, match="did you mean 'mine'"):
+        resolve_datasets("min", tmp_path)
+    with pytest.raises(DataError, match=r"mine is not prepared under .*: run prepare with dataset=mine"):
+        resolve_prepared("mine", tmp_path)
+
+
+def test_names_are_put_in_the_registrys_order_and_others_last() -> None:
+    assert in_order(["wikimedia", "zebra", "raf", "mine", "raf"]) == ["raf", "wikimedia", "mine", "zebra"]
+    assert expand_aliases("raf_basic+mine+raf") == ["raf", "mine"]
+
+
+@pytest.mark.parametrize("name", ["raf", "drawn", "folder", "prepared", "validation", "", "Mine", "a b", "-x"])
+def test_names_that_a_set_of_ones_own_cannot_have(name: str) -> None:
+    with pytest.raises(ConfigError):
+        check_own_name(name)
+
+
+def test_a_table_is_a_source_only_of_sets_that_take_one(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text("path,label\n")
+    assert find_source(OwnSet("mine", "").dataset(), str(table), tmp_path) == table
+    with pytest.raises(DataError, match="neither a folder nor"):
+        find_source(DATASETS["raf"], str(table), tmp_path)

@@ -1,0 +1,127 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from fer.data.datasets.base import WrongFolder
+from fer.data.datasets.labelled_files import read_source
+from fer.errors import DataError
+
+Make = Callable[[Sequence[str]], Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Make empty files: only names count here."""
+
+    def files(names: Sequence[str]) -> Path:
+        for name in names:
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path / "set"
+
+    return files
+
+
+def found(source: Path) -> list[tuple[str, str, str]]:
+    files, _ = read_source(source)
+    assert all(file.path.is_file() for file in files)
+    return [(file.label, file.split, file.source_name) for file in files]
+
+
+def test_class_folders_are_read_at_any_depth_without_what_systems_leave(make: Make) -> None:
+    source = make(["happy/b.jpg", "happy/2020/a.png", "sad/c.jpg", "sad/.DS_Store", "sad/c.jpg~", "sad/Thumbs.db"])
+    assert found(source) == [
+        ("happy", "", "happy/b.jpg"),
+        ("happy", "", "happy/2020/a.png"),
+        ("sad", "", "sad/c.jpg"),
+    ]
+
+
+def test_folders_of_splits_are_known_by_their_usual_names(make: Make) -> None:
+    source = make(["Train/sad/a.jpg", "val/sad/a.jpg", "TEST/sad/a.jpg", "extra/sad/a.jpg"])
+    assert sorted(found(source)) == [
+        ("sad", "test", "TEST/sad/a.jpg"),
+        ("sad", "train", "Train/sad/a.jpg"),
+        ("sad", "validation", "val/sad/a.jpg"),
+    ]
+    assert "not read: extra" in read_source(source)[1]
+
+
+def test_folders_that_only_wrap_the_set_are_passed(make: Make) -> None:
+    source = make(["download/my-faces/happy/a.jpg", "download/my-faces/sad/b.jpg", "__MACOSX/x/y"])
+    assert [label for label, *_ in found(source)] == ["happy", "sad"]
+
+
+def test_a_single_class_by_an_unknown_word_is_a_class(make: Make) -> None:
+    assert [label for label, *_ in found(make(["rage/a.jpg", "rage/more/b.jpg"]))] == ["rage", "rage"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_is_read_by_its_columns(make: Make, delimiter: str) -> None:
+    source = make(["a.jpg", "b/c.jpg"])
+    rows = [
+        ["Subject", "Image", "Emotion", "Usage"],
+        ["7", "a.jpg", "joy", "Training"],
+        ["8", "b/c.jpg", "sad", "test"],
+    ]
+    table = source / "faces.csv"
+    table.write_text("\n".join(delimiter.join(row) for row in rows), encoding="utf-8-sig")
+    for place in (table, source):
+        files, how = read_source(place)
+        assert how == "a table, faces.csv"
+        assert [(file.label, file.split, file.person) for file in files] == [
+            ("joy", "train", "7"),
+            ("sad", "test", "8"),
+        ]
+        assert all(file.path.is_file() for file in files)
+
+
+def test_paths_of_a_table_may_be_absolute(make: Make, tmp_path: Path) -> None:
+    picture = make(["a.jpg"]) / "a.jpg"
+    table = tmp_path / "elsewhere.csv"
+    table.write_text(f"path,label\n{picture},sad\n")
+    (file,), _ = read_source(table)
+    assert file.path == picture
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,emotions\na.jpg,sad\n", "has no column 'label': its columns are 'file, emotions'"),
+        ("label\nsad\n", "has no column 'path'"),
+        ("path,label,split\na.jpg,sad,trian\n", "line 2: split 'trian' is none of train, validation and test"),
+        ("path,label\na.jpg,sad\n,sad\n", "line 3 has no path"),
+        ("path,label\na.jpg\n", "line 2 has no label"),
+        ("", "has no column 'path'"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path, content: str, message: str) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_source(table)
+    assert message in str(caught.value)
+    assert str(table) in str(caught.value)
+
+
+def test_a_table_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_bytes("path,label\nmüde.jpg,sad\n".encode("latin-1"))
+    with pytest.raises(DataError, match="no table of UTF-8 text"):
+        read_source(table)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "holds no class folders and no CSV"),
+        (["a.jpg"], "holds no class folders and no CSV"),
+        (["a.csv", "b.csv"], "holds 2 tables, of which one is to be the source"),
+    ],
+)
+def test_a_folder_without_classes_is_another_folder(make: Make, tmp_path: Path, names: list[str], message: str) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(WrongFolder, match=message):
+        read_source(make(names))
