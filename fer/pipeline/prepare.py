@@ -14,7 +14,7 @@ from fer.data.datasets.registry import (
     resolve_datasets,
 )
 from fer.data.datasets.wikimedia import differences_from_list
-from fer.data.framing import center_face
+from fer.data.framing import NOT_FOUND, center_face
 from fer.data.prepare import framing_name, prepare
 from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
 from fer.errors import ConfigError
@@ -144,13 +144,15 @@ def _summary(dataset: DataSet, prepared: Prepared, no_sheet: str) -> str:
     examples: dict[str, str] = {}
     for name, reason in prepared.left_out:
         examples.setdefault(reason, name)
+    summary = prepared.summary()
     return render(
         "prepared.txt",
         title=dataset.title,
         manifest=manifest,
         state="already prepared" if prepared.reused else f"prepared from {prepared.source}",
         counts=text_table(counts, left=1),
-        summary=prepared.summary(),
+        summary=summary,
+        not_found=sum(count for how, count in summary["framed"].items() if how.startswith(NOT_FOUND)),
         examples=examples,
         no_sheet=no_sheet,
     )

@@ -138,3 +138,10 @@ def test_what_cannot_be_prepared_is_refused_in_a_sentence(
 
 def test_folder_is_no_set_to_train_on(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "call the set by the name" in refused(capsys, "finetune", "--dataset", "folder")
+
+
+def test_where_no_face_is_found_in_most_pictures_the_cure_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("prepare", "--dataset", "folder", "--source", "faces", "--name", "tight")
+    assert "prepare with framing=none" in capsys.readouterr().out

@@ -74,15 +74,15 @@ def map_classes(classes: Iterable[str], given: dict[str, str | None]) -> dict[st
         ConfigError: The map names a class that was not found.
         DataError: No class means an expression.
     """
-    found = list(classes)
-    unknown = [name for name in given if name not in found]
+    names = list(classes)
+    unknown = [name for name in given if name not in names]
     if unknown:
-        raise ConfigError(f"map: {unknown_name('class', unknown[0], found)}")
-    mapped = {name: given[name] if name in given else expression_of(name) for name in found}
+        raise ConfigError(f"map: {unknown_name('class', unknown[0], names)}")
+    mapped = {name: given[name] if name in given else expression_of(name) for name in names}
     if not any(mapped.values()):
-        example = ",".join(f"{name}:{expression}" for name, expression in zip(found, EXPRESSIONS, strict=False))
+        example = ",".join(f"{name}:{expression}" for name, expression in zip(names, EXPRESSIONS, strict=False))
         raise DataError(
-            f"no class means an expression: found are {quoted(', '.join(found))}; say what they show, such as "
+            f"no class means an expression: there are {quoted(', '.join(names))}; say what they show, such as "
             f"map={example}"
         )
     return mapped
