@@ -35,6 +35,7 @@ DOORS = {
     "pl_bolts": ("fer/models/bolts.py",),
     "captum": ("fer/prediction/explain.py",),
     "gradio": ("fer/prediction/page.py",),
+    "pyarrow": ("fer/prediction/features.py",),
     "jinja2": ("fer/utils/rendering.py",),
     "requests": ("fer/utils/", "fer/attribution/commons.py"),
 }

@@ -7,8 +7,9 @@ from fer.config.commands import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import README, headline, terms
 from fer.models.backbones import ModelSpec
+from fer.models.files import load_classifier
 from fer.models.initial_weights import ADDRESSES
-from fer.tracking.models import fetch_classifier
+from fer.tracking.models import fetch_network
 from fer.tracking.naming import resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
@@ -49,7 +50,7 @@ def run(config: DownloadConfig) -> DownloadResult:
         raise ConfigError(f"output {quoted_path(folder)} holds something already: name a new or an empty folder")
     # Whoever finds the folder finds the whole model in it.
     with staging_folder(folder) as staging:
-        classifier, fetched = fetch_classifier(address, staging / "model")
+        classifier, fetched = fetch_network(address, staging / "model", load_classifier)
         move_into_place(fetched.path, folder)
     print(_summary(address, folder, classifier.spec), end="")
     return DownloadResult(address, folder, classifier.spec)

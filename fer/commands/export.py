@@ -16,7 +16,8 @@ from fer.models.export import (
     check_packages,
     export,
 )
-from fer.tracking.models import fetch_classifier
+from fer.models.files import load_classifier
+from fer.tracking.models import fetch_network
 from fer.tracking.naming import resolve_alias
 from fer.utils.atomic import move_into_place, staging_folder
 from fer.utils.paths import model_file_name, size_in_megabytes
@@ -52,7 +53,7 @@ def run(config: ExportConfig) -> ExportResult:
     file = _output_file(config, address)
     sidecar = file.with_name(f"{file.name}.json")
     with staging_folder(file) as staging:
-        classifier, _ = fetch_classifier(address, staging / "model")
+        classifier, _ = fetch_network(address, staging / "model", load_classifier)
         staged_file = staging / file.name
         exported = export(classifier, config.format, staged_file, address)
         staged_sidecar = staging / sidecar.name

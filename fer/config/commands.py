@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from fer.config import options
 from fer.config.data import AttributionConfig, DataConfig, PrepareConfig
-from fer.config.options import Scope, option
+from fer.config.options import Scope, Shown, option
 from fer.config.training import FinetuneConfig, PretrainConfig
 
 
@@ -103,6 +103,29 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
+class FeaturesConfig:
+    """Write the features of faces, what enters a network's last layer, as a table with a row for each face."""
+
+    model: str = option(
+        options.CHAMPION,
+        "an encoder of `pretrain` or a classifier: runs:/<id>, models:/<name>@<alias>, a checkpoint or a folder",
+        shown=Shown.FILE_NAME,
+    )
+    dataset: str = option("", "prepared sets, joined by '+', with all their splits; or prepared (all there are)")
+    image: str = options.path("", "instead: a picture, or a folder whose pictures are taken at any depth")
+    framing: str = option(
+        "auto",
+        "of pictures: auto: find the faces, as the model's training did; none: a picture is a face",
+        choices=options.FRAMINGS,
+    )
+    output: str = options.output("", "the table, .parquet or .csv; empty: features-<model>.parquet")
+    data_root: str = options.data_root()
+    batch_size: int = option(128, "images per step", low=1)
+    device: str = options.device()
+    config: str = options.config()
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """Open a page on this machine where a dropped picture is answered; needs the extra `demo`."""
 
@@ -182,6 +205,7 @@ TRACKED_COMMANDS: dict[str, type] = {
 COMMANDS: dict[str, type] = TRACKED_COMMANDS | {
     "download": DownloadConfig,
     "export": ExportConfig,
+    "features": FeaturesConfig,
     "register": RegisterConfig,
     "data": DataConfig,
     "weights": WeightsConfig,

@@ -164,7 +164,7 @@ def remove_head(backbone: nn.Module, arch: str) -> int:
     name, head = linear.popitem() if linear else ("", None)
     # A linear layer may stand elsewhere, as in squeeze-and-excitation; only a head has an output per expression.
     if head is None or head.out_features != len(EXPRESSIONS):
-        raise ConfigError(f"arch {arch} does not end in a linear layer, so it has no features to pre-train")
+        raise ConfigError(f"arch {arch} does not end in a linear layer, so nothing tells its features")
     backbone.set_submodule(name, nn.Identity())
     return head.in_features
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.serialization import safe_globals
 
-from fer.errors import ModelError
+from fer.errors import ConfigError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.portable.json_files import read_object
 from fer.portable.predictions import SPEC, WEIGHTS
@@ -72,22 +72,50 @@ def load_classifier(path: Path) -> Classifier:
         if not weights:
             raise ModelError(f"{path} holds no model: {WEIGHTS} and {SPEC} are missing")
         spec, state = _read_weights(weights[0])
-    elif path.is_file():
-        content = read_file(path)
-        has_spec = isinstance(content.get("spec"), dict)
-        if not has_spec or not isinstance(content.get("model"), dict):
-            raise ModelError(f"{path} is no checkpoint of this project: it does not say which expressions it knows")
-        spec = ModelSpec.from_dict(content["spec"], str(path))
-        state = content["model"]
     else:
-        raise ModelError(f"there is no model at {path}")
+        spec, state = _read_checkpoint(path)
     classifier = Classifier(spec)
+    _load_state(classifier, state, spec, path)
+    return classifier.eval()
+
+
+def load_encoder(path: Path) -> Encoder:
+    """Load an encoder, or a classifier without its last layer, in evaluation mode.
+
+    Args:
+        path: A folder as of `read_folder`, or a checkpoint of a training of either.
+
+    Raises:
+        ModelError: There is no model, it cannot be read, or its architecture has no last linear layer.
+    """
+    spec, state = read_folder(path) if path.is_dir() else _read_checkpoint(path)
     try:
-        classifier.load_state_dict(state)
+        encoder = Encoder(spec)
+    except ConfigError as error:
+        raise ModelError(f"{path} has no features: {error}") from None
+    # An encoder's file has torchvision's own names, a classifier's and both checkpoints those of the whole network.
+    named = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    wanted = encoder.backbone.state_dict().keys()
+    _load_state(encoder.backbone, {name: named[name] for name in wanted & named.keys()}, spec, path)
+    return encoder.eval()
+
+
+def _read_checkpoint(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    if not path.is_file():
+        raise ModelError(f"there is no model at {path}")
+    content = read_file(path)
+    has_spec = isinstance(content.get("spec"), dict)
+    if not has_spec or not isinstance(content.get("model"), dict):
+        raise ModelError(f"{path} is no checkpoint of this project: it does not say which expressions it knows")
+    return ModelSpec.from_dict(content["spec"], str(path)), content["model"]
+
+
+def _load_state(network: nn.Module, state: Mapping[str, Tensor], spec: ModelSpec, path: Path) -> None:
+    try:
+        network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ModelError(f"the weights at {path} do not fit {spec.arch}: {reason}") from None
-    return classifier.eval()
 
 
 def read_folder(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:

@@ -31,6 +31,7 @@ from fer.evaluation.figures import confusion_figure, reliability_figure, small_c
 from fer.evaluation.names import TEMPERATURE, UNCALIBRATED, nest
 from fer.evaluation.report import Report, confusion_csv, report, reports_table
 from fer.models.backbones import Classifier, ModelSpec
+from fer.models.files import load_classifier
 from fer.pipeline.contamination import Contamination, find_contamination, seen_images
 from fer.pipeline.context import EVALUATION_BATCH, log_dataset
 from fer.pipeline.descriptions import describe_tested
@@ -38,7 +39,7 @@ from fer.pipeline.options import PREPARED
 from fer.pipeline.run_page import log_evaluate_page
 from fer.pipeline.shown_sets import shown_sets
 from fer.tracking.lifecycle import tracked
-from fer.tracking.models import FetchedModel, fetch_classifier
+from fer.tracking.models import FetchedModel, fetch_network
 from fer.tracking.names import (
     ACCURACY_VIEW,
     CALIBRATION_PLOT,
@@ -96,7 +97,7 @@ def evaluate_model(config: EvaluateConfig) -> EvaluateResult:
     model = resolve_alias(config.model)
     # Before the run begins, so that a mistyped model leaves no failed run behind.
     with tempfile.TemporaryDirectory() as folder:
-        classifier, fetched = fetch_classifier(model, Path(folder))
+        classifier, fetched = fetch_network(model, Path(folder), load_classifier)
     classifier = classifier.to(device)
     resolved = {"model": model, "arch": classifier.spec.arch, "device": device.type}
     label, names = printable(model_label(model)), config.dataset

@@ -20,6 +20,7 @@ from fer.utils.rendering import csv_text, text_table
 
 BOX_COLUMNS = ("left", "top", "right", "bottom")
 CSV_COLUMNS = ("picture", "face", *BOX_COLUMNS, "score", "expression", *EXPRESSIONS, "error")
+NO_FACE = "no face found; framing=none takes the whole picture as one"
 MAX_PRINTED_ROWS = 40
 MAX_STEM_BYTES = 200
 """Leaves room for the endings of what is made of a file; file systems take names of 255 bytes."""

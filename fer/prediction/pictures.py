@@ -27,7 +27,6 @@ from fer.utils.rendering import escape_markdown
 CSV_NAME = "predictions.csv"
 PICTURES = "pictures"
 """Folder of annotated pictures among the run's artifacts."""
-NO_FACE = "no face found; framing=none takes the whole picture as one"
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class _Predictor:
             self.rows.append(Prediction(shown, number, face))
         # Every picture is accounted for, so that none seems to have been forgotten.
         if not faces:
-            self.rows.append(Prediction(shown, error=NO_FACE))
+            self.rows.append(Prediction(shown, error=files.NO_FACE))
 
     def _draw(self, stem: Path, picture: Image.Image, faces: Sequence[RecognisedFace]) -> None:
         """Write a picture's drawing, and the saliency maps that are asked for."""

@@ -1,6 +1,7 @@
 """A trained model for whoever has this package: pictures or pixels in, expressions out."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier
 from fer.models.initial_weights import ADDRESSES
 from fer.portable.detection import CenterFace
-from fer.portable.framing import framed_faces
+from fer.portable.framing import FramedFace, framed_faces
 from fer.portable.images import UnusableImage, read_rgb, upright_rgb
 from fer.training.devices import full_fp32, pick_device
 
@@ -76,11 +77,7 @@ class Recogniser(nn.Module):
         Args:
             images: Faces `(N, 3, H, W)`, RGB in [0, 255], framed as in training; resized where need be.
         """
-        side = self.spec.image_size
-        if tuple(images.shape[-2:]) != (side, side):
-            # Antialiasing matters where pictures shrink; where they grow, this is the resizing of training.
-            images = F.interpolate(images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True)
-        scores: Tensor = self.network(images)
+        scores: Tensor = self.network(resized(images, self.spec.image_size))
         return scores
 
     @torch.inference_mode()
@@ -102,17 +99,12 @@ class Recogniser(nn.Module):
             ConfigError: There is no such framing.
             DataError: The picture cannot be used, or the detector is not installed.
         """
-        if framing not in FRAMINGS:
-            raise ConfigError(unknown_name("framing", framing, FRAMINGS))
-        # A model trained on whole pictures has never seen a face cut out.
-        detect = framing == "auto" and self.spec.framing == "detect"
-        framed = framed_faces(_decode(picture), self.spec.crop_size, _detector() if detect else None)
+        framed = find_faces(_decode(picture), self.spec, framing)
         faces = []
         # A crowd in one batch could exhaust a small GPU's memory.
         for start in range(0, len(framed), BATCH_SIZE):
             batch = framed[start : start + BATCH_SIZE]
-            pixels = torch.from_numpy(np.stack([face.crop for face in batch])).to(self.device)
-            rows = self.probabilities(pixels.permute(0, 3, 1, 2).float()).tolist()
+            rows = self.probabilities(to_images(batch, self.device)).tolist()
             for face, row in zip(batch, rows, strict=True):
                 probabilities = dict(zip(self.expressions, row, strict=True))
                 expression = max(probabilities, key=probabilities.__getitem__)
@@ -132,12 +124,45 @@ def load(address: str, device: str = "auto") -> Recogniser:
         network = load_classifier(Path(address).expanduser())
     else:
         # MLflow takes seconds to import, and files need none of it.
-        from fer.tracking.models import fetch_classifier
+        from fer.tracking.models import fetch_network
 
         # Loaded weights are in memory, so the download need not outlive this.
         with tempfile.TemporaryDirectory() as folder:
-            network, _ = fetch_classifier(address, Path(folder))
+            network, _ = fetch_network(address, Path(folder), load_classifier)
     return Recogniser(network, address).to(torch_device)
+
+
+def find_faces(picture: Image.Image, spec: ModelSpec, framing: str) -> list[FramedFace]:
+    """Find the faces of a picture and cut them out as a model expects them, the main face first.
+
+    Args:
+        picture: RGB, as displayed.
+        spec: The model's.
+        framing: As of `Recogniser.faces`.
+
+    Raises:
+        ConfigError: There is no such framing.
+        DataError: The detector is not installed.
+    """
+    if framing not in FRAMINGS:
+        raise ConfigError(unknown_name("framing", framing, FRAMINGS))
+    # A model trained on whole pictures has never seen a face cut out.
+    detect = framing == "auto" and spec.framing == "detect"
+    return framed_faces(picture, spec.crop_size, _detector() if detect else None)
+
+
+def to_images(faces: Sequence[FramedFace], device: torch.device) -> Tensor:
+    """Return the crops of faces as images `(N, 3, S, S)` in [0, 255] on a device."""
+    pixels = torch.from_numpy(np.stack([face.crop for face in faces])).to(device)
+    return pixels.permute(0, 3, 1, 2).float()
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Resize images `(N, 3, H, W)` to the side of a network's input, where they have another one."""
+    if tuple(images.shape[-2:]) == (side, side):
+        return images
+    # Antialiasing matters where pictures shrink; where they grow, this is the resizing of training.
+    return F.interpolate(images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 @cache

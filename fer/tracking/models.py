@@ -9,11 +9,11 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -25,13 +25,13 @@ from fer import portable, serving
 from fer.data.framing import PACKAGE, center_face_version, center_face_weights
 from fer.errors import ModelError
 from fer.expressions import EXPRESSIONS
-from fer.models.backbones import Classifier
-from fer.models.files import load_classifier
+from fer.models.backbones import Classifier, Encoder
 from fer.portable.predictions import BOX, SPEC
 from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
 from fer.tracking.naming import MODELS, RUN, logged_model_name, no_model
 
+N = TypeVar("N", Classifier, Encoder)
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
 SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "trained_on", "terms")
 """Fields of the specification that the file MLmodel repeats."""
@@ -173,19 +173,20 @@ class FetchedModel:
     run_id: str = ""
 
 
-def fetch_classifier(address: str, folder: Path) -> tuple[Classifier, FetchedModel]:
-    """Download a classifier and return it, in evaluation mode, with its place and origin.
+def fetch_network(address: str, folder: Path, load: Callable[[Path], N]) -> tuple[N, FetchedModel]:
+    """Download a classifier or an encoder and return it, in evaluation mode, with its place and origin.
 
     Args:
         address: As of `fetch_model`.
         folder: Where downloads go.
+        load: `load_classifier` or `load_encoder`.
 
     Raises:
-        ModelError: There is no such model, or it is no classifier of this project.
+        ModelError: There is no such model, or it is none of this project.
     """
     fetched = fetch_model(address, folder)
     try:
-        return load_classifier(fetched.path), fetched
+        return load(fetched.path), fetched
     except ModelError as error:
         # It names a folder that soon is gone, and that nobody asked for.
         raise ModelError(str(error).replace(str(fetched.path), address)) from None

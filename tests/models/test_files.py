@@ -17,6 +17,7 @@ from fer.models.files import (
     SPEC,
     WEIGHTS,
     load_classifier,
+    load_encoder,
     read_file,
     read_folder,
     save_classifier,
@@ -46,6 +47,34 @@ def test_a_checkpoint_comes_back_equal(classifier, tmp_path):
     torch.save({"spec": classifier.spec.to_dict(), "model": classifier.state_dict()}, tmp_path / "best.ckpt")
     loaded = load_classifier(tmp_path / "best.ckpt")
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), classifier.parameters(), strict=True))
+
+
+def test_an_encoder_comes_from_its_folder_a_classifiers_or_a_checkpoint_of_either(tmp_path):
+    torch.manual_seed(0)
+    spec = ModelSpec("mobilenet_v2", 32)
+    classifier, images = Classifier(spec).eval(), torch.rand(2, 3, 32, 32) * 255
+    encoder = Encoder(spec).eval()
+    encoder.load_state_dict({name: classifier.state_dict()[name] for name in encoder.state_dict()})
+    save_encoder(encoder, tmp_path / "encoder", "simclr")
+    save_classifier(classifier, tmp_path / "classifier")
+    for name, network in (("last.ckpt", encoder), ("best.ckpt", classifier)):
+        torch.save({"spec": spec.to_dict(), "model": network.state_dict()}, tmp_path / name)
+    for name in ("encoder", "classifier", "last.ckpt", "best.ckpt"):
+        loaded = load_encoder(tmp_path / name)
+        assert loaded.features == 1280 and not loaded.training
+        with torch.inference_mode():
+            assert torch.equal(loaded(images), encoder(images)), name
+
+
+def test_an_encoder_of_which_a_tensor_is_missing_is_refused(tmp_path):
+    save_encoder(Encoder(ModelSpec("mobilenet_v2", 32)), tmp_path, "simclr")
+    state = load_file(tmp_path / ENCODER_WEIGHTS)
+    del state["features.0.0.weight"]
+    save_file(state, tmp_path / ENCODER_WEIGHTS)
+    with pytest.raises(ModelError, match=r"do not fit mobilenet_v2: .*features\.0\.0\.weight"):
+        load_encoder(tmp_path)
+    with pytest.raises(ModelError, match="there is no model at"):
+        load_encoder(tmp_path / "nowhere")
 
 
 def test_a_model_with_another_order_of_expressions_is_refused(classifier, tmp_path):

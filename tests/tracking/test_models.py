@@ -8,7 +8,7 @@ from fer.commands import download, export
 from fer.config.commands import DownloadConfig, ExportConfig
 from fer.errors import ModelError
 from fer.models.files import load_classifier
-from fer.tracking.models import fetch_classifier, fetch_model, log_card
+from fer.tracking.models import fetch_model, fetch_network, log_card
 from fer.tracking.naming import resolve_alias
 from fer.tracking.registry import register
 
@@ -37,7 +37,7 @@ def test_what_is_no_classifier_is_refused_by_its_address_alone(client, use, weig
 
 
 def test_a_classifier_comes_with_its_place(logged, classifier, tmp_path):
-    found, fetched = fetch_classifier(f"models:/{logged[1]}", tmp_path / "model")
+    found, fetched = fetch_network(f"models:/{logged[1]}", tmp_path / "model", load_classifier)
     assert found.spec == classifier.spec and not found.training
     assert fetched.path.is_relative_to(tmp_path / "model")
 
