@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, find_folder
 from fer.data.datasets.tables import read_lines
 from fer.data.framing import Framing
-from fer.data.splits import validation_names
+from fer.data.splits import held_out_names, validation_names
 from fer.errors import DataError, quoted
 from fer.portable.detection import Box
 
@@ -29,6 +29,7 @@ LABELS = "label.lst"
 EXPRESSION_OF = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
 FACES = 91_793
 """In the complete list."""
+TEST_FRACTION = 0.1
 FIRST_PICTURES = 50
 """Pictures by which their folder is recognised; a few may be missing."""
 
@@ -116,13 +117,10 @@ def _splits(pictures: Mapping[str, Sequence[Face]]) -> dict[str, str]:
     rarest = {}
     for name, of_picture in pictures.items():
         rarest[name] = min((face.expressions[0] for face in of_picture), key=lambda label: (frequency[label], label))
+    test = held_out_names(list(rarest.items()), TEST_FRACTION, "test")
+    validation = validation_names([(name, label) for name, label in rarest.items() if name not in test])
     splits = dict.fromkeys(rarest, "train")
-    # Chosen from all by one hash, and from the others by another.
-    for split in ("test", "validation"):
-        left = [(f"{split}/{name}", label) for name, label in rarest.items() if splits[name] == "train"]
-        for chosen in validation_names(left):
-            splits[chosen.removeprefix(f"{split}/")] = split
-    return splits
+    return splits | dict.fromkeys(test, "test") | dict.fromkeys(validation, "validation")
 
 
 EXPW = DataSet(
