@@ -68,7 +68,8 @@ def scan(source: Path) -> Scan:
             raise DataError(f"{where}: {quoted(face.usage)} is none of the usages {', '.join(SPLIT_OF)}")
         if not face.emotion.isdecimal() or int(face.emotion) not in EXPRESSION_OF:
             raise DataError(f"{where}: {quoted(face.emotion)} is no emotion's code from 0 to {max(EXPRESSION_OF)}")
-        name = picture_name(number)
+        # Not FER+'s names, which look like row numbers, but leave out the rows whose pictures it takes for no faces.
+        name = f"fer2013-{number:05d}.png"
         candidate = Candidate(
             path=path,
             expression=EXPRESSION_OF[int(face.emotion)],
@@ -79,11 +80,6 @@ def scan(source: Path) -> Scan:
         )
         result.candidates.append(candidate)
     return result
-
-
-def picture_name(number: int) -> str:
-    """Return the name that FER+ gives to a picture of FER2013's table, whose rows count from 0."""
-    return f"fer{number:07d}.png"
 
 
 def find_table(source: Path) -> Path | None:

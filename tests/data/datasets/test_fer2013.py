@@ -44,7 +44,7 @@ def test_codes_names_and_pixels_are_the_tables(downloads, tmp_path: Path) -> Non
     done = prepare(FER2013, downloads["fer2013.csv"], tmp_path)
     by_name = {row.source_name: row for row in done.manifest.images}
     for number, (_, code, pixels) in enumerate(fer2013_rows()):
-        row = by_name[f"fer{number:07d}.png"]
+        row = by_name[f"fer2013-{number:05d}.png"]
         assert row.expression == EXPRESSION_OF[code]
         assert np.array_equal(np.asarray(Image.open(tmp_path / row.path)), pixels)
     assert list(EXPRESSION_OF.values()) == [
@@ -61,20 +61,23 @@ def test_codes_names_and_pixels_are_the_tables(downloads, tmp_path: Path) -> Non
 def test_the_pictures_are_those_of_ferplus(downloads, tmp_path: Path) -> None:
     source = shutil.copytree(downloads["icml_face_data.csv"], tmp_path / "both")
     lines = [",".join(["Usage", "Image name", *COLUMNS])]
+    named = 0
     for number, (usage, *_) in enumerate(fer2013_rows()):
-        lines.append(f"{usage},fer{number:07d}.png,10,0,0,0,0,0,0,0,0,0")
+        # FER+ counts named rows only.
+        lines.append(f"{usage},fer{named:07d}.png,10,0,0,0,0,0,0,0,0,0" if number != 3 else f"{usage},{',0' * 9},10")
+        named += number != 3
     (source / "fer2013new.csv").write_text("\n".join(lines))
     own, plus = (prepare(dataset, source, tmp_path / "data") for dataset in (FER2013, FERPLUS))
-    assert {(row.source_name, row.sha256, row.split) for row in own.manifest.images} == {
-        (row.source_name, row.sha256, row.split) for row in plus.manifest.images
-    }
+    pictures = {(row.sha256, row.split) for row in own.manifest.images if row.source_name != "fer2013-00003.png"}
+    assert {(row.sha256, row.split) for row in plus.manifest.images} == pictures
+    assert len(pictures) == 34
 
 
 def test_a_copy_in_another_split_leaves_training(tmp_path: Path) -> None:
     rows = fer2013_rows()
     rows.append(("Training", 6, rows[4][2]))
     done = prepare(FER2013, fer2013_table(tmp_path / "own" / "fer2013.csv", rows), tmp_path / "data")
-    assert dict(done.left_out)["fer0000035.png"] == "the same pixels as a picture in test"
+    assert dict(done.left_out)["fer2013-00035.png"] == "the same pixels as a picture in test"
     assert Counter(row.expression for row in done.manifest.of("test").images)["anger"] == 1
 
 
@@ -112,7 +115,7 @@ def test_a_row_of_fewer_pixels_is_left_out(own_table: Path, tmp_path: Path) -> N
     rows[3] = "0,1 2 3,Training"
     own_table.write_text("\n".join(rows))
     left_out = dict(prepare(FER2013, own_table.parent, tmp_path / "data").left_out)
-    assert left_out["fer0000002.png"] == "its row of fer2013.csv is not 48x48 numbers from 0 to 255"
+    assert left_out["fer2013-00002.png"] == "its row of fer2013.csv is not 48x48 numbers from 0 to 255"
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
