@@ -1,7 +1,8 @@
 """`experiment`: run an experiment of `experiments/`, or all of them, stage by stage."""
 
 from fer.config.commands import ExperimentConfig
-from fer.pipeline.experiment import ExperimentResult, run_experiment
+from fer.pipeline.experiment import ExperimentResult
+from fer.pipeline.experiments import run_experiment
 
 
 def run(config: ExperimentConfig) -> ExperimentResult:

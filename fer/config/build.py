@@ -23,6 +23,7 @@ def build(
     *,
     file: str = "",
     section: str = "",
+    instead: Mapping[str, Any] | None = None,
     yields_default: bool = False,
 ) -> C:
     """Join defaults, a YAML file and given options into one checked configuration.
@@ -32,6 +33,7 @@ def build(
         given: Options by name, as text or as the field's type.
         file: A YAML file of the same keys; empty for none.
         section: The key of the file under which they stand; empty: they are the file's own.
+        instead: What stands for values of the file, such as one of a list of them.
         yields_default: A given value equal to the default gives way to the file's. `mlflow run` passes the
             defaults of MLproject as if a person had typed them, so there only a differing value can override a file.
 
@@ -40,7 +42,8 @@ def build(
     """
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     in_file = f"in {shortened(file, LONGEST_PATH)}"
-    values = {key: _check(known, key, raw, in_file) for key, raw in _read_options(file, section).items()}
+    written = {**_read_options(file, section), **(instead or {})}
+    values = {key: _check(known, key, raw, in_file) for key, raw in written.items()}
     for key, raw in given.items():
         # Checked even where it gives way: a wrong value must never pass unnoticed.
         value = _check(known, key, raw, "")

@@ -1,6 +1,7 @@
 """The files of `experiments/`: the stages that each one asks for, and the figures that the 2021 project reported."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ REPORTED = "reported"
 """The file that holds the 2021 figures and is no experiment."""
 ALL = "all"
 """Stands for every experiment."""
+NO_NAME = r"[^\w.-]+"
+"""Signs of starting weights' addresses that the name of an experiment does not hold."""
 STAGES: dict[str, type] = {
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
@@ -54,10 +57,23 @@ def experiment_names() -> list[str]:
 
 
 def read_experiment(name: str) -> Experiment:
-    """Read an experiment's file.
+    """Read the file of a single experiment; arguments and errors as of `read_experiments`.
+
+    Raises:
+        ConfigError: It is not one experiment.
+    """
+    experiments = read_experiments(name)
+    if len(experiments) > 1:
+        raise ConfigError(f"{_find_file(name)} lists {len(experiments)} starting weights: give one init")
+    return experiments[0]
+
+
+def read_experiments(name: str) -> list[Experiment]:
+    """Read an experiment's file, or the experiments of a file that lists several starting weights.
 
     A file holds the options of `pretrain` (it then names a `method`) or of `finetune`; or it holds, under the names of
-    the stages, the options of each.
+    the stages, the options of each. Where the `init` of a file of `finetune` alone is a list, it stands for an
+    experiment from each of these, all else equal, named `<file>-<init>`.
 
     Args:
         name: One of `experiment_names`, or the path of a file that ends in `.yaml`.
@@ -67,17 +83,29 @@ def read_experiment(name: str) -> Experiment:
     """
     path = _find_file(name)
     content = read_yaml(str(path))
+    starts = content.get("init")
+    if not isinstance(starts, list) or "method" in content:
+        return [_build(path, content, path.stem)]
+    # No two runs of a comparison may bear one name.
+    names = [f"{path.stem}-{re.sub(NO_NAME, '-', Path(str(init)).name)}" for init in starts]
+    if len(set(names)) < max(len(names), 1):
+        raise ConfigError(f"init in {path} must list starting weights, each with a name of its own")
+    return [_build(path, content, each, {"init": init}) for each, init in zip(names, starts, strict=True)]
+
+
+def _build(path: Path, content: dict[str, Any], name: str, instead: dict[str, Any] | None = None) -> Experiment:
+    """Return the experiment of a file, with values that stand for some of its own."""
     # No option's value is a mapping, so one shows that the keys are stages.
     sectioned = any(isinstance(value, dict) for value in content.values())
     if not sectioned:
         stage = "pretrain" if "method" in content else "finetune"
-        return Experiment(path.stem, **{stage: build(STAGES[stage], {}, file=str(path))})
+        return Experiment(name, **{stage: build(STAGES[stage], {}, file=str(path), instead=instead)})
     configs: dict[str, Any] = {}
     for stage in content:
         if stage not in STAGES:
             raise ConfigError(f"{unknown_name('stage', stage, STAGES)} in {path}")
         configs[stage] = build(STAGES[stage], {}, file=str(path), section=stage)
-    experiment = Experiment(path.stem, **configs)
+    experiment = Experiment(name, **configs)
     _check_stages(experiment, path)
     return experiment
 

@@ -1,25 +1,20 @@
-"""Run what a file of `experiments/` says, stage by stage, once or with several seeds."""
+"""Run one experiment of `experiments/`, stage by stage, once or with several seeds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from fer.config.commands import ExperimentConfig
-from fer.errors import ConfigError, FerError
 from fer.evaluation.names import sets_with_figures
 from fer.experiments.files import (
-    ALL,
     Experiment,
     ReportedFigures,
-    experiment_names,
-    read_experiment,
     read_reported,
 )
 from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_json, seed_stats_metrics, seed_stats_table
 from fer.pipeline.descriptions import describe_stages
-from fer.pipeline.requirements import check_experiment, prepare_experiment
+from fer.pipeline.requirements import prepare_experiment
 from fer.pipeline.stages import Stage, Stages, configuration_name
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
@@ -34,7 +29,6 @@ from fer.tracking.names import (
 )
 from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
-from fer.utils.paths import resolve_data_root
 
 
 @dataclass(frozen=True)
@@ -56,97 +50,7 @@ class ExperimentResult:
     where: str
 
 
-def run_experiment(config: ExperimentConfig) -> ExperimentResult:
-    """Run an experiment, or all of them, each in one parent run with a nested run for each stage.
-
-    Raises:
-        ConfigError: There is no such experiment, or its file is not in order.
-        DataError: A set it needs is absent.
-        ModelError: Its starting weights cannot be had.
-        Interrupted: A signal came; a repeated call goes on from there.
-    """
-    root = resolve_data_root(config.data_root)
-    if config.name == ALL:
-        _check_multiple(config)
-        return _run_all(config, root)
-    experiment = _with_given_options(read_experiment(config.name), config)
-    for option, stage in (("seeds", "finetune"), ("pretrain_seeds", "pretrain")):
-        if getattr(config, option) > 1 and stage not in experiment.stages:
-            raise ConfigError(f"{option} repeats {stage}, which {experiment.name} has not: leave {option} out")
-    if experiment.finetune:
-        _check_multiple(config)
-    check_experiment(experiment, root)
-    return _run_one(experiment, config, root)
-
-
-def _check_multiple(config: ExperimentConfig) -> None:
-    # Each pre-training must count as much as the others.
-    if config.seeds % config.pretrain_seeds:
-        enough = config.pretrain_seeds * math.ceil(config.seeds / config.pretrain_seeds)
-        raise ConfigError(
-            f"seeds={config.seeds} fine-tunings cannot be shared equally by pretrain_seeds={config.pretrain_seeds}: "
-            f"make seeds a multiple of it, such as seeds={enough}"
-        )
-
-
-def _run_all(config: ExperimentConfig, root: Path) -> ExperimentResult:
-    """Run every experiment whose data and starting weights are at hand, and say why the others are not."""
-    ready, skipped = _select_ready(config, root)
-    stages: list[Stage] = []
-    tables: list[str] = []
-    failed: list[str] = []
-    with tracked("experiment", config, ALL) as run:
-        run.json(skipped, "skipped.json")
-        for experiment in ready:
-            # Not every experiment has both stages to repeat.
-            own = replace(
-                config,
-                name=experiment.name,
-                seeds=config.seeds if experiment.finetune else 1,
-                pretrain_seeds=config.pretrain_seeds if experiment.pretrain else 1,
-            )
-            try:
-                result = _run_one(experiment, own, root)
-            except FerError as error:
-                # The others may take a night: one that fails must not cost them.
-                failed.append(experiment.name)
-                print(f"{experiment.name} failed: {error}")
-                continue
-            stages += result.stages
-            if result.table:
-                tables.append(f"{experiment.name}\n{result.table}")
-        table = "\n\n".join(tables)
-        run.text(table + "\n", "table.txt")
-        describe_stages(run, ALL, stages, {})
-        print(f"\n{table}\n")
-        _print_skipped(skipped)
-        if failed:
-            raise FerError(f"{len(failed)} of {len(ready)} experiments failed: {', '.join(failed)}; see above")
-    return ExperimentResult(run.id, tuple(stages), table, skipped, run.where(_view(stages)))
-
-
-def _select_ready(config: ExperimentConfig, root: Path) -> tuple[list[Experiment], dict[str, str]]:
-    """Return the experiments that can run here, and why each other one cannot."""
-    ready, skipped = [], {}
-    for name in experiment_names():
-        try:
-            experiment = _with_given_options(read_experiment(name), config)
-            check_experiment(experiment, root)
-        except FerError as error:
-            skipped[name] = str(error)
-        else:
-            ready.append(experiment)
-    return ready, skipped
-
-
-def _print_skipped(skipped: Mapping[str, str]) -> None:
-    # Most experiments lack the same set, which need not be said for each.
-    for reason in dict.fromkeys(skipped.values()):
-        names = [name for name, other in skipped.items() if other == reason]
-        print(f"skipped {', '.join(names)}: {reason}")
-
-
-def _with_given_options(experiment: Experiment, config: ExperimentConfig) -> Experiment:
+def with_given_options(experiment: Experiment, config: ExperimentConfig) -> Experiment:
     """Return the experiment with the folders and the device that were given for all its stages."""
     default = ExperimentConfig()
     stages = {}
@@ -161,8 +65,8 @@ def _with_given_options(experiment: Experiment, config: ExperimentConfig) -> Exp
     return replace(experiment, **stages)
 
 
-def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> ExperimentResult:
-    """Run one experiment in a parent run."""
+def run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> ExperimentResult:
+    """Run one experiment in a parent run of its own."""
     code = code_version()
     if code.doubt and config.reuse:
         print(f"nothing is reused: {code.doubt}")
@@ -178,7 +82,7 @@ def _run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Ex
         _log_stages(run, stages.done)
         table = _log_figures(run, stages.done, figures, row.figures if row else {})
         describe_stages(run, experiment.name, stages.done, seed_stats(figures))
-        view = _view(stages.done)
+        view = view_of(stages.done)
         # Stages that were taken over may have been run in another MLflow experiment.
         run.views((view,), sets_with_figures(chain.from_iterable(figures)))
     if table:
@@ -213,7 +117,7 @@ def _run_stages(
     return figures
 
 
-def _view(done: Sequence[Stage]) -> str:
+def view_of(done: Sequence[Stage]) -> str:
     """Return the prepared view that shows what stages gave; none where no stage was done."""
     commands = {stage.command for stage in done}
     if commands == {"pretrain"}:

@@ -25,6 +25,7 @@ from fer.experiments import files
 from fer.experiments.files import Experiment
 from fer.expressions import EXPRESSIONS
 from fer.models import catalogue
+from fer.models.backbones import Classifier, ModelSpec
 from fer.pipeline import stages
 from fer.tracking import store
 from fer.tracking.provenance import CodeVersion
@@ -399,9 +400,38 @@ def test_all_goes_on_after_a_failure_and_ends_failed(no_training, run, place, tm
     assert {run.info.run_name: run.info.status for run in children(parent.info.run_id)} == {NAME: "FINISHED"}
 
 
+def test_starting_weights_of_a_list_are_trained_alike_and_compared(run, tmp_path, monkeypatch, capsys):
+    def offline(*rest):
+        raise OSError("no network")
+
+    monkeypatch.setattr(catalogue, "download_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    made = Classifier(ModelSpec("squeezenet1_1", 32))
+    torch.save(made.backbone.state_dict(), tmp_path / "mine.pth")
+    file = tmp_path / "probes.yaml"
+    starts = f"[{tmp_path / 'mine.pth'}, swav-imagenet, scratch]"
+    file.write_text(TINY.format(epochs=1).replace("init: scratch", f"init: {starts}") + "freeze: backbone\n")
+    result = run(str(file))
+    assert set(result.skipped) == {"probes-swav-imagenet"}
+    printed = capsys.readouterr().out
+    assert "skipped probes-swav-imagenet: " in printed
+    nested = children(result.run_id)
+    assert [child.info.run_name for child in nested[:2]] == ["probes-mine.pth", "probes-scratch"]
+    assert nested[2].data.tags["fer.command"] == "compare"
+    assert nested[2].data.params["baseline"] == "probes-mine.pth"
+    assert {child.info.status for child in nested} == {"FINISHED"}
+    # The report names both, and says where it lies.
+    report = printed[printed.index("skipped ") :]
+    assert "probes-mine.pth" in report and "probes-scratch" in report
+    assert nested[2].info.run_id in result.where
+    assert {get(stage.run_id).data.params["freeze"] for stage in result.stages} == {"backbone"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "given", "error", "sentence"),
     [
+        ("mine.yaml", "dataset: raf\ninit: [~/none.pth, ~/no.pth]\n", {}, FerError, "none of 2 experiments can be run"),
         ("raf-scrach", "", {}, ConfigError, "unknown experiment 'raf-scrach': did you mean 'raf-scratch'"),
         ("mine.yaml", "method: simclr\ndataset: raf\n", {"seeds": 2}, ConfigError, "seeds repeats finetune"),
         ("mine.yaml", "dataset: kdef\ninit: scratch\n", {}, DataError, "KDEF was not found"),

@@ -10,7 +10,15 @@ import yaml
 from fer.config.build import build
 from fer.data.batches import TrainingBatches, ViewBatches
 from fer.errors import ConfigError, ModelError
-from fer.experiments.files import FOLDER, STAGES, experiment_names, read_experiment, read_reported
+from fer.experiments.files import (
+    FOLDER,
+    STAGES,
+    Experiment,
+    experiment_names,
+    read_experiment,
+    read_experiments,
+    read_reported,
+)
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.initial_weights import NAMES, InitialWeights
@@ -23,6 +31,8 @@ from fer.utils.paths import resolve_data_root
 from fer.utils.yaml_files import read_yaml
 
 every = pytest.mark.parametrize("name", experiment_names())
+PROBES = "linear-probe-raf"
+"""The file that lists several starting weights."""
 DRAWN_INSTEAD = {"drawn": "raf", "ferplus": "raf"}
 """Which of the fixtures' drawn sets stands in for a set that is not among them."""
 
@@ -42,10 +52,14 @@ def test_an_experiment_is_short_valid_and_says_only_what_differs(name, tmp_path,
     monkeypatch.setattr(requirements, "unprepared", lambda sets, root: [])  # the real sets are not at hand
     path = FOLDER / f"{name}.yaml"
     assert len(path.read_text().splitlines()) <= 25
-    experiment = read_experiment(name)
-    assert experiment.stages
-    for stage, options in written(path).items():
-        config = replace(experiment.stages[stage], data_root=str(tmp_path))
+    for experiment in read_experiments(name):
+        check_stages(experiment, written(path), tmp_path)
+
+
+def check_stages(experiment: Experiment, stages: dict[str, dict[str, Any]], root: Path) -> None:
+    assert experiment.stages.keys() == stages.keys()
+    for stage, options in stages.items():
+        config = replace(experiment.stages[stage], data_root=str(root))
         if stage != "evaluate":
             check_training(config)
         defaults = {item.name: item.default for item in fields(STAGES[stage])}
@@ -72,7 +86,8 @@ def stand_in() -> InitialWeights:
 
 @every
 def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path, monkeypatch, stand_in):
-    experiment, (root, _), ended = read_experiment(name), prepared, []
+    # Those of one file differ in the name of their starting weights alone.
+    experiment, (root, _), ended = read_experiments(name)[0], prepared, []
     for batches in (TrainingBatches, ViewBatches):
         monkeypatch.setattr(batches, "__len__", lambda self: 2)
 
@@ -136,8 +151,24 @@ def test_reported_figures_are_shares_and_agree_with_their_classes():
 
 
 def test_every_experiment_starts_from_known_weights():
-    finetunings = [read_experiment(name).finetune for name in experiment_names()]
-    assert {config.init for config in finetunings if config} <= {"auto", *NAMES}
+    experiments = [experiment for name in experiment_names() for experiment in read_experiments(name)]
+    assert {one.finetune.init for one in experiments if one.finetune} <= {"auto", *NAMES}
+
+
+def test_a_list_of_starting_weights_is_an_experiment_from_each_with_all_else_equal(tmp_path):
+    probes = read_experiments(PROBES)
+    assert len(probes) == len({probe.name for probe in probes}) == 12
+    assert probes[1].name == f"{PROBES}-{probes[1].finetune.init}" == f"{PROBES}-swav-imagenet"
+    assert len({replace(probe.finetune, init="") for probe in probes}) == 1
+    assert probes[0].finetune.freeze == "backbone"
+    path = tmp_path / "mine.yaml"
+    path.write_text("init: [runs:/0123, 'models:/fer@champion', ~/weights.pth]\n")
+    named = {one.name: one.finetune.init for one in read_experiments(str(path))}
+    assert named == {
+        "mine-0123": "runs:/0123", "mine-fer-champion": "models:/fer@champion", "mine-weights.pth": "~/weights.pth"
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"mine\.yaml lists 3 starting weights: give one init"):
+        read_experiment(str(path))
 
 
 def test_missing_weights_are_named_with_their_place(prepared, tmp_path):
@@ -158,6 +189,11 @@ def test_missing_weights_are_named_with_their_place(prepared, tmp_path):
         ("pretrain: {}\nfinetune: {init: scratch}", "init of finetune .* is what pretrain made"),
         ("finetune: {}\nevaluate: {model: a.ckpt}", "model .* is what finetune made"),
         ("evaluate: {dataset: raf}", "evaluate .* tests what finetune made"),
+        ("init: []", "init in .* must list starting weights, each with a name of its own"),
+        ("init: [a/w.pth, b/w.pth]", "init in .* must list starting weights, each with a name of its own"),
+        ("init: [scratch, 3]", "init in .* must be text, not 3"),
+        ("method: simclr\ninit: [scratch]", "init in .* must be text"),
+        ("finetune: {init: [scratch]}", "init in .* must be text"),
         ("pretrain: {}\nfinetune: 3", "finetune .* must hold lines"),
     ],
 )
