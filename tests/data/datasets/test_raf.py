@@ -8,6 +8,7 @@ import pytest
 
 from fer.data.datasets.base import Candidate
 from fer.data.datasets.raf import DISTRIBUTIONS, LABELS, RAF, TEST_COUNTS, TRAIN_COUNTS, scan
+from fer.data.datasets.registry import find_source
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
 from fer.errors import DataError
@@ -202,6 +203,14 @@ def test_every_layout_gives_the_same_set(layout: str, raw_trees, prepared, tmp_p
     assert not done.left_out
     assert done.differences == plain.differences
     assert prepare(RAF, source, tmp_path / "data").reused
+
+
+def test_the_download_as_sent_is_found_in_a_usual_place(raw_trees, prepared, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    raf_official(raw_trees / "raf", tmp_path / "data" / "RAF-DB")
+    source = find_source(RAF, "", tmp_path / "data")
+    assert source == tmp_path / "data" / "RAF-DB"
+    assert prepare(RAF, source, tmp_path / "data").manifest.digest == prepared[1]["raf"].manifest.digest
 
 
 def test_pictures_unpacked_by_hand_are_taken_before_the_zip(raw_trees, tmp_path: Path) -> None:
