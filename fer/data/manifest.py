@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -101,9 +101,8 @@ class Manifest:
     images: CompactRows[ImageRow]
 
     def __init__(self, dataset: str, images: Iterable[ImageRow]) -> None:
-        object.__setattr__(self, "dataset", dataset)
         rows = images if isinstance(images, CompactRows) else CompactRows(ImageRow, images)
-        object.__setattr__(self, "images", rows)
+        self.__dict__.update(dataset=dataset, images=rows)  # as a frozen dataclass
 
     @cached_property
     def digest(self) -> str:
@@ -218,6 +217,7 @@ def read_votes(text: str) -> dict[str, float]:
     return votes
 
 
+@cache
 def folder_of(dataset: str, split: str, expression: str) -> str:
     """Return an image's folder under the data root, such as `train/raf/4`."""
     part = "test" if split == "test" else "train"

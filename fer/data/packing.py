@@ -21,10 +21,10 @@ from fer.data.manifest import SPLITS, ImageRow, Manifest
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.framing import cut
-from fer.portable.images import UnusableImage, read_rgb
+from fer.portable.images import UnusableImage, decode
 from fer.utils.atomic import atomic_path
 from fer.utils.compact_rows import CompactRows
-from fer.utils.parallel import decode_within_budget, thread_pool
+from fer.utils.parallel import map_on_all_cores, open_within_budget
 from fer.utils.paths import data_lock, translate_disk_errors
 
 RESIDENT_FRACTION = 0.5
@@ -97,21 +97,21 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
         # Writing to a mapped page without room behind it would kill the process, without a word.
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
-    def decode(index: int) -> None:
-        row = rows[index]
+    def read(row: ImageRow) -> Pixels:
         source = root / row.path
-
-        def read() -> Pixels:
-            return np.asarray(cut(read_rgb(source), row.square(), side))
-
         try:
-            pixels[index] = decode_within_budget(source, read)
+            return open_within_budget(source, lambda image: np.asarray(cut(decode(image)[0], row.square(), side)))
         except UnusableImage as error:
             raise DataError(f"{source}: {error}; run prepare again for {manifest.dataset!r}") from None
 
+    def fill(indices: Sequence[int]) -> Sequence[int]:
+        for index in indices:
+            pixels[index] = read(rows[index])
+        return indices
+
     title = f"pack {manifest.dataset} at {side} px"
-    with thread_pool() as executor:
-        for _ in tqdm(executor.map(decode, range(len(rows))), title, len(rows), unit="image"):
+    with map_on_all_cores(fill, range(len(rows))) as done:
+        for _ in tqdm(done, title, len(rows), unit="image"):
             pass
     pixels.flush()
 

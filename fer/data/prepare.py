@@ -15,11 +15,10 @@ from fer.data.archives import unpack
 from fer.data.copying import LeftOut, copy_checked
 from fer.data.datasets.base import DataSet, Scan, WrongFolder
 from fer.data.framing import frame_all
-from fer.data.manifest import ImageRow, Manifest
+from fer.data.manifest import Manifest
 from fer.data.prepared import FORMAT_VERSION, Prepared, count_differences, fingerprint, load_prepared
 from fer.errors import DataError
 from fer.portable.detection import Detector
-from fer.utils.compact_rows import CompactRows
 from fer.utils.paths import data_lock, manifest_path, summary_path, translate_disk_errors
 
 MANIFEST, SUMMARY = "manifest.csv", "summary.json"  # inside a draft
@@ -103,7 +102,7 @@ def _make_draft(
         raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
     if detector and dataset.framing:
         rows = frame_all(rows, draft, dataset.framing, detector())
-    manifest = Manifest(dataset.name, CompactRows(ImageRow, rows).sorted_by("path"))
+    manifest = Manifest(dataset.name, rows.sorted_by("path"))
     # Who is known from training would flatter the figures on test.
     overlap = manifest.of("train", "test").person_overlap()
     if overlap:

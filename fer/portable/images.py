@@ -2,8 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +46,28 @@ def read_with_notes(source: Path | bytes) -> tuple[Image.Image, list[str]]:
     Raises:
         UnusableImage: It is empty, truncated, huge or no picture.
     """
-    with open_picture(source) as image, _faults_as_unusable():
+    with open_picture(source) as image:
+        return decode(image)
+
+
+def decode(image: ImageFile.ImageFile) -> tuple[Image.Image, list[str]]:
+    """Decode an opened picture; return it as displayed, and notes on what had to be converted.
+
+    Raises:
+        UnusableImage: It is truncated or damaged.
+    """
+    try:
         image.load()
         notes = [] if image.mode == "RGB" else [image.mode]
         if image.getexif().get(ORIENTATION, 1) != 1:
             notes.append("rotated by EXIF")
+        if not notes and "transparency" not in image.info:
+            # Nothing to convert, and a copy would cost as much as decoding in the memory it touches. Pillow keeps the
+            # pixels of a picture whose file is closed.
+            return image, notes
         return upright_rgb(image), notes
+    except Exception as error:
+        raise _as_unusable(error) from None
 
 
 def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
@@ -65,7 +79,7 @@ def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
     Raises:
         UnusableImage: It is empty, huge or no picture.
     """
-    with _faults_as_unusable():
+    try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size == 0:
             raise UnusableImage("empty file")
@@ -79,28 +93,23 @@ def open_picture(source: Path | bytes) -> ImageFile.ImageFile:
             image.close()
             raise UnusableImage(f"huge picture of {image.width}x{image.height} pixels")
         return image
-
-
-@contextmanager
-def _faults_as_unusable() -> Iterator[None]:
-    """Turn whatever Pillow raises into an UnusableImage of a few words.
-
-    Raises:
-        UnusableImage: Something was raised.
-    """
-    try:
-        yield
-    except UnusableImage:
-        raise
-    except FileNotFoundError:
-        raise UnusableImage("missing file") from None
-    except UnidentifiedImageError:
-        raise UnusableImage("no readable picture (of no known format)") from None
-    except Image.DecompressionBombError:
-        raise UnusableImage("huge picture") from None
     except Exception as error:
-        # On damaged files Pillow's decoders raise nearly anything: OSError, SyntaxError, RuntimeError, struct.error.
-        raise UnusableImage(f"no readable picture ({' '.join(str(error).split())[:80]})") from None
+        raise _as_unusable(error) from None
+
+
+def _as_unusable(error: Exception) -> UnusableImage:
+    """Return an UnusableImage of a few words for whatever Pillow raised."""
+    match error:
+        case UnusableImage():
+            return error
+        case FileNotFoundError():
+            return UnusableImage("missing file")
+        case UnidentifiedImageError():
+            return UnusableImage("no readable picture (of no known format)")
+        case Image.DecompressionBombError():
+            return UnusableImage("huge picture")
+    # On damaged files Pillow's decoders raise nearly anything: OSError, SyntaxError, RuntimeError, struct.error.
+    return UnusableImage(f"no readable picture ({' '.join(str(error).split())[:80]})")
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -112,7 +121,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     # Asked first, because a turned picture no longer tells its format; Pillow scales any PGM beyond 8 bits to 16.
     has_16_bits = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
-    image = ImageOps.exif_transpose(image)
+    # Asked here, because Pillow would copy a picture that needs no turning.
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if has_16_bits:
         # Pillow's own conversion would clip at 255 instead of scaling, and it keeps the values of TIFFs of 12 bits.
         values = np.asarray(image).astype(np.int32) >> (bits - 8)

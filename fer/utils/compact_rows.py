@@ -76,6 +76,10 @@ class CompactRows(Sequence[Row], Generic[Row]):
         """Return the rows whose column holds one of these values."""
         return self._like([text for text, value in zip(self._texts, self.column(name), strict=True) if value in values])
 
+    def at(self, places: Iterable[int]) -> "CompactRows[Row]":
+        """Return the rows at these places."""
+        return self._like([self._texts[place] for place in places])
+
     def sorted_by(self, name: str) -> "CompactRows[Row]":
         """Return the rows ordered by a column's texts."""
         place = self._names.index(name)

@@ -2,21 +2,31 @@
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Lock
 from typing import TypeVar
 
-from fer.portable.images import MAX_BYTES, MAX_PIXELS, UnusableImage, open_picture
+from PIL import ImageFile
+
+from fer.portable.images import MAX_BYTES, MAX_PIXELS, open_picture
 
 T = TypeVar("T")
+R = TypeVar("R")
 
+CHUNK = 32
+"""Items a task, so that starting one costs little beside the work on small pictures."""
+CHUNKS_AHEAD = 4
+"""Tasks a core that are begun or wait: more would keep results that nobody has asked for."""
 BYTES_PER_PIXEL = 40
 """Memory that a picture takes while it is read, cut and hashed; the most measured is 33, of WebP with transparency."""
 TRIM_ABOVE = 40_000_000
 """Bytes of a picture after which freed memory is given back; what smaller ones leave to each thread is less."""
+SMALL_FILE = 1_000_000
+"""Bytes of a file up to which it is read once, before anybody knows what its picture will take."""
 
 
 @contextmanager
@@ -28,6 +38,36 @@ def thread_pool() -> Iterator[ThreadPoolExecutor]:
     finally:
         # The executor's own end would first finish, after a fault or Ctrl-C too, what has not begun.
         executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def map_on_all_cores(
+    work: Callable[[Sequence[T]], Sequence[R]],
+    items: Sequence[T],
+    chunk: int = CHUNK,
+) -> Iterator[Iterator[R]]:
+    """Yield an iterator over the results of a work on all items, in their order; at its end no thread works any more.
+
+    Args:
+        work: Gets some neighbouring items and returns the result of each.
+        items: All of them; of few items each core gets its share.
+        chunk: Items that work gets at once at most.
+    """
+    cores = os.cpu_count() or 1
+    size = min(max(len(items) // (CHUNKS_AHEAD * cores), 1), chunk)
+    with thread_pool() as executor:
+
+        def results() -> Iterator[R]:
+            # A future for each of a million pictures would take more time and memory than their names.
+            begun: deque[Future[Sequence[R]]] = deque()
+            for start in range(0, len(items), size):
+                begun.append(executor.submit(work, items[start : start + size]))
+                if len(begun) == CHUNKS_AHEAD * cores:
+                    yield from begun.popleft().result()
+            while begun:
+                yield from begun.popleft().result()
+
+        yield results()
 
 
 class MemoryBudget:
@@ -63,29 +103,44 @@ DECODING_BUDGET = MemoryBudget(BYTES_PER_PIXEL * MAX_PIXELS + MAX_BYTES)
 _MEASURING = Lock()
 
 
-def decode_within_budget(picture: Path | bytes, work: Callable[[], T]) -> T:
-    """Run a thread's work on a picture, waiting until the budget of all threads has memory for it.
+def open_within_budget(source: Path | bytes, work: Callable[[ImageFile.ImageFile], T]) -> T:
+    """Open a picture and run a thread's work on it, waiting until the budget of all threads has memory for it.
 
     Args:
-        picture: A file or its content; one that is no usable picture takes none.
-        work: Reads the picture and keeps nothing of its size.
+        source: A file or its content.
+        work: Decodes the picture and keeps nothing of its size.
+
+    Raises:
+        UnusableImage: As `open_picture`.
     """
-    # One at a time, because Pillow reads some formats whole for their size.
-    with _MEASURING:
-        needed = _memory_of(picture)
+    if isinstance(source, Path):
+        source = _small_content(source) or source
+    if isinstance(source, Path):
+        # One at a time, because Pillow reads some formats whole for their size.
+        with _MEASURING, open_picture(source) as image:
+            needed = _memory_of(image, source.stat().st_size)
+    else:
+        image = open_picture(source)
+        needed = _memory_of(image, len(source))
     with DECODING_BUDGET.reserve(needed):
-        result = work()
+        with open_picture(source) if isinstance(source, Path) else image as opened:
+            result = work(opened)
+            opened.close()
         # GNU's C library would keep for every thread the most it ever had; other libraries have no such function.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim and needed > TRIM_ABOVE:
-            trim(0)
+        if needed > TRIM_ABOVE:
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+            if trim:
+                trim(0)
         return result
 
 
-def _memory_of(picture: Path | bytes) -> int:
-    try:
-        with open_picture(picture) as image:
-            size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
-            return BYTES_PER_PIXEL * image.width * image.height + size
-    except UnusableImage:
-        return 0
+def _small_content(path: Path) -> bytes | None:
+    """Return a small file's content; None for a large file, and for one that cannot be read or holds nothing."""
+    with suppress(OSError, ValueError):
+        if 0 < path.stat().st_size <= SMALL_FILE:
+            return path.read_bytes()
+    return None
+
+
+def _memory_of(image: ImageFile.ImageFile, size: int) -> int:
+    return BYTES_PER_PIXEL * image.width * image.height + size

@@ -67,6 +67,8 @@ def printable(name: str) -> str:
     Args:
         name: As Python reads it from the disk, where a byte that is no UTF-8 is a lone surrogate.
     """
+    if name.isascii() and name.isprintable():
+        return name
     return "".join(map(_escaped, name))
 
 

@@ -50,7 +50,7 @@ def test_an_image_is_known_by_its_pixels_its_person_and_what_networks_see_of_it(
 def test_pictures_are_read_once_for_one_content(own, monkeypatch: pytest.MonkeyPatch) -> None:
     root, train = own
     first = signatures.image_signatures(train, root)
-    monkeypatch.setattr(signatures, "read_rgb", refuse)
+    monkeypatch.setattr(signatures, "open_within_budget", refuse)
     assert same(signatures.image_signatures(train, root), first)
     with pytest.raises(AssertionError, match="read"):
         signatures.image_signatures(Manifest("raf", train.images[1:]), root)

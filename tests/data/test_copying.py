@@ -1,15 +1,20 @@
+import io
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from fer.data import checked_copies
 from fer.data.datasets.base import Candidate, DataSet, Scan
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.images import FACE_SIDE
+from fer.data.images import FACE_SIDE, inspect
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
+from fer.portable.images import UnusableImage, decode
 
 Box = tuple[float, float, float, float]
 
@@ -139,6 +144,102 @@ def test_a_damaged_or_missing_file_leaves_its_faces_out(gradient: Path, tmp_path
     assert [Path(row.path).name for row in done.manifest.images] == ["d.jpg"]
     assert [name for name, _ in done.left_out] == ["damaged.png#a.jpg", "damaged.png#b.jpg", "none.png#c.jpg"]
     assert done.left_out[2][1] == "missing file"
+
+
+def test_a_file_with_several_faces_is_read_once(
+    gradient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counted(image: ImageFile.ImageFile) -> object:
+        read.append(image)
+        return decode(image)
+
+    monkeypatch.setattr(checked_copies, "decode", counted)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    faces = [boxed(gradient, (10 + 5 * n, 50, 60 + 5 * n, 90), f"group_{n}.jpg") for n in range(40)]
+    assert len(prepared(tmp_path, *faces).manifest.images) == 40
+    assert len(read) <= 5  # once in each task
+
+
+def plain(path: Path) -> Candidate:
+    return Candidate(path, "fear", "train", path.name, path.name)
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file cut short, or with some wrong bytes."""
+    if rng.random() < 0.5:
+        return content[: rng.integers(1, len(content))]
+    changed = bytearray(content)
+    for place in rng.integers(0, len(content), 3):
+        changed[place] = rng.integers(0, 256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_damaged_jpeg_is_left_out_for_what_decoding_it_wholly_says(options: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)).resize((90, 120)))
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", **options)
+    paths = [tmp_path / f"{number:03d}.jpg" for number in range(100)]
+    expected = {}
+    for path in paths:
+        path.write_bytes(damaged(content.getvalue(), rng))
+        try:
+            inspect(path)
+        except UnusableImage as fault:
+            expected[path.name] = str(fault)
+    (tmp_path / "good.jpg").write_bytes(content.getvalue())
+    done = prepared(tmp_path, *map(plain, [*paths, tmp_path / "good.jpg"]))
+    assert dict(done.left_out) == expected
+    assert 30 < len(expected) < 100
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_facts_of_a_copy_are_those_of_the_whole_picture(orientation: int, suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (61, 37), 200).save(tmp_path / f"a.{suffix}", exif=exif)
+    (row,) = prepared(tmp_path, plain(tmp_path / f"a.{suffix}")).manifest.images
+    facts = inspect(tmp_path / f"a.{suffix}")
+    assert (row.sha256, row.bytes, row.width, row.height, row.notes) == facts[:5]
+    assert facts[2:4] == ((61, 37) if orientation < 5 else (37, 61))
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("jpg", (200, 160)), ("png", (200, 160)), ("jpg", (5, 3))])
+def test_only_pictures_without_any_light_are_black(suffix: str, size: tuple[int, int], tmp_path: Path) -> None:
+    """Also of those with a dark middle, and of those hardly brighter than black."""
+    rng = np.random.default_rng(0)
+    pixels = {"black": np.zeros((*size, 3), np.uint8), "noisy": rng.integers(0, 10, (*size, 3), dtype=np.uint8)}
+    pixels["dim"] = np.full((*size, 3), 12, np.uint8)
+    pixels["corner"] = pixels["black"].copy()
+    pixels["corner"][: size[0] // 4 + 1, : size[1] // 4 + 1] = 250
+    paths = [tmp_path / f"{name}.{suffix}" for name in pixels]
+    for path in paths:
+        Image.fromarray(pixels[path.stem]).save(path)
+    black = {path.name for path in paths if inspect(path).black}
+    assert f"black.{suffix}" in black and not black & {f"dim.{suffix}", f"corner.{suffix}"}
+    done = prepared(tmp_path, *map(plain, paths))
+    assert dict(done.left_out) == dict.fromkeys(black, "entirely black")
+
+
+def test_what_is_no_file_is_missing(gradient: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    names = ["folder.png", "loop.png", "pipe.png", "group.png/below.png", "none.png"]
+    candidates = [Candidate(tmp_path / name, "fear", "train", f"{n}.png", name) for n, name in enumerate(names)]
+    done = prepared(tmp_path, *candidates, plain(gradient))
+    assert done.left_out == tuple((name, "missing file") for name in names)
+
+
+@pytest.mark.parametrize("text", ["source_name", "person"])
+def test_what_would_break_a_line_of_the_manifest_is_left_out(text: str, gradient: Path, tmp_path: Path) -> None:
+    odd = replace(plain(gradient), name="odd.png", **{text: "a\x1fb"})
+    done = prepared(tmp_path, odd, plain(gradient))
+    assert [reason for _, reason in done.left_out] == ["its name is no UTF-8 text in one line"]
 
 
 def test_a_changed_box_is_prepared_anew(gradient: Path, tmp_path: Path) -> None:

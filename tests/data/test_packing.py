@@ -59,7 +59,7 @@ def test_the_second_call_decodes_nothing(own: tuple[Path, Manifest], monkeypatch
     first = np.array(pack(manifest, root, 24))
     (file,) = (root / "packed").iterdir()
     before = file.stat()
-    monkeypatch.setattr(packing, "read_rgb", lambda path: pytest.fail(f"decoded {path}"))
+    monkeypatch.setattr(packing, "open_within_budget", lambda path, work: pytest.fail(f"decoded {path}"))
     assert np.array_equal(pack(manifest, root, 24), first)
     assert file.stat().st_mtime_ns == before.st_mtime_ns
     assert file.stat().st_ino == before.st_ino

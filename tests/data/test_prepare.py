@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -8,11 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
-from fer.data import copying
+from fer.data import checked_copies
 from fer.data.datasets.base import Candidate, DataSet, Scan
 from fer.data.datasets.kdef import KDEF
 from fer.data.datasets.raf import LABELS, RAF
@@ -22,6 +24,7 @@ from fer.data.prepare import prepare
 from fer.data.prepared import Prepared, load_prepared
 from fer.errors import DataError
 from fer.expressions import code_of
+from fer.portable.images import decode
 from fer.utils.paths import manifest_path, summary_path
 
 SETS = {"raf": RAF, "kdef": KDEF, "wikimedia": WIKIMEDIA}
@@ -121,6 +124,16 @@ def test_preparing_again_does_nothing(prepared: Ready, raw_trees: Path, name: st
     assert again == replace(first[name], reused=True)
     assert not first[name].reused
     assert files(root) == before
+
+
+def test_preparing_again_reads_no_picture(shrunk: tuple[Path, Path, Prepared]) -> None:
+    source, root, first = shrunk
+    for row in first.manifest.images:
+        for path in (source / row.source_name, root / row.path):
+            before = path.stat()
+            path.write_bytes(bytes(before.st_size))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert prepare(WIKIMEDIA, source, root) == replace(first, reused=True)
 
 
 def test_the_digest_does_not_depend_on_the_place(shrunk: tuple[Path, Path, Prepared], tmp_path: Path) -> None:
@@ -225,15 +238,15 @@ def test_a_person_in_training_and_test_is_refused(tmp_path: Path) -> None:
 
 def at_the_fifth_copy(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
     copied = Counter[str]()
-    copyfile = shutil.copyfile
+    real = checked_copies._write
 
-    def copy(source: Path, place: Path) -> None:
+    def write(*arguments: Any) -> object:
         copied["all"] += 1
         if copied["all"] == 5:
             raise fault
-        copyfile(source, place)
+        return real(*arguments)
 
-    monkeypatch.setattr(copying.shutil, "copyfile", copy)
+    monkeypatch.setattr(checked_copies, "_write", write)
 
 
 def at_the_manifest(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
@@ -306,21 +319,20 @@ def test_an_interrupted_renewal_keeps_the_old_set_or_none(
 def test_an_interruption_does_not_wait_for_every_picture(
     raw_trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspected = Counter[str]()
-    real = copying.inspect
+    decoded = Counter[str]()
 
-    def inspect(path: Path) -> object:
-        inspected["all"] += 1
-        return real(path)
+    def counted(image: ImageFile.ImageFile) -> object:
+        decoded["all"] += 1
+        return decode(image)
 
-    def copy(source: Path, place: Path) -> None:
+    def write(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(copying, "inspect", inspect)
-    monkeypatch.setattr(copying.shutil, "copyfile", copy)
+    monkeypatch.setattr(checked_copies, "decode", counted)
+    monkeypatch.setattr(checked_copies, "_write", write)
     with pytest.raises(KeyboardInterrupt):
         prepare(KDEF, raw_trees / "kdef", tmp_path / "data")
-    assert inspected["all"] < 280
+    assert decoded["all"] < 280
 
 
 @MOMENTS

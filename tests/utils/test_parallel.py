@@ -4,25 +4,34 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fer.contamination import signatures
 from fer.contamination.signatures import ImageSignatures
-from fer.data import copying, framing, packing
+from fer.data import checked_copies, framing, packing
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.framing import Framing, frame_all, read_thumbnail
 from fer.data.manifest import Manifest
 from fer.data.packing import pack
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
-from fer.portable.images import MAX_BYTES, MAX_PIXELS, read_rgb
+from fer.portable.images import MAX_BYTES, MAX_PIXELS, UnusableImage, decode
 from fer.utils import parallel
-from fer.utils.parallel import BYTES_PER_PIXEL, DECODING_BUDGET, MemoryBudget, decode_within_budget, thread_pool
+from fer.utils.parallel import (
+    BYTES_PER_PIXEL,
+    CHUNK,
+    CHUNKS_AHEAD,
+    DECODING_BUDGET,
+    MemoryBudget,
+    map_on_all_cores,
+    open_within_budget,
+    thread_pool,
+)
 
 CORES = 16
 SIDE = 2000
@@ -88,29 +97,26 @@ def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def reading(monkeypatch: pytest.MonkeyPatch, many_cores: None) -> Iterator[list[int]]:
     """How many pictures were in memory whenever a thread read one, with room for two of the prepared set."""
     counts: list[int] = []
-    inside: set[Path] = set()
+    inside: set[int] = set()
 
-    def watched(real: Callable[[Path], object]) -> Callable[[Path], object]:
-        def read(path: Path) -> object:
-            inside.add(path)
-            counts.append(len(inside))
-            time.sleep(0.02)
-            try:
-                return real(path)
-            finally:
-                inside.remove(path)
+    def watched(image: ImageFile.ImageFile) -> object:
+        inside.add(id(image))
+        counts.append(len(inside))
+        time.sleep(0.02)
+        try:
+            return decode(image)
+        finally:
+            inside.remove(id(image))
 
-        return read
-
-    monkeypatch.setattr(copying, "inspect", watched(copying.inspect))
-    for module in (framing, packing, signatures):
-        monkeypatch.setattr(module, "read_rgb", watched(read_rgb))
+    for module in (checked_copies, framing, packing, signatures):
+        monkeypatch.setattr(module, "decode", watched)
     yield counts
 
 
 def room_for_two(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    largest = max(parallel._memory_of(path) for path in pictures)
-    smallest = min(parallel._memory_of(path) for path in pictures)
+    sizes = [40 * 50 * BYTES_PER_PIXEL + path.stat().st_size for path in pictures]
+    largest = max(sizes)
+    smallest = min(sizes)
     assert 3 * smallest > 2 * largest
     monkeypatch.setattr(parallel, "DECODING_BUDGET", MemoryBudget(2 * largest))
 
@@ -149,6 +155,47 @@ def test_every_work_on_all_cores_decodes_within_the_shared_memory(
         work()
         assert (len(reading), max(reading)) == (21, 2), name
         reading.clear()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 300, 3000])
+def test_results_come_in_the_order_of_the_items_from_tasks_of_few(count: int, many_cores: None) -> None:
+    sizes: list[int] = []
+
+    def work(items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        time.sleep(0.001 * (items[0] % 3))
+        return [item**2 for item in items]
+
+    with map_on_all_cores(work, range(count)) as results:
+        assert list(results) == [item**2 for item in range(count)]
+    assert max(sizes, default=0) <= CHUNK
+    # Few items are shared out among all cores.
+    assert len(sizes) >= min(count, CORES)
+
+
+def test_few_results_wait_for_whoever_takes_them(many_cores: None) -> None:
+    begun: list[int] = []
+    with map_on_all_cores(lambda items: begun.extend(items) or items, range(100_000)) as results:
+        assert next(results) == 0
+        time.sleep(0.05)
+        assert len(begun) <= CHUNK * CHUNKS_AHEAD * CORES
+
+
+def test_a_fault_ends_what_has_not_begun(many_cores: None) -> None:
+    done: list[int] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        if items[0] == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.001)
+        done.extend(items)
+        return items
+
+    with pytest.raises(KeyboardInterrupt), map_on_all_cores(work, range(100_000)) as results:
+        list(results)
+    finished = len(done)
+    time.sleep(0.02)
+    assert finished == len(done) < 100_000 / 10
 
 
 def made(manifest: Manifest, root: Path) -> ImageSignatures:
@@ -194,7 +241,8 @@ def test_a_file_that_is_no_picture_takes_no_room(tmp_path: Path, monkeypatch: py
     (tmp_path / "a").write_bytes(b"an editor's backup")
     monkeypatch.setattr(parallel, "DECODING_BUDGET", MemoryBudget(0))
     for name in ("a", "none"):
-        assert decode_within_budget(tmp_path / name, lambda: "done") == "done"
+        with pytest.raises(UnusableImage):
+            open_within_budget(tmp_path / name, lambda image: "done")
 
 
 def peak(folder: Path, memory: int, tmp_path: Path) -> int:
