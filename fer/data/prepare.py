@@ -48,6 +48,8 @@ def prepare(
         detector = None
     with translate_disk_errors(root):
         scan = dataset.scan(source) if source.is_dir() or dataset.is_table(source) else None
+        if scan:
+            _refuse_own_tree(dataset, source, scan, root)
         wanted = fingerprint(dataset, source, scan)
         with data_lock(root, dataset.name):
             done = load_prepared(dataset, root, wanted, framing_name(detector))
@@ -73,6 +75,19 @@ def prepare(
 def framing_name(detector: MakeDetector | None) -> str:
     """Return the value of the option `framing` that a detector, or none, amounts to."""
     return "auto" if detector else "none"
+
+
+def _refuse_own_tree(dataset: DataSet, source: Path, scan: Scan, root: Path) -> None:
+    """Refuse a download in the place of the prepared pictures: it would be deleted with the old ones.
+
+    Raises:
+        DataError: A picture lies there.
+    """
+    trees = tuple(f"{root.resolve() / part / dataset.name}/" for part in ("train", "test"))
+    inside = next((candidate.path for candidate in scan.candidates if str(candidate.path).startswith(trees)), None)
+    if inside:
+        fault = f"{inside} lies where the prepared pictures of {dataset.name} go, which replace what is there"
+        raise DataError(f"source {source}: {fault}: move your pictures to another folder, or take another name")
 
 
 def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:

@@ -103,6 +103,28 @@ def test_the_set_is_prepared_again_by_its_name_alone(own: Path, capsys: pytest.C
     assert "already prepared" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("source", ["data/train/own", "data/train"])
+def test_pictures_in_the_place_of_the_prepared_ones_are_not_deleted(
+    folder: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    shutil.copytree(folder / "faces", folder / "other/train/own")
+    command_line = ["--dataset", "folder", "--source", source.replace("data", "other"), "--name", "own"]
+    with pytest.raises(SystemExit):
+        main(["prepare", *command_line, "--data_root", "other"])
+    assert "lies where the prepared pictures of own go" in capsys.readouterr().err
+    assert len(list((folder / "other/train/own/happy").iterdir())) == 12
+    shutil.rmtree(folder / "other")
+
+
+def test_a_folder_and_an_archive_of_it_give_the_same_set(own: Path, folder: Path) -> None:
+    # Packed with a folder around it, as most archives are.
+    archive = shutil.make_archive(str(folder / "packed"), "zip", folder, "faces")
+    command("prepare", "--dataset", "folder", "--source", archive, "--name", "packed", "--framing", "none")
+    plain, packed = (read_manifest(manifest_path(own, name)) for name in ("mine", "packed"))
+    assert list(packed.images.columns("source_name", "split")) == list(plain.images.columns("source_name", "split"))
+    manifest_path(own, "packed").unlink()
+
+
 def test_it_is_listed(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("data")
     listed = capsys.readouterr().out

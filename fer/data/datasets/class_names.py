@@ -80,9 +80,9 @@ def map_classes(classes: Iterable[str], given: dict[str, str | None]) -> dict[st
         raise ConfigError(f"map: {unknown_name('class', unknown[0], names)}")
     mapped = {name: given[name] if name in given else expression_of(name) for name in names}
     if not any(mapped.values()):
-        example = ",".join(f"{name}:{expression}" for name, expression in zip(names, EXPRESSIONS, strict=False))
+        # No whole map: who copied it would have labelled the pictures by our order.
         raise DataError(
-            f"no class means an expression: there are {quoted(', '.join(names))}; say what they show, such as "
-            f"map={example}"
+            f"no class means an expression: there are {quoted(', '.join(names))}; say what each shows, such as "
+            f"map={names[0]}:<expression>,... with {', '.join(EXPRESSIONS)} or {NO_EXPRESSION}"
         )
     return mapped

@@ -36,7 +36,7 @@ def scan(class_map: str, split: str, source: Path) -> Scan:
     result = Scan()
     for file, expression, part in zip(used, names, splits, strict=True):
         # Files of one name may lie in several folders.
-        name = file.source_name.lstrip("/").replace("/", "__")
+        name = file.source_name.replace("/", "__")
         result.candidates.append(
             Candidate(file.path, expression, part, name, file.source_name, person=file.person),
         )
@@ -68,14 +68,21 @@ def split_files(files: Sequence[LabelledFile], expressions: Sequence[str], optio
     parts = []
     if not any(splits):
         splits = _held_out(files, expressions, ["train"] * len(files), "test", TEST_FRACTION)
-        parts.append(f"{100 * TEST_FRACTION:.0f} % held out for testing")
+        parts.append(_held_out_part(splits, "test", f"{100 * TEST_FRACTION:.0f} % held out for testing"))
     if "validation" not in splits and "train" in splits:
         splits = _held_out(files, expressions, splits, "validation", VALIDATION_FRACTION)
-        parts.append(f"{100 * VALIDATION_FRACTION:.0f} % of training for validation")
+        parts.append(
+            _held_out_part(splits, "validation", f"{100 * VALIDATION_FRACTION:.0f} % of training for validation")
+        )
     _refuse_divided_people(files, splits)
     if parts:
         parts.append("chosen by person" if by_people else "chosen by hashes of the names, as many of each expression")
     return splits, ", ".join(parts) or "split as its owner did"
+
+
+def _held_out_part(splits: Sequence[str], part: str, said: str) -> str:
+    """Return what is said of a part: who has one person, or one picture of each class, can hold none out."""
+    return said if part in splits else f"none for {part}, as there are too few"
 
 
 def _held_out(

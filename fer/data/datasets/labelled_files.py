@@ -31,6 +31,8 @@ COLUMNS = {
 """Names of a table's columns; of each kind the first that is there counts. Path and label must be."""
 NO_PICTURES = ("thumbs.db", "desktop.ini")
 """Files that systems leave in folders; in lower case."""
+SHOWN = 5
+"""Files and folders of those that are not read whose names are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class LabelledFile:
     Attributes:
         path: The file.
         label: The class, as its owner calls it.
-        source_name: Its path in the download.
+        source_name: Its path from where the set begins: the folder of its splits or classes, or of its table.
         split: `train`, `validation`, `test`, or nothing where the owner has not split the set.
         person: Who is seen; empty where it is not told.
     """
@@ -71,22 +73,36 @@ def read_source(source: Path) -> tuple[list[LabelledFile], str]:
     base = _without_wrapping(source)
     folders = _folders(base)
     splits = [folder for folder in folders if folder.name.casefold() in SPLIT_OF]
-    if splits:
+    if any(map(_folders, splits)):
         files: list[LabelledFile] = []
         for folder in splits:
-            files += _of_classes(source, _folders(folder), SPLIT_OF[folder.name.casefold()])
-        ignored = ", ".join(folder.name for folder in folders if folder not in splits)
-        described = f"class folders in {', '.join(folder.name for folder in splits)}"
-        return files, f"{described}; not read: {ignored}" if ignored else described
+            files += _of_classes(base, _folders(folder), SPLIT_OF[folder.name.casefold()])
+        unread = [*(folder for folder in folders if folder not in splits), *_loose_files(base, *splits)]
+        return files, f"class folders in {', '.join(folder.name for folder in splits)}{_not_read(base, unread)}"
     tables = sorted(path for path in base.glob("*.csv") if not path.name.startswith("."))
     # Beside a table, folders with other names are merely where its pictures lie.
     if len(tables) == 1 and not any(expression_of(folder.name) for folder in folders):
         return _read_table(tables[0]), f"a table, {tables[0].name}"
-    files = list(_of_classes(source, folders, ""))
+    files = [] if splits else list(_of_classes(base, folders, ""))
     if files:
-        return files, "class folders"
-    found = f"{len(tables)} tables, of which one is to be the source" if tables else "no class folders and no CSV"
-    raise WrongFolder(f"{source} holds {found}: a set of your own is folders such as happy/ and sad/, or a CSV")
+        return files, f"class folders{_not_read(base, _loose_files(base))}"
+    present = f"{len(tables)} tables, of which one is to be the source" if tables else "no class folders and no CSV"
+    raise WrongFolder(f"{source} holds {present}: a set of your own is folders such as happy/ and sad/, or a CSV")
+
+
+def _loose_files(*folders: Path) -> list[Path]:
+    """List the files that lie in no class folder."""
+    loose = []
+    for folder in folders:
+        loose += sorted(path for path in folder.iterdir() if path.is_file() and not _is_litter(path.name))
+    return loose
+
+
+def _not_read(base: Path, paths: list[Path]) -> str:
+    """Return what to say of files and folders that are none of a class's: some of their names, and how many."""
+    names = [printable(path.relative_to(base).as_posix()) for path in paths]
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"; not read: {', '.join(names[:SHOWN])}{more}" if names else ""
 
 
 def _without_wrapping(folder: Path) -> Path:
@@ -107,17 +123,25 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in inside if not path.name.startswith((".", "__MACOSX")))
 
 
-def _of_classes(source: Path, folders: list[Path], split: str) -> Iterator[LabelledFile]:
-    """Yield the files of class folders, at any depth."""
+def _is_litter(name: str) -> bool:
+    """Return whether a file is nobody's work: hidden, left by a system, or an editor's backup, which ends in `~`."""
+    return name.startswith(".") or name.endswith("~") or name.casefold() in NO_PICTURES
+
+
+def _of_classes(base: Path, folders: list[Path], split: str) -> Iterator[LabelledFile]:
+    """Yield the files of class folders, at any depth.
+
+    They are named from where the set begins, so that a folder and any archive of it are split alike.
+    """
     for folder in folders:
+        label = printable(folder.name)
         for parent, inside, names in os.walk(folder):
             inside.sort()
             for name in sorted(names):
-                # Editors leave backups that end in "~".
-                if name.startswith(".") or name.endswith("~") or name.casefold() in NO_PICTURES:
+                if _is_litter(name):
                     continue
                 path = Path(parent, name)
-                yield LabelledFile(path, folder.name, path.relative_to(source).as_posix(), split)
+                yield LabelledFile(path, label, path.relative_to(base).as_posix(), split)
 
 
 def _read_table(table: Path) -> list[LabelledFile]:
@@ -128,8 +152,7 @@ def _read_table(table: Path) -> list[LabelledFile]:
             # Spreadsheets of half the world write semicolons.
             reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
             columns = _columns(table, list(reader.fieldnames or ()))
-            # The header is line 1 for people.
-            return [_parse_row(table, number, row, columns) for number, row in enumerate(reader, start=2)]
+            return _parse_rows(table, reader, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} is no table of UTF-8 text ({error}): save it as CSV in UTF-8") from None
 
@@ -148,9 +171,34 @@ def _columns(table: Path, header: list[str]) -> dict[str, str]:
     return columns
 
 
-def _parse_row(table: Path, number: int, row: dict[str, str], columns: dict[str, str]) -> LabelledFile:
-    cells = {column: (row[name] or "").strip() for column, name in columns.items()}
-    where = f"{table} line {number}"
+def _parse_rows(table: Path, reader: "csv.DictReader[str]", columns: dict[str, str]) -> list[LabelledFile]:
+    """Return a table's files; a row that stands twice counts once.
+
+    Raises:
+        DataError: A row cannot be read, or says of a file something else than an earlier one.
+    """
+    files: dict[str, LabelledFile] = {}
+    lines: dict[str, int] = {}
+    for row in reader:
+        # Of a row of several lines the last; the header is line 1 for people.
+        line = reader.line_num
+        file = _parse_row(table, f"{table} line {line}", row, columns)
+        name = file.source_name
+        first = files.setdefault(name, file)
+        # Not the paths: one file may be written in several ways.
+        if (first.label, first.split, first.person) != (file.label, file.split, file.person):
+            fault = f"{quoted(name)} stands in line {lines[name]} with another label, split or person"
+            raise DataError(f"{table} line {line}: {fault}: leave only the right one")
+        lines.setdefault(name, line)
+    if not files:
+        raise DataError(f"{table} has no rows below its header")
+    return list(files.values())
+
+
+def _parse_row(table: Path, where: str, row: dict[str, str], columns: dict[str, str]) -> LabelledFile:
+    cells = {column: printable((row[name] or "").strip()) for column, name in columns.items()}
+    # Of a path as it stands: what is no text in one line is left out for its name.
+    written = (row[columns["path"]] or "").strip()
     for column in ("path", "label"):
         if not cells[column]:
             raise DataError(f"{where} has no {column}")
@@ -159,7 +207,8 @@ def _parse_row(table: Path, number: int, row: dict[str, str], columns: dict[str,
         split = SPLIT_OF.get(cells["split"].casefold(), "")
         if not split:
             raise DataError(f"{where}: split {quoted(cells['split'])} is none of train, validation and test")
-    path = Path(cells["path"]).expanduser()
-    name = printable(path.as_posix())
-    # Joining an absolute path gives that path.
-    return LabelledFile(table.parent / path, cells["label"], name, split, printable(cells.get("person", "")))
+    # Unlike Path's, this leaves alone what begins with "~" and names nobody's home. Joining an absolute path gives
+    # that path, and named from the table's folder a file has one name, however it is written and wherever both lie.
+    path = table.parent / os.path.expanduser(written)  # noqa: PTH111
+    name = printable(Path(os.path.relpath(path, table.parent)).as_posix())
+    return LabelledFile(path, cells["label"], name, split, cells.get("person", ""))

@@ -63,7 +63,7 @@ def test_a_map_that_hits_nothing_tells_the_classes_there_are() -> None:
         map_classes(["happy", "sad"], {"hapy": "anger"})
 
 
-def test_numbers_alone_are_refused_with_a_map_to_write() -> None:
+def test_numbers_alone_are_refused_without_a_map_that_would_label_them_by_our_order() -> None:
     with pytest.raises(DataError) as caught:
         map_classes(["0", "1", "2"], {})
-    assert str(caught.value).endswith("say what they show, such as map=0:surprise,1:fear,2:disgust")
+    assert f"map=0:<expression>,... with {', '.join(EXPRESSIONS)} or none" in str(caught.value)

@@ -70,6 +70,14 @@ def test_no_person_stands_in_two_splits(tmp_path: Path) -> None:
     assert set.union(*splits.values()) == {"train", "validation", "test"}
 
 
+def test_what_cannot_be_held_out_is_said(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text("\n".join(["path,label,person", *(f"{number}.jpg,sad,me" for number in range(40))]))
+    understood = scan("", "auto", table).understood
+    assert "none for test, as there are too few, none for validation, as there are too few, chosen by person" in understood
+    assert "train: 40" in understood
+
+
 def test_a_person_in_two_of_the_owners_splits_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "faces.csv"
     table.write_text("path,label,person,split\na.jpg,sad,7,train\nb.jpg,sad,7,val\n")

@@ -49,9 +49,28 @@ def test_folders_of_splits_are_known_by_their_usual_names(make: Make) -> None:
     assert "not read: extra" in read_source(source)[1]
 
 
+def test_what_lies_in_no_class_folder_is_told(make: Make) -> None:
+    loose = [f"loose{number}.jpg" for number in range(7)]
+    assert read_source(make(["happy/a.jpg", ".hidden", "Thumbs.db", *loose]))[1] == (
+        "class folders; not read: loose0.jpg, loose1.jpg, loose2.jpg, loose3.jpg, loose4.jpg and 2 more"
+    )
+    source = make(["train/sad/a.jpg", "train/loose.jpg"])
+    assert "; not read: happy, loose0.jpg, " in read_source(source)[1]
+
+
+def test_folders_of_splits_without_classes_are_where_the_pictures_of_a_table_lie(make: Make) -> None:
+    source = make(["train/a.jpg", "test/b.jpg"])
+    (source / "faces.csv").write_text("path,label,split\ntrain/a.jpg,sad,train\ntest/b.jpg,sad,test\n")
+    assert [split for _, split, _ in found(source)] == ["train", "test"]
+    (source / "more.csv").touch()
+    with pytest.raises(WrongFolder, match="holds 2 tables"):
+        read_source(source)
+
+
 def test_folders_that_only_wrap_the_set_are_passed(make: Make) -> None:
     source = make(["download/my-faces/happy/a.jpg", "download/my-faces/sad/b.jpg", "__MACOSX/x/y"])
-    assert [label for label, *_ in found(source)] == ["happy", "sad"]
+    # Named as without the wrapping, so that an archive of the set is split as its folder is.
+    assert found(source) == [("happy", "", "happy/a.jpg"), ("sad", "", "sad/b.jpg")]
 
 
 def test_a_single_class_by_an_unknown_word_is_a_class(make: Make) -> None:
@@ -84,6 +103,36 @@ def test_paths_of_a_table_may_be_absolute(make: Make, tmp_path: Path) -> None:
     table.write_text(f"path,label\n{picture},sad\n")
     (file,), _ = read_source(table)
     assert file.path == picture
+    # A split that depends on names must not depend on where the folder lies.
+    assert file.source_name == "set/a.jpg"
+
+
+@pytest.mark.parametrize("written", ["./a.jpg", "../set/a.jpg", "x/../a.jpg"])
+def test_a_file_has_one_name_however_a_table_writes_it(make: Make, written: str) -> None:
+    table = make(["a.jpg", "x/b.jpg"]) / "faces.csv"
+    table.write_text(f"path,label\n{written},sad\na.jpg,sad\n")
+    assert found(table) == [("sad", "", "a.jpg")]
+
+
+@pytest.mark.parametrize("second", ["a.jpg,happy,train,1", "./a.jpg,sad,test,1", "a.jpg,sad,train,2"])
+def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, second: str) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text(f"path,label,split,person\na.jpg,sad,train,1\n\"b\nc.jpg\",sad,train,1\n{second}\n")
+    with pytest.raises(DataError, match=r"line 5: 'a.jpg' stands in line 2 with another label, split or person"):
+        read_source(table)
+
+
+def test_names_that_begin_with_a_tilde_are_files_where_nobody_is_called_so(make: Make) -> None:
+    table = make(["~nobody_is_called_so/a.jpg"]) / "faces.csv"
+    table.write_text("path,label\n~nobody_is_called_so/a.jpg,sad\n")
+    assert found(table) == [("sad", "", "~nobody_is_called_so/a.jpg")]
+
+
+def test_labels_can_be_printed_whatever_they_hold(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text('path,label\na.jpg,"ha\nppy"\n')
+    (file,), _ = read_source(table)
+    assert file.label == "ha\\nppy"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +144,7 @@ def test_paths_of_a_table_may_be_absolute(make: Make, tmp_path: Path) -> None:
         ("path,label\na.jpg,sad\n,sad\n", "line 3 has no path"),
         ("path,label\na.jpg\n", "line 2 has no label"),
         ("", "has no column 'path'"),
+        ("path,label\n", "has no rows below its header"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path, content: str, message: str) -> None:
