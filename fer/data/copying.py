@@ -93,22 +93,25 @@ def _without_copies(
     One of each group is kept, in test if one is there, else in validation: what is tested on is not trained on.
     """
     ranks = {"test": 0, "validation": 1, "train": 2}
-    table = list(rows.columns("path", "split", "source_name"))
+    table = list(rows.columns("path", "split", "source_name", "expression"))
 
     def rank(index: int) -> tuple[int, str]:
-        path, split, _ = table[index]
+        path, split, _, _ = table[index]
         return ranks[split], path.rpartition("/")[2]
 
     first_of: dict[str, int] = {}
     for index in sorted(range(len(table)), key=rank):
         first_of.setdefault(pixels[index], index)
     kept = []
-    for index, (path, _, source_name) in enumerate(table):
+    for index, (path, _, source_name, expression) in enumerate(table):
         first = first_of[pixels[index]]
         if index == first:
             kept.append(index)
         else:
-            left_out.append((source_name, f"the same pixels as a picture in {table[first][1]}"))
+            _, split, _, kept_as = table[first]
+            # Which of two labels is right nobody knows; that they differ is worth a look.
+            otherwise = "" if expression == kept_as else " that is labelled otherwise"
+            left_out.append((source_name, f"the same pixels as a picture in {split}{otherwise}"))
             # What is not in the manifest must not be in the tree.
             (draft / path).unlink()
     return rows.at(kept)

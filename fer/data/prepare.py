@@ -16,12 +16,19 @@ from fer.data.copying import LeftOut, copy_checked
 from fer.data.datasets.base import DataSet, Scan, WrongFolder
 from fer.data.framing import frame_all
 from fer.data.manifest import Manifest
-from fer.data.prepared import FORMAT_VERSION, Prepared, count_differences, fingerprint, load_prepared
+from fer.data.prepared import (
+    FORMAT_VERSION,
+    Prepared,
+    count_differences,
+    fingerprint,
+    first_of_each_reason,
+    load_prepared,
+)
 from fer.errors import DataError
 from fer.portable.detection import Detector
 from fer.utils.paths import data_lock, manifest_path, summary_path, translate_disk_errors
 
-MANIFEST, SUMMARY = "manifest.csv", "summary.json"  # inside a draft
+MANIFEST, SUMMARY, UNPACKED = "manifest.csv", "summary.json", "unpacked"  # inside a draft
 
 MakeDetector = Callable[[], Detector]
 
@@ -59,9 +66,9 @@ def prepare(
             with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
                 draft = Path(name)
                 if scan is None:
-                    (draft / "unpacked").mkdir()
-                    unpack(source, draft / "unpacked")
-                    scan = _scan_unpacked(dataset, source, draft / "unpacked")
+                    (draft / UNPACKED).mkdir()
+                    unpack(source, draft / UNPACKED)
+                    scan = _scan_unpacked(dataset, source, draft / UNPACKED)
                 if scan.understood:
                     tqdm.write(f"{source}: {scan.understood}")
                 prepared = _make_draft(dataset, source, scan, draft, detector)
@@ -112,7 +119,11 @@ def _make_draft(
     detector: MakeDetector | None,
 ) -> Prepared:
     """Copy, check and frame the pictures of a download."""
-    rows, left_out = copy_checked(dataset, scan, draft)
+    try:
+        rows, left_out = copy_checked(dataset, scan, draft)
+    except DataError as error:
+        # Of an archive within an archive: the folder it was unpacked into is temporary.
+        raise DataError(str(error).replace(f"{draft / UNPACKED}/", f"{source}: ")) from None
     if not rows:
         raise DataError(f"{source} holds no usable picture of {dataset.title}{_main_fault(left_out)}")
     if detector and dataset.framing:
@@ -127,7 +138,8 @@ def _make_draft(
         manifest=manifest,
         source=str(source),
         framing=framing_name(detector),
-        left_out=tuple(left_out),
+        left_out=first_of_each_reason(left_out),
+        left_out_reasons=dict(Counter(reason for _, reason in left_out)),
         differences=count_differences(dataset, manifest),
         reused=False,
     )

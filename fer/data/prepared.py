@@ -28,9 +28,12 @@ KINDS: dict[str, Any] = {
     "framed": dict[str, Any],
     "count_differences": tuple[str, ...],
     "left_out": tuple[tuple[str, ...], ...],
+    "left_out_reasons": dict[str, Any],
     "repaired_or_converted": dict[str, Any],
 }
 """Kinds of what is read of a summary; the rest is for people."""
+EXAMPLES = 100
+"""Pictures named of those left out for one reason; AffectNet leaves out more than 100,000."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Prepared:
         manifest: Its images.
         source: Path of the download it came from.
         framing: `auto` when its pictures were framed, else `none`.
-        left_out: (name in the download, reason) of what is not in the set.
+        left_out: (name in the download, reason) of what is not in the set, of each reason `EXAMPLES` at most.
+        left_out_reasons: How many are left out for each reason.
         differences: Sentences on counts that differ from the expected ones; empty when complete or unknown.
         reused: Whether nothing had to be done.
     """
@@ -50,6 +54,7 @@ class Prepared:
     source: str
     framing: str
     left_out: tuple[tuple[str, str], ...]
+    left_out_reasons: dict[str, int]
     differences: tuple[str, ...]
     reused: bool
 
@@ -66,9 +71,20 @@ class Prepared:
             "counts": self.manifest.counts(),
             "count_differences": self.differences,
             "left_out": self.left_out,
-            "left_out_reasons": dict(Counter(reason for _, reason in self.left_out)),
+            "left_out_reasons": self.left_out_reasons,
             "repaired_or_converted": _counts(images.column("notes")),
         }
+
+
+def first_of_each_reason(left_out: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return `EXAMPLES` of what is left out for each reason, in the given order."""
+    counts: Counter[str] = Counter()
+    examples = []
+    for name, reason in left_out:
+        counts[reason] += 1
+        if counts[reason] <= EXAMPLES:
+            examples.append((name, reason))
+    return tuple(examples)
 
 
 def _counts(texts: Iterable[str]) -> dict[str, int]:
@@ -86,7 +102,7 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
         summary = read_object(path)
         check_kinds(summary, KINDS)
         # Counts are summed, and whoever edits the file may have made texts of them.
-        for key in ("framed", "repaired_or_converted"):
+        for key in ("framed", "repaired_or_converted", "left_out_reasons"):
             check_kinds({key: tuple(summary.get(key, {}).values())}, {key: tuple[int, ...]})
         # What another version calls by other names is missing here.
         fits = KINDS.keys() <= summary.keys() and summary["version"] == FORMAT_VERSION
@@ -127,6 +143,7 @@ def load_prepared(dataset: DataSet, root: Path, fingerprint: str = "", framing: 
             source=summary["source"],
             framing=summary["framing"],
             left_out=tuple((name, reason) for name, reason in summary["left_out"]),
+            left_out_reasons=summary["left_out_reasons"],
             differences=tuple(summary["count_differences"]),
             reused=True,
         )
@@ -152,7 +169,7 @@ def preparation_counts(root: Path, dataset: str) -> dict[str, float]:
     """
     summary = read_summary(root, dataset)
     counts: dict[str, float] = {
-        "left_out": len(summary["left_out"]),
+        "left_out": sum(summary["left_out_reasons"].values()),
         "repaired": sum(summary["repaired_or_converted"].values()),
     }
     framed = summary["framed"]

@@ -155,7 +155,8 @@ def describe_prepared(run: TrackedRun, prepared: Mapping[str, "Prepared"]) -> No
     for name, result in prepared.items():
         counts = result.manifest.counts()
         splits = ", ".join(f"{sum(of_split.values()):,} {split}" for split, of_split in counts.items())
-        notes.append(f"- **{escape_markdown(name)}**: images: {splits}; left out: {len(result.left_out):,}")
+        left_out = sum(result.left_out_reasons.values())
+        notes.append(f"- **{escape_markdown(name)}**: images: {splits}; left out: {left_out:,}")
     shown = "`manifests/<set>` holds the list of its images, and their counts by split and expression."
     lead = "Downloads brought into the common tree, checked and listed."
     run.describe(run_description(lead, notes=["\n".join(notes), shown]))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fer.data.datasets.base import Scan
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.prepare import prepare
 from fer.data.prepared import (
+    EXAMPLES,
     FORMAT_VERSION,
     Prepared,
     is_prepared,
@@ -158,3 +160,22 @@ def test_a_prepared_set_outlives_its_download(shrunk: tuple[Path, Path, Prepared
 
 def test_nothing_prepared_is_none(tmp_path: Path) -> None:
     assert load_prepared(WIKIMEDIA, tmp_path) is None
+
+
+def test_what_is_left_out_is_counted_and_the_first_of_each_reason_are_named(
+    shrunk: tuple[Path, Path, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, root, _ = shrunk
+    many = [(f"{number}.jpg", "labelled as no face") for number in range(3 * EXAMPLES)]
+
+    def scan(folder: Path) -> Scan:
+        found = WIKIMEDIA.scan(folder)
+        return replace(found, left_out=[*many, *found.left_out, ("last.jpg", "uncertain")])
+
+    done = prepare(replace(WIKIMEDIA, scan=scan), source, root / "other")
+    assert done.left_out == (*many[:EXAMPLES], ("last.jpg", "uncertain"))
+    assert done.left_out_reasons == {"labelled as no face": 3 * EXAMPLES, "uncertain": 1}
+    assert preparation_counts(root / "other", "wikimedia")["left_out"] == 3 * EXAMPLES + 1
+    again = load_prepared(WIKIMEDIA, root / "other")
+    assert again
+    assert again.summary() == done.summary()

@@ -28,7 +28,7 @@ def prepared_with(root: Path, **framings: str) -> None:
     for name, framing in framings.items():
         path = summary_path(root, name)
         path.parent.mkdir(exist_ok=True)
-        done = Prepared(Manifest(name, ()), "", framing, (), (), reused=False)
+        done = Prepared(Manifest(name, ()), "", framing, (), {}, (), reused=False)
         path.write_text(json.dumps({"version": FORMAT_VERSION, "fingerprint": "", **done.summary()}))
 
 

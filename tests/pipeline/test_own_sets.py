@@ -103,14 +103,13 @@ def test_the_set_is_prepared_again_by_its_name_alone(own: Path, capsys: pytest.C
     assert "already prepared" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("source", ["data/train/own", "data/train"])
+@pytest.mark.parametrize("source", ["other/train/own", "other/train"])
 def test_pictures_in_the_place_of_the_prepared_ones_are_not_deleted(
     folder: Path, capsys: pytest.CaptureFixture[str], source: str
 ) -> None:
     shutil.copytree(folder / "faces", folder / "other/train/own")
-    command_line = ["--dataset", "folder", "--source", source.replace("data", "other"), "--name", "own"]
     with pytest.raises(SystemExit):
-        main(["prepare", *command_line, "--data_root", "other"])
+        main(["prepare", "--dataset", "folder", "--source", source, "--name", "own", "--data_root", "other"])
     assert "lies where the prepared pictures of own go" in capsys.readouterr().err
     assert len(list((folder / "other/train/own/happy").iterdir())) == 12
     shutil.rmtree(folder / "other")

@@ -74,7 +74,9 @@ def test_what_cannot_be_held_out_is_said(tmp_path: Path) -> None:
     table = tmp_path / "faces.csv"
     table.write_text("\n".join(["path,label,person", *(f"{number}.jpg,sad,me" for number in range(40))]))
     understood = scan("", "auto", table).understood
-    assert "none for test, as there are too few, none for validation, as there are too few, chosen by person" in understood
+    assert (
+        "none for test, as there are too few, none for validation, as there are too few, chosen by person" in understood
+    )
     assert "train: 40" in understood
 
 

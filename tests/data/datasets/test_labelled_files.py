@@ -117,7 +117,7 @@ def test_a_file_has_one_name_however_a_table_writes_it(make: Make, written: str)
 @pytest.mark.parametrize("second", ["a.jpg,happy,train,1", "./a.jpg,sad,test,1", "a.jpg,sad,train,2"])
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, second: str) -> None:
     table = tmp_path / "faces.csv"
-    table.write_text(f"path,label,split,person\na.jpg,sad,train,1\n\"b\nc.jpg\",sad,train,1\n{second}\n")
+    table.write_text(f'path,label,split,person\na.jpg,sad,train,1\n"b\nc.jpg",sad,train,1\n{second}\n')
     with pytest.raises(DataError, match=r"line 5: 'a.jpg' stands in line 2 with another label, split or person"):
         read_source(table)
 

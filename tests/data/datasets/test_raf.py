@@ -241,6 +241,19 @@ def test_half_of_the_zip_is_one_sentence(raw_trees, tmp_path: Path) -> None:
         prepare(RAF, source, tmp_path / "data")
 
 
+def test_a_damaged_zip_within_an_archive_is_named_by_its_place_in_it(raw_trees, tmp_path: Path) -> None:
+    source = raf_official(raw_trees / "raf", tmp_path / "download")
+    inner = source / "basic/basic/Image/aligned.zip"
+    content = bytearray(inner.read_bytes())
+    content[200] ^= 1
+    inner.write_bytes(content)
+    archive = Path(shutil.make_archive(str(tmp_path / "sent"), "zip", source))
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError) as caught:
+        prepare(RAF, archive, tmp_path / "data")
+    assert str(caught.value).startswith(f"{archive}: basic/basic/Image/aligned.zip is damaged (")
+
+
 def test_pictures_that_the_zip_lacks_are_left_out(raw_trees, tmp_path: Path) -> None:
     source = raf_official(raw_trees / "raf", tmp_path / "download")
     with zipfile.ZipFile(source / "basic/basic/Image/aligned.zip", "w") as packed:
