@@ -77,7 +77,7 @@ def test_a_copy_in_another_split_leaves_training(tmp_path: Path) -> None:
     rows = fer2013_rows()
     rows.append(("Training", 6, rows[4][2]))
     done = prepare(FER2013, fer2013_table(tmp_path / "own" / "fer2013.csv", rows), tmp_path / "data")
-    assert dict(done.left_out)["fer2013-00035.png"] == "the same pixels as a picture in test"
+    assert dict(done.left_out)["fer2013-00035.png"] == "the same pixels as a picture in test that is labelled otherwise"
     assert Counter(row.expression for row in done.manifest.of("test").images)["anger"] == 1
 
 
