@@ -43,6 +43,7 @@ def build(
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     in_file = f"in {shortened(file, LONGEST_PATH)}"
     written = {**_read_options(file, section), **(instead or {})}
+    _refuse_several_starts(written, file)
     values = {key: _check(known, key, raw, in_file) for key, raw in written.items()}
     for key, raw in given.items():
         # Checked even where it gives way: a wrong value must never pass unnoticed.
@@ -79,6 +80,20 @@ def _read_options(file: str, section: str) -> dict[str, Any]:
             f"run it as an experiment, name={shortened(file, LONGEST_PATH)}"
         )
     return content
+
+
+def _refuse_several_starts(written: Mapping[str, Any], file: str) -> None:
+    """Refuse a list of starting weights, of which a command other than `experiment` takes one.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    init = written.get("init")
+    if isinstance(init, list):
+        raise ConfigError(
+            f"init in {quoted_path(file)} lists {len(init)} starting weights: give one, or run a "
+            f"file of finetune alone as an experiment, name={shortened(file, LONGEST_PATH)}"
+        )
 
 
 def _check(known: "dict[str, Field[Any]]", key: str, raw: Any, where: str) -> Any:

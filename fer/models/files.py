@@ -155,6 +155,11 @@ def _read_weights(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     return ModelSpec.from_dict(spec, str(path)), state
 
 
+NETWORK_KEYS = ("state_dict", "model")
+"""Where Lightning, and this project and many authors, keep the network; beside it lies an optimizer's state, or a moving
+average of the network, which is left as that of any other file is (`matching.best_network`)."""
+
+
 class Inert:
     """A stand-in that accepts anything, keeps nothing and does nothing."""
 
@@ -214,9 +219,7 @@ def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: It holds none.
     """
-    # Lightning keeps the network under the first, this project and many authors under the second; what lies beside
-    # it, such as a moving average or an optimizer's state, is not what others load.
-    for key in ("state_dict", "model"):
+    for key in NETWORK_KEYS:
         if isinstance(content.get(key), dict):
             state = _named_tensors(content[key])
             if state:

@@ -9,15 +9,17 @@ import torchvision
 from torch import Tensor
 
 from fer.errors import ConfigError, ModelError, quoted, unknown_name
-from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec
+from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec, head_names
 from fer.models.catalogue import CATALOGUE, Entry, cache, download
-from fer.models.files import read_file, read_folder, tensors_of
-from fer.models.matching import best_network, guess_arch, networks_of, take_tensors
+from fer.models.files import NETWORK_KEYS, read_file, read_folder, tensors_of
+from fer.models.matching import AVERAGE_WORDS, best_network, guess_arch, networks_of, take_tensors
 
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
 """What `init` may be besides files, folders and addresses."""
 ADDRESSES = ("runs:/", "models:/")
 """How the addresses of runs and of registered models begin."""
+UNKNOWN_PIXELS = "pixels are normalised as for ImageNet, for the file does not say how"
+"""What is to be known of other trainers' files."""
 IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
@@ -36,6 +38,8 @@ class InitialWeights:
         arch: The backbone they belong to; empty: not known.
         training_images: The training splits they saw with labels, as in `ModelSpec`.
         pretraining_images: Those they saw without labels.
+        knows_expressions: Whether a head of as many outputs as there are expressions is known to have them in order.
+        notes: What a user should know of how they were read.
     """
 
     origin: str
@@ -48,6 +52,8 @@ class InitialWeights:
     arch: str = ""
     training_images: tuple[str, ...] = ()
     pretraining_images: tuple[str, ...] = ()
+    knows_expressions: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def weights_from_folder(path: Path) -> InitialWeights:
 
 
 def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -> LoadReport:
-    """Load initial weights into a model's backbone, leaving a head of another size fresh.
+    """Load initial weights into a model's backbone, leaving a head of another size, or of other classes, fresh.
 
     Args:
         model: Changed in place.
@@ -157,9 +163,15 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
         reason = network.fault if network else f"none of its names (the first is {quoted(next(iter(weights.state)))})"
         raise ModelError(f"{weights.origin} holds no weights of {model.spec.arch}: {reason}")
     tensors, resizing = take_tensors(model.backbone, network, weights.state)
+    fresh = ""
+    # Others have seven classes too, or list the same expressions in another of their usual orders.
+    if not weights.knows_expressions and head_names(model.backbone) & tensors.keys():
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in head_names(model.backbone)}
+        fresh = "the head starts fresh, since nothing says which of its outputs is which expression"
     model.backbone.load_state_dict(tensors, strict=False)
-    passed_over = [other.prefix.removesuffix(".") for other in networks if other != network and not other.fault]
-    notes = (network.note, resizing, f"not taken: {', '.join(passed_over)}" if passed_over else "")
+    others = [other.prefix.removesuffix(".") for other in networks if other != network and not other.fault]
+    passed_over = f"not taken: {', '.join(others)}" if others else ""
+    notes = (network.note, resizing, fresh, passed_over, *weights.notes)
     used = set(network.names.values())
     return LoadReport(
         origin=weights.origin,
@@ -215,8 +227,20 @@ def _from_file(path: Path) -> InitialWeights:
     spec = content.get("spec")
     # Other trainers' checkpoints may hold a `spec` too.
     if not isinstance(spec, dict) or "expressions" not in spec:
-        return InitialWeights(str(path), state)
+        return InitialWeights(str(path), state, notes=(*_averages_beside(content), UNKNOWN_PIXELS))
     return _with_spec(path, state, ModelSpec.from_dict(spec, str(path)))
+
+
+def _averages_beside(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return a note of the moving averages that a checkpoint keeps beside the network that `tensors_of` takes."""
+    if not any(isinstance(content.get(key), dict) for key in NETWORK_KEYS):
+        return ()
+    averages = [
+        name
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, dict) and set(re.split(r"[._]", name.lower())) & AVERAGE_WORDS
+    ]
+    return (f"not taken: the moving average in {', '.join(averages)}",) if averages else ()
 
 
 def _with_spec(path: Path, state: dict[str, Tensor], spec: ModelSpec) -> InitialWeights:
@@ -230,6 +254,7 @@ def _with_spec(path: Path, state: dict[str, Tensor], spec: ModelSpec) -> Initial
         arch=spec.arch,
         training_images=spec.training_images,
         pretraining_images=spec.pretraining_images,
+        knows_expressions=True,
     )
 
 

@@ -11,7 +11,7 @@ from torchvision.models import VisionTransformer, get_model
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import head_names
 from fer.models.vision_transformer import (
-    NORM,
+    NORM_LAYER,
     PATCH_NORM,
     POSITIONS,
     TIMM_EXTRAS,
@@ -153,10 +153,26 @@ def _find(
 
 def _trunk_names(backbone: nn.Module) -> list[str]:
     """Return the names of a backbone's parameters outside its head, from the input to the features."""
+    head = _head_module(backbone)
+    return [name for name, _ in backbone.named_parameters() if name.partition(".")[0] != head]
+
+
+def _head_module(backbone: nn.Module) -> str:
     # The last module is the head in all of torchvision's classification models. It may hold further layers, which
     # files of a bare feature extractor lack.
-    head = [name for name, _ in backbone.named_children()][-1]
-    return [name for name, _ in backbone.named_parameters() if name.partition(".")[0] != head]
+    return [name for name, _ in backbone.named_children()][-1]
+
+
+def _needed_names(backbone: nn.Module) -> list[str]:
+    """Return the names of what a backbone outside its head cannot do without, batch norm's statistics among it.
+
+    A deeper network of the same family has all the names of a shallower one and more: without these it would be fresh
+    in the middle.
+    """
+    head = _head_module(backbone)
+    # Integers are counters and indices, which follow from the architecture or change nothing.
+    tensors = {name: tensor for name, tensor in backbone.state_dict().items() if tensor.is_floating_point()}
+    return [name for name in tensors if name.partition(".")[0] != head]
 
 
 def _describe(
@@ -167,22 +183,28 @@ def _describe(
     roots: set[str],
 ) -> NetworkMatch:
     own = backbone.state_dict()
+    has_patch_norm = prefix + PATCH_NORM in state
     given = {name: prefix + file_name for name, file_name in names.items() if prefix + file_name in state}
     misshapen = [name for name, key in given.items() if state[key].shape != own[name].shape]
     # A head has as many rows as it was trained for classes, ImageNet's 1,000 for instance; positions are interpolated.
     may_differ = head_names(backbone) | {POSITIONS}
     foreign = [name for name in misshapen if name not in may_differ]
     extra = [key for key in _others(state, prefix, given) if key.removeprefix(prefix).partition(".")[0] in roots]
+    missing = [name for name in _needed_names(backbone) if name not in given]
+    # A fresh norm changes no direction, and nothing else is fresh then.
+    lacking = [name for name in missing if not (has_patch_norm and name.startswith(NORM_LAYER))]
     fault = ""
     if foreign:
         shapes = " x ".join(str(side) for side in state[given[foreign[0]]].shape)
         fault = f"{given[foreign[0]]} has another shape ({shapes})"
     elif extra:
         fault = f"it also has {extra[0]}, for which there is no place"
+    elif lacking:
+        fault = f"it lacks {prefix}{names[lacking[0]]} and {len(lacking) - 1} more tensors"
     elif POSITIONS in misshapen and not side_in_patches(state[given[POSITIONS]]):
         fault = f"{given[POSITIONS]} is not one position for a class token and a square of them for patches"
     note = ""
-    if prefix + PATCH_NORM in state and NORM not in given:
+    if has_patch_norm and missing:
         note = f"trained on the mean of all patches ({PATCH_NORM}), so the norm of the class token starts fresh"
     return NetworkMatch(prefix, given, len(given) - len(misshapen), fault, note)
 

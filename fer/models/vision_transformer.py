@@ -25,8 +25,8 @@ _TIMM_NAMES = (
 )
 TIMM_EXTRAS = ("norm_pre", "reg_token", "dist_token")
 """First parts of timm's names for what some of its transformers compute and torchvision's does not."""
-NORM = "encoder.ln.weight"
-"""torchvision's name of the last norm's weight, through which the class token leaves."""
+NORM_LAYER = "encoder.ln."
+"""How torchvision's names of the last norm begin, through which the class token leaves."""
 PATCH_NORM = "fc_norm.weight"
 """timm's name of a norm that follows the mean of all patches, as in fine-tuned masked autoencoders."""
 

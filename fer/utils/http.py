@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock
@@ -29,8 +30,14 @@ MAX_WAIT = 120.0
 """Seconds of a `Retry-After` that are waited; a server that asks for more is left alone."""
 TIMEOUT = 30.0
 """Seconds without a byte before an attempt is given up."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a server has to take up a connection, in which it does nothing else."""
 CHUNK = 1 << 18
 PAGE_STARTS = (b"<!doctype html", b"<html")
+
+
+_unreachable: set[str] = set()
+"""Servers that this process could not reach since it last reached any."""
 
 
 class PoliteRetry(Retry):
@@ -60,16 +67,18 @@ def wait(seconds: float, reason: str) -> None:
         time.sleep(seconds)
 
 
-def retrying_session(agent: str = "fer") -> requests.Session:
+def retrying_session(agent: str = "fer", *, insists: bool = True) -> requests.Session:
     """Return a session that repeats reading requests after faults that pass, and keeps cookies.
 
     A server's `Retry-After` is waited for. After the last attempt the server's answer is returned as it is.
 
     Args:
         agent: The `User-Agent`.
+        insists: Whether a server that takes up no connection is asked again too.
     """
     retry = PoliteRetry(
         total=RETRIES,
+        connect=RETRIES if insists else 0,
         backoff_factor=BACKOFF,
         status_forcelist=TEMPORARY,
         allowed_methods=("GET", "HEAD"),
@@ -163,12 +172,17 @@ class _Partial:
         """
         # One session: share links of some servers hand out a cookie at a redirection and ask for it at the next
         # address. It also asks again where there is no answer, so that here only breaks are left to deal with.
-        with retrying_session() as session:
+        # Without a network each of a dozen files would be waited for as long as the first.
+        with retrying_session(insists=not _unreachable) as session:
             while True:
                 size_before = self.size()
                 try:
                     self._fetch_rest(session, address)
+                    _unreachable.clear()
                     return
+                except requests.ConnectionError:
+                    _unreachable.add(urlsplit(address).netloc)
+                    raise
                 except ConnectionError as error:
                     # An attempt that brought nothing would be repeated for ever.
                     if self.size() <= size_before:
@@ -193,7 +207,7 @@ class _Partial:
         if start:
             headers["Range"] = f"bytes={start}-"
             headers["If-Range"] = self.version.read_text(encoding="utf-8")
-        with session.get(address, headers=headers, timeout=TIMEOUT, stream=True) as response:
+        with session.get(address, headers=headers, timeout=(CONNECT_TIMEOUT, TIMEOUT), stream=True) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 # What is here reaches beyond the server's file.
                 self.remove()

@@ -271,3 +271,12 @@ def test_the_fields_of_a_scope() -> None:
     assert fields_of(Scope.MACHINE) == {"data_root", "output", "resume", "config", "evaluate_on"}
     assert fields_of(Scope.NAME, Scope.SEED) == {"registered_name", "promote", "seed"}
     assert {"lr", "arch", "device", "contamination"} <= fields_of(Scope.RESULT)
+
+
+def test_a_list_of_starting_weights_is_sent_to_experiment(tmp_path):
+    file = tmp_path / "probe.yaml"
+    file.write_text("init: [scratch, supervised-imagenet]\n")
+    with pytest.raises(ConfigError) as refusal:
+        build(FinetuneConfig, {}, file=str(file))
+    sentence = f"lists 2 starting weights: give one, or run a file of finetune alone as an experiment, name={file}"
+    assert str(refusal.value).endswith(sentence)

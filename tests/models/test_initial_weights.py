@@ -84,6 +84,34 @@ def test_a_file_says_what_had_no_place(classifier, donor, tmp_path):
     assert "1 unexpected" in str(report)
 
 
+def test_a_foreign_head_of_seven_classes_starts_fresh_and_ones_own_does_not(classifier, tmp_path):
+    theirs = Classifier(ModelSpec("resnet18", 32, mean=(0.5, 0.5, 0.5)))
+    fresh = classifier.backbone.fc.weight.clone()
+    torch.save(theirs.backbone.state_dict(), tmp_path / "w.pth")
+    report = start_from(classifier, tmp_path / "w.pth")
+    assert torch.equal(classifier.backbone.fc.weight, fresh)
+    assert report.missing == ("fc.weight", "fc.bias")
+    assert "nothing says which of its outputs is which expression" in str(report)
+    torch.save({"spec": theirs.spec.to_dict(), "model": theirs.state_dict()}, tmp_path / "best.ckpt")
+    report = start_from(classifier, tmp_path / "best.ckpt")
+    assert torch.equal(classifier.backbone.fc.weight, theirs.backbone.fc.weight)
+    assert (report.missing, report.notes) == ((), ())
+
+
+@pytest.mark.parametrize(("network", "average"), [("model", "model_ema"), ("state_dict", "state_dict_ema")])
+def test_a_moving_average_beside_the_network_is_named(classifier, donor, tmp_path, network, average):
+    follows = {name: torch.zeros_like(tensor) for name, tensor in donor.items()}
+    torch.save({network: donor, average: follows, "optimizer": {"state": {}}}, tmp_path / "w.pth")
+    report = start_from(classifier, tmp_path / "w.pth")
+    assert torch.equal(classifier.backbone.conv1.weight, donor["conv1.weight"])
+    assert f"not taken: the moving average in {average};" in str(report)
+
+
+def test_a_file_that_does_not_say_how_pixels_were_normalised_is_said_to(classifier, donor, tmp_path):
+    torch.save(donor, tmp_path / "w.pth")
+    assert start_from(classifier, tmp_path / "w.pth").notes == (initial_weights.UNKNOWN_PIXELS,)
+
+
 @pytest.mark.parametrize("content", [{"a": torch.zeros(2)}, {"epoch": 3}, [1, 2], None], ids=str)
 def test_a_file_that_matches_nothing_is_refused(classifier, tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
