@@ -156,8 +156,10 @@ def _read_weights(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
 
 
 NETWORK_KEYS = ("state_dict", "model")
-"""Where Lightning, and this project and many authors, keep the network; beside it lies an optimizer's state, or a moving
-average of the network, which is left as that of any other file is (`matching.best_network`)."""
+"""Where Lightning, and this project and many authors, keep the network.
+
+Beside it lies an optimizer's state, or a moving average of the network, which is left as in `matching.best_network`.
+"""
 
 
 class Inert:

@@ -90,6 +90,8 @@ def _run_and_compare(experiments: Sequence[Experiment], config: ExperimentConfig
             compared = compare_runs(CompareConfig(experiment=run.id, baseline=ready[0].name))
             print(f"{compared.text}\n")
             where = compared.where
+        else:
+            print(f"{ready[0].name} alone could be run, so there is nothing to compare it with")
     return ExperimentResult(run.id, tuple(stages), table, skipped, where)
 
 

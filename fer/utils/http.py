@@ -16,6 +16,7 @@ from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError as TransferError
+from urllib3.exceptions import MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
@@ -180,8 +181,12 @@ class _Partial:
                     self._fetch_rest(session, address)
                     _unreachable.clear()
                     return
-                except requests.ConnectionError:
-                    _unreachable.add(urlsplit(address).netloc)
+                except requests.ConnectionError as error:
+                    server = urlsplit(address).netloc
+                    _unreachable.add(server)
+                    if error.args and isinstance(error.args[0], MaxRetryError):
+                        # What urllib3 says of it fills four lines.
+                        raise requests.ConnectionError(f"no connection to {server}") from error
                     raise
                 except ConnectionError as error:
                     # An attempt that brought nothing would be repeated for ever.

@@ -81,7 +81,7 @@ def test_without_a_network_only_the_first_file_is_waited_for(
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as closed:
         nobody = f"http://127.0.0.1:{closed.server_port}/w.pth"
     for count in (3, 3):
-        with pytest.raises(requests.ConnectionError):
+        with pytest.raises(requests.ConnectionError, match=rf"^no connection to 127\.0\.0\.1:{closed.server_port}$"):
             download_file(nobody, tmp_path / "w.pth", show_progress=False)
         assert len(waits) == count
     # Once a server answers, the network is there again.
