@@ -17,7 +17,7 @@ from fer.data.datasets.wikimedia import differences_from_list
 from fer.data.framing import NOT_FOUND, center_face
 from fer.data.prepare import framing_name, prepare
 from fer.data.prepared import Prepared, is_prepared, load_prepared, preparation_counts
-from fer.errors import ConfigError
+from fer.errors import ConfigError, DataError
 from fer.expressions import EXPRESSIONS
 from fer.pipeline.contact_sheets import make_contact_sheet
 from fer.pipeline.context import log_dataset
@@ -90,14 +90,18 @@ def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str)
         framing: `auto` or `none`.
 
     Raises:
-        DataError: The download is gone and the set is not prepared with this framing, or it is not what it should be.
+        DataError: The download is gone and the set is not prepared, or with another framing, or the download is not
+            what it should be.
     """
     detector = center_face if framing == "auto" and dataset.framing else None
     if source:
         return prepare(dataset, source, root, detector)
-    earlier = load_prepared(dataset, root, framing=framing_name(detector))
+    earlier = load_prepared(dataset, root)
     if earlier is None:
         raise missing_download(dataset, root)
+    if earlier.framing != framing_name(detector):
+        cure = f"give framing={earlier.framing} to keep it as it is, or source=... to prepare it anew"
+        raise DataError(f"{dataset.title} is prepared with framing={earlier.framing} and its download is gone: {cure}")
     return earlier
 
 

@@ -103,6 +103,17 @@ def test_the_set_is_prepared_again_by_its_name_alone(own: Path, capsys: pytest.C
     assert "already prepared" in capsys.readouterr().out
 
 
+def test_another_framing_needs_the_pictures_again(own: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "faces").rename(folder / "away")
+    try:
+        told = refused(capsys, "prepare", "--dataset", "mine")
+        command("prepare", "--dataset", "mine", "--framing", "none")
+    finally:
+        (folder / "away").rename(folder / "faces")
+    assert told.startswith("mine is prepared with framing=none and its download is gone: give framing=none to keep it")
+    assert "already prepared" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("source", ["other/train/own", "other/train"])
 def test_pictures_in_the_place_of_the_prepared_ones_are_not_deleted(
     folder: Path, capsys: pytest.CaptureFixture[str], source: str

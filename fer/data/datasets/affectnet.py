@@ -178,8 +178,8 @@ def _from_annotations(base: Path) -> Iterator[Row]:
         chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
         with thread_pool() as executor:
             codes = executor.map(partial(_read_codes, annotations), chunks)
-            for chunk, found in zip(tqdm(chunks, f"read {folder}", disable=None), codes, strict=True):
-                for name, code in zip(chunk, found, strict=True):
+            for chunk, chunk_codes in zip(tqdm(chunks, f"read {folder}", disable=None), codes, strict=True):
+                for name, code in zip(chunk, chunk_codes, strict=True):
                     path = base / folder / "images" / name
                     yield Row(path, part, f"{folder}/images/{name}", code, f"the annotation of {path}")
 

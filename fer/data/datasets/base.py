@@ -152,9 +152,9 @@ def find_folder(source: Path, holds: Callable[[Path], bool]) -> Path | None:
     """Return the nearest folder, the download's own or one below it, of which `holds` is true; None where none is."""
     level = [source]
     for _ in range(SEARCH_DEPTH + 1):
-        found = next(filter(holds, level), None)
-        if found:
-            return found
+        nearest = next(filter(holds, level), None)
+        if nearest:
+            return nearest
         level = list(chain.from_iterable(map(subfolders, level)))[:MAX_SEARCHED]
     return None
 

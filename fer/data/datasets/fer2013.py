@@ -85,9 +85,9 @@ def scan(source: Path) -> Scan:
 def find_table(source: Path) -> Path | None:
     """Return FER2013's table in a folder or below; None where there is none."""
     for name in TABLES:
-        found = next((path for path in sorted(source.rglob(name)) if path.is_file()), None)
-        if found:
-            return found
+        table = next((path for path in sorted(source.rglob(name)) if path.is_file()), None)
+        if table:
+            return table
     return None
 
 

@@ -13,7 +13,7 @@ from fer.data.datasets.fer2013 import FER2013
 from fer.data.datasets.ferplus import FERPLUS
 from fer.data.datasets.jaffe import JAFFE
 from fer.data.datasets.kdef import KDEF
-from fer.data.datasets.own import NAME, own_names, read_record
+from fer.data.datasets.own import NAME, own_names, read_record, record_path
 from fer.data.datasets.raf import RAF
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.prepared import read_summary
@@ -98,15 +98,20 @@ def resolve_datasets(names: str, root: Path) -> list[DataSet]:
 
     Raises:
         ConfigError: A name is unknown or the option is empty.
-        DataError: The record of a set of somebody's own is damaged.
+        DataError: The record of a set of somebody's own is damaged, or has the name of a known set.
     """
     return [_dataset(name, root) for name in expand_aliases(names)]
 
 
 def _dataset(name: str, root: Path) -> DataSet:
-    if name in DATASETS:
-        return DATASETS[name]
     own = own_names(root)
+    if name in DATASETS:
+        # Made before this version knew a set of that name: neither may pass for the other.
+        if name in own:
+            record = record_path(root, name)
+            cure = f"prepare it again with dataset={FOLDER} and another name, and delete {record}"
+            raise DataError(f"{name!r} is a set of your own, and now a known set as well: {cure}")
+        return DATASETS[name]
     if name in own:
         return read_record(root, name).dataset()
     if name == FOLDER:

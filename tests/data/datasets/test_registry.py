@@ -171,6 +171,16 @@ def test_sets_of_ones_own_are_known_under_their_data_root(tmp_path: Path) -> Non
         resolve_prepared("mine", tmp_path)
 
 
+def test_a_set_of_ones_own_never_passes_for_a_known_one_of_its_name(tmp_path: Path) -> None:
+    # As if this version were the first that knows JAFFE.
+    write_record(tmp_path, OwnSet("jaffe", str(tmp_path)))
+    for resolve in (resolve_datasets, resolve_prepared):
+        with pytest.raises(DataError, match=r"'jaffe' is a set of your own, and now a known set as well: prepare it"):
+            resolve("raf+jaffe" if resolve is resolve_datasets else "jaffe", tmp_path)
+    (raf,) = resolve_datasets("raf", tmp_path)
+    assert raf is DATASETS["raf"]
+
+
 def test_names_are_put_in_the_registrys_order_and_others_last() -> None:
     assert in_order(["wikimedia", "zebra", "raf", "mine", "raf"]) == ["raf", "wikimedia", "mine", "zebra"]
     assert expand_aliases("raf_basic+mine+raf") == ["raf", "mine"]
