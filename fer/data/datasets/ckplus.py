@@ -24,7 +24,8 @@ from fer.expressions import EXPRESSIONS
 
 IMAGES = "cohn-kanade-images"
 LABELS = "Emotion"
-FRAME = re.compile(r"(S\d{3})_(\d{3})_\d{8}\.png", re.IGNORECASE)
+LABEL_ENDING = "_emotion.txt"
+FRAME = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECASE)
 CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 CLASS_OF: dict[float, str] = dict(enumerate(CLASSES))
 """By code; the files write codes as floating-point numbers."""
@@ -62,20 +63,27 @@ def scan(source: Path) -> Scan:
 def _from_sequences(images: Path, labels: Path) -> Scan:
     result = Scan()
     people = set()
-    for path in sorted(labels.glob("*/*/*_emotion.txt")):
+    for path in sorted(labels.glob(f"*/*/*{LABEL_ENDING}")):
         label = _read_label(path)
         folder = images / path.parent.relative_to(labels)
         frames = _frames(folder)
         if not frames:
             result.left_out.append((folder.relative_to(images).as_posix(), "no frames of this labelled sequence"))
             continue
-        _add_peak(result, frames[-1], label, images)
+        named = path.name.replace(LABEL_ENDING, ".png")
+        peak = next((frame for frame in frames if frame.name.casefold() == named.casefold()), None)
+        if peak is None:
+            # The last frame of half a sequence may show nothing yet.
+            source_name = (folder / named).relative_to(images).as_posix()
+            result.left_out.append((source_name, "the frame that the label names is missing"))
+            continue
+        _add_peak(result, peak, label, images)
         person = path.parent.parent.name
-        # A sequence of contempt begins at rest as well.
-        if person not in people and len(frames) > 1:
+        # A sequence of contempt begins at rest as well; but some copies hold the last frames only.
+        if person not in people and 2 * _number(frames[0]) <= _number(peak):
             people.add(person)
             result.candidates.append(_candidate(frames[0], "neutral", images))
-    if not people:
+    if not result.candidates:
         raise DataError(
             f"{labels} has no label such as S005/001/S005_001_00000011_emotion.txt of a sequence in {images}"
         )
@@ -121,6 +129,13 @@ def _class_folders(base: Path) -> Mapping[Path, str]:
 def _frames(folder: Path) -> list[Path]:
     """List the frames in a folder in their order; other files, such as macOS's, are passed over."""
     return sorted(path for path in folder.glob("*") if FRAME.fullmatch(path.name))
+
+
+def _number(frame: Path) -> int:
+    """Return a frame's number in its sequence, from 1."""
+    match = FRAME.fullmatch(frame.name)
+    assert match
+    return int(match[3])
 
 
 def _add_peak(result: Scan, path: Path, label: str, base: Path) -> None:

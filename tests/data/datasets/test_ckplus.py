@@ -73,6 +73,19 @@ def test_a_sequence_without_frames_is_left_out(own_sequences, tmp_path) -> None:
     assert ("S010/003", "no frames of this labelled sequence") in done.left_out
 
 
+def test_what_is_left_of_a_sequence_is_neither_its_peak_nor_its_beginning(own_sequences) -> None:
+    images = own_sequences / "cohn-kanade-images"
+    (images / "S010/003/S010_003_00000003.png").unlink()
+    for first in images.glob("S005/*/*_00000001.png"):
+        first.unlink()
+    found = scan(own_sequences)
+    lost = ("S010/003/S010_003_00000003.png", "the frame that the label names is missing")
+    assert lost in found.left_out
+    assert not [item for item in found.candidates if item.source_name.startswith("S010/003/")]
+    # Of S005 the second frames would come first, half-way to the peak.
+    assert [item.person for item in found.candidates if item.expression == "neutral"] == ["S010"]
+
+
 @pytest.mark.parametrize("code", ["8.0000000e+00", "-1", "3.5", "happy", "", "nan", "inf"])
 def test_an_unknown_code_is_refused_by_its_file(own_sequences, code: str) -> None:
     (own_sequences / "Emotion/S005/001/S005_001_00000003_emotion.txt").write_text(code)
