@@ -69,7 +69,8 @@ def printable(name: str) -> str:
     """
     if name.isascii() and name.isprintable():
         return name
-    return "".join(map(_escaped, name))
+    # Nearly every name, of which a table may hold a million.
+    return name if name.isprintable() else "".join(map(_escaped, name))
 
 
 def _escaped(character: str) -> str:

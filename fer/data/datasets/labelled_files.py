@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer.data.datasets.base import WrongFolder
 from fer.data.datasets.class_names import expression_of
+from fer.data.datasets.tables import open_table
 from fer.errors import DataError, quoted
 from fer.utils.paths import printable
 
@@ -69,7 +70,7 @@ def read_source(source: Path) -> tuple[list[LabelledFile], str]:
         DataError: The table cannot be read.
     """
     if source.is_file():
-        return _read_table(source), f"a table, {source.name}"
+        return _read_table(source)
     base = _without_wrapping(source)
     folders = _folders(base)
     splits = [folder for folder in folders if folder.name.casefold() in SPLIT_OF]
@@ -82,7 +83,7 @@ def read_source(source: Path) -> tuple[list[LabelledFile], str]:
     tables = sorted(path for path in base.glob("*.csv") if not path.name.startswith("."))
     # Beside a table, folders with other names are merely where its pictures lie.
     if len(tables) == 1 and not any(expression_of(folder.name) for folder in folders):
-        return _read_table(tables[0]), f"a table, {tables[0].name}"
+        return _read_table(tables[0])
     files = [] if splits else list(_of_classes(base, folders, ""))
     if files:
         return files, f"class folders{_not_read(base, _loose_files(base))}"
@@ -128,6 +129,11 @@ def _is_litter(name: str) -> bool:
     return name.startswith(".") or name.endswith("~") or name.casefold() in NO_PICTURES
 
 
+def _refuse(error: OSError) -> None:
+    # Passing over what may not be read, as `os.walk` does, would leave pictures out in silence.
+    raise error
+
+
 def _of_classes(base: Path, folders: list[Path], split: str) -> Iterator[LabelledFile]:
     """Yield the files of class folders, at any depth.
 
@@ -135,7 +141,7 @@ def _of_classes(base: Path, folders: list[Path], split: str) -> Iterator[Labelle
     """
     for folder in folders:
         label = printable(folder.name)
-        for parent, inside, names in os.walk(folder):
+        for parent, inside, names in os.walk(folder, onerror=_refuse):
             inside.sort()
             for name in sorted(names):
                 if _is_litter(name):
@@ -144,17 +150,14 @@ def _of_classes(base: Path, folders: list[Path], split: str) -> Iterator[Labelle
                 yield LabelledFile(path, label, path.relative_to(base).as_posix(), split)
 
 
-def _read_table(table: Path) -> list[LabelledFile]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            file.seek(0)
-            # Spreadsheets of half the world write semicolons.
-            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
-            columns = _columns(table, list(reader.fieldnames or ()))
-            return _parse_rows(table, reader, columns)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is no table of UTF-8 text ({error}): save it as CSV in UTF-8") from None
+def _read_table(table: Path) -> tuple[list[LabelledFile], str]:
+    with open_table(table, "save it as CSV in UTF-8") as file:
+        header = file.readline()
+        file.seek(0)
+        # Spreadsheets of half the world write semicolons.
+        reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+        files, repeated = _parse_rows(table, reader, _columns(table, list(reader.fieldnames or ())))
+    return files, f"a table, {table.name}{f'; {repeated:,} of its rows repeat others' if repeated else ''}"
 
 
 def _columns(table: Path, header: list[str]) -> dict[str, str]:
@@ -171,14 +174,15 @@ def _columns(table: Path, header: list[str]) -> dict[str, str]:
     return columns
 
 
-def _parse_rows(table: Path, reader: "csv.DictReader[str]", columns: dict[str, str]) -> list[LabelledFile]:
-    """Return a table's files; a row that stands twice counts once.
+def _parse_rows(table: Path, reader: "csv.DictReader[str]", columns: dict[str, str]) -> tuple[list[LabelledFile], int]:
+    """Return a table's files, and how many of its rows repeat another one.
 
     Raises:
         DataError: A row cannot be read, or says of a file something else than an earlier one.
     """
     files: dict[str, LabelledFile] = {}
     lines: dict[str, int] = {}
+    repeated = 0
     for row in reader:
         # Of a row of several lines the last; the header is line 1 for people.
         line = reader.line_num
@@ -189,10 +193,11 @@ def _parse_rows(table: Path, reader: "csv.DictReader[str]", columns: dict[str, s
         if (first.label, first.split, first.person) != (file.label, file.split, file.person):
             fault = f"{quoted(name)} stands in line {lines[name]} with another label, split or person"
             raise DataError(f"{table} line {line}: {fault}: leave only the right one")
+        repeated += name in lines
         lines.setdefault(name, line)
     if not files:
         raise DataError(f"{table} has no rows below its header")
-    return list(files.values())
+    return list(files.values()), repeated
 
 
 def _parse_row(table: Path, where: str, row: dict[str, str], columns: dict[str, str]) -> LabelledFile:
@@ -207,8 +212,12 @@ def _parse_row(table: Path, where: str, row: dict[str, str], columns: dict[str, 
         split = SPLIT_OF.get(cells["split"].casefold(), "")
         if not split:
             raise DataError(f"{where}: split {quoted(cells['split'])} is none of train, validation and test")
-    # Unlike Path's, this leaves alone what begins with "~" and names nobody's home. Joining an absolute path gives
-    # that path, and named from the table's folder a file has one name, however it is written and wherever both lie.
-    path = table.parent / os.path.expanduser(written)  # noqa: PTH111
-    name = printable(Path(os.path.relpath(path, table.parent)).as_posix())
-    return LabelledFile(path, cells["label"], name, split, cells.get("person", ""))
+    # Unlike Path's, this leaves alone what begins with "~" and names nobody's home.
+    written = os.path.expanduser(written)  # noqa: PTH111
+    # Joining an absolute path gives that path.
+    path = table.parent / written
+    # Named from the table's folder a file has one name, however it is written and wherever both lie.
+    name = os.path.normpath(written)
+    if name.startswith((os.sep, os.pardir)):
+        name = os.path.relpath(path, table.parent)
+    return LabelledFile(path, cells["label"], printable(name.replace(os.sep, "/")), split, cells.get("person", ""))

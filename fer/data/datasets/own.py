@@ -16,6 +16,7 @@ from fer.data.manifest import Manifest
 from fer.errors import ConfigError, DataError
 from fer.portable.json_files import check_kinds, read_object
 from fer.utils.atomic import atomic_path
+from fer.utils.paths import translate_disk_errors
 
 FORMAT = 1
 """Raised whenever the record of a set changes."""
@@ -84,12 +85,17 @@ def record_path(root: Path, name: str) -> Path:
 
 def own_names(root: Path) -> list[str]:
     """List the names of the sets of people's own under a data root, sorted."""
-    return sorted(path.stem for path in (root / "sets").glob("*.json"))
+    # A file of another name is none that `prepare` wrote.
+    return sorted(path.stem for path in (root / "sets").glob("*.json") if NAME.fullmatch(path.stem))
 
 
 def write_record(root: Path, own: OwnSet) -> None:
-    """Keep what is known of a set under the data root."""
-    with atomic_path(record_path(root, own.name)) as partial_path:
+    """Keep what is known of a set under the data root.
+
+    Raises:
+        DataError: The disk is full or may not be written.
+    """
+    with translate_disk_errors(root), atomic_path(record_path(root, own.name)) as partial_path:
         content = json.dumps({"format": FORMAT, **asdict(own)}, indent=1, ensure_ascii=False)
         partial_path.write_text(content, encoding="utf-8")
 

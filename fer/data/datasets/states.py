@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer.data.datasets.base import DataSet
-from fer.data.datasets.own import own_names
+from fer.data.datasets.own import UNSTATED_TERMS, own_names
 from fer.data.datasets.registry import DATASETS, find_source, resolve_datasets
 from fer.data.prepared import read_summary
 from fer.errors import DataError
@@ -40,7 +40,7 @@ def set_states(root: Path) -> list[SetState]:
         try:
             (dataset,) = resolve_datasets(name, root)
         except DataError as error:
-            states.append(SetState(name, name, "record damaged", (), "", str(error)))
+            states.append(SetState(name, name, "record damaged", (), UNSTATED_TERMS, str(error)))
         else:
             states.append(_state_of(dataset, root))
     return states

@@ -4,11 +4,13 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from fer.errors import DataError
 
 ENCODING = "utf-8-sig"
 """Editors on Windows add a mark of byte order."""
+DOWNLOAD_AGAIN = "take it from the download again"
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:
@@ -17,7 +19,7 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
     Raises:
         DataError: The file is no text.
     """
-    with _faults_as_errors(path, "UTF-8 text"):
+    with _faults_as_errors(path, "UTF-8 text", DOWNLOAD_AGAIN):
         lines = path.read_text(encoding=ENCODING).splitlines()
     return [(f"{path} line {number}", line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
@@ -38,12 +40,12 @@ def read_table(path: Path, columns: Sequence[str], header: bool = True) -> Itera
     Raises:
         DataError: A column is missing, or the file is no text or no table.
     """
-    with _faults_as_errors(path, "table of UTF-8 text"), path.open(newline="", encoding=ENCODING) as file:
+    with open_table(path) as file:
         reader = csv.reader(file)
         names = [name.strip() for name in next(reader, [])]
         missing = [column for column in columns if column not in names]
         if missing and (header or len(missing) < len(columns)):
-            raise DataError(f"{path} has no column {missing[0]!r}: take it from the download again")
+            raise DataError(f"{path} has no column {missing[0]!r}: {DOWNLOAD_AGAIN}")
         if missing:
             file.seek(0)
             reader = csv.reader(file)
@@ -55,8 +57,23 @@ def read_table(path: Path, columns: Sequence[str], header: bool = True) -> Itera
 
 
 @contextmanager
-def _faults_as_errors(path: Path, kind: str) -> Iterator[None]:
+def open_table(path: Path, cure: str = DOWNLOAD_AGAIN) -> Iterator[TextIO]:
+    """Open a CSV file for one of Python's readers.
+
+    Args:
+        path: The file.
+        cure: What to do where it is none.
+
+    Raises:
+        DataError: What is read of it is no text or no table.
+    """
+    with _faults_as_errors(path, "table of UTF-8 text", cure), path.open(newline="", encoding=ENCODING) as file:
+        yield file
+
+
+@contextmanager
+def _faults_as_errors(path: Path, kind: str, cure: str) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no {kind} ({error}): take it from the download again") from None
+        raise DataError(f"{path} is no {kind} ({error}): {cure}") from None

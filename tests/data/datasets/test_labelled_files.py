@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def test_class_folders_are_read_at_any_depth_without_what_systems_leave(make: Ma
         ("happy", "", "happy/2020/a.png"),
         ("sad", "", "sad/c.jpg"),
     ]
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(["happy/a.jpg", "happy/locked/b.jpg"])
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder).endswith("locked"):
+            raise PermissionError(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="locked"):
+        read_source(source)
 
 
 def test_folders_of_splits_are_known_by_their_usual_names(make: Make) -> None:
@@ -112,6 +127,7 @@ def test_a_file_has_one_name_however_a_table_writes_it(make: Make, written: str)
     table = make(["a.jpg", "x/b.jpg"]) / "faces.csv"
     table.write_text(f"path,label\n{written},sad\na.jpg,sad\n")
     assert found(table) == [("sad", "", "a.jpg")]
+    assert read_source(table)[1] == "a table, faces.csv; 1 of its rows repeat others"
 
 
 @pytest.mark.parametrize("second", ["a.jpg,happy,train,1", "./a.jpg,sad,test,1", "a.jpg,sad,train,2"])

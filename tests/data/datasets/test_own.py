@@ -19,6 +19,18 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(tmp_path, "mine") == MINE
 
 
+def test_a_file_that_prepare_did_not_write_is_no_record(tmp_path: Path) -> None:
+    write_record(tmp_path, MINE)
+    record_path(tmp_path, "My Copy").write_text(record_path(tmp_path, "mine").read_text())
+    assert own_names(tmp_path) == ["mine"]
+
+
+def test_a_record_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "sets").touch()
+    with pytest.raises(DataError, match=r"sets is in the way .*: move it or choose another data_root"):
+        write_record(tmp_path, MINE)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

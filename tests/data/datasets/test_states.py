@@ -55,5 +55,7 @@ def test_sets_of_ones_own_come_last_even_where_the_record_is_damaged(tmp_path: P
     *_, broken, own = states(tmp_path).values()
     assert (broken.name, broken.state) == ("broken", "record damaged")
     assert "dataset=folder name=broken" in broken.to_do
+    # An empty one would be shown as "free".
+    assert broken.terms == "terms not stated"
     assert (own.name, own.state) == ("mine", "not here")
     assert own.terms == "mine: terms not stated"
