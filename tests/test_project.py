@@ -29,8 +29,10 @@ from sklearn import metrics as sk
 
 from fer.cli import main
 from fer.data.datasets import drawn
+from fer.data.manifest import read_manifest
 from fer.evaluation.names import flatten
 from fer.expressions import EXPRESSIONS
+from fer.utils.paths import manifest_path
 from tests import stores
 from tests.paths import ROOT
 
@@ -353,6 +355,22 @@ def test_a_mistake_ends_the_launchers_run_failed_with_one_sentence(prepared):
     (run,) = prepared.client.search_runs(["0"], max_results=1)
     assert run.info.status == "FAILED"
     assert run.data.tags["fer.error"].startswith(sentence)
+
+
+def test_ones_own_pictures_come_through_the_launcher(prepared, tmp_path):
+    words = dict(zip(EXPRESSIONS, ("surprised", "fear", "disgust", "happy", "5", "rage!", "calm"), strict=True))
+    # The launcher writes a command for a shell.
+    faces = tmp_path / "someone's faces"
+    for expression, word in words.items():
+        shutil.copytree(prepared.data / f"train/raf/{EXPRESSIONS.index(expression) + 1}", faces / word)
+    described = {"name": "mine", "map": "5:sad,rage!:anger", "terms": "for Ann's lab only", "framing": "none"}
+    printed = prepared.run(
+        "prepare", dataset="folder", source=str(faces), data_root=str(tmp_path / "data"), **described
+    )
+    assert "rage!      anger" in printed
+    assert len(read_manifest(manifest_path(tmp_path / "data", "mine")).images) == 7 * 20
+    run = prepared.last_run("prepare")
+    assert run.data.tags["mine.terms"] == "mine: for Ann's lab only"
 
 
 def test_the_champion_downloads_by_name_and_predicts(trained, tmp_path):

@@ -57,7 +57,8 @@ class OwnSet:
             scan=partial(scan, self.map, self.split),
             folders=(self.source,),
             instructions=f"run prepare with dataset=folder name={self.name}",
-            terms=self.terms or f"{self.name}: {UNSTATED_TERMS}",
+            # As the terms of other sets, which stand beside them in cards, begin with a name.
+            terms=f"{self.name}: {self.terms or UNSTATED_TERMS}",
             showable=self.showable,
             native_side=self.native_side,
             has_train=self.has_train,

@@ -54,7 +54,12 @@ def test_a_damaged_record_is_refused_with_the_cure(tmp_path: Path, key: str, val
 
 def test_the_data_set_carries_what_its_owner_said(tmp_path: Path) -> None:
     dataset = MINE.dataset()
-    assert (dataset.name, dataset.terms, dataset.showable, dataset.has_train) == ("mine", "for my lab", True, False)
+    assert (dataset.name, dataset.terms, dataset.showable, dataset.has_train) == (
+        "mine",
+        "mine: for my lab",
+        True,
+        False,
+    )
     assert dataset.default_paths(tmp_path) == [Path("/pictures/mine")]
     # Nobody's silence is a licence.
     assert OwnSet("other", "/pictures").dataset().terms == "other: terms not stated"

@@ -162,7 +162,7 @@ def test_a_source_that_cannot_be_is_refused(option: str, tmp_path: Path) -> None
 def test_sets_of_ones_own_are_known_under_their_data_root(tmp_path: Path) -> None:
     write_record(tmp_path, OwnSet("mine", str(tmp_path), terms="for my lab"))
     raf, mine = resolve_datasets("raf+mine", tmp_path)
-    assert (raf.name, mine.name, mine.terms) == ("raf", "mine", "for my lab")
+    assert (raf.name, mine.name, mine.terms) == ("raf", "mine", "mine: for my lab")
     with pytest.raises(ConfigError, match="unknown data set 'mine'"):
         resolve_datasets("mine", tmp_path / "other")
     with pytest.raises(ConfigError, match="did you mean 'mine'"):
