@@ -6,7 +6,7 @@ from pathlib import Path
 from fer.config.data import PrepareConfig
 from fer.data.datasets.class_names import parse_class_map
 from fer.data.datasets.own import OwnSet, own_names, read_record, write_record
-from fer.data.datasets.registry import FOLDER, check_own_name, find_source
+from fer.data.datasets.registry import DATASETS, FOLDER, check_own_name, find_source
 from fer.data.manifest import Manifest
 from fer.errors import ConfigError
 
@@ -34,7 +34,8 @@ def described_set(config: PrepareConfig, root: Path) -> OwnSet | None:
     given = [name for name in given if getattr(config, name) != getattr(PrepareConfig, name)]
     if given:
         raise ConfigError(f"{given[0]} describes a set of your own: give it with dataset={FOLDER}")
-    if config.source and config.dataset in own_names(root):
+    # One that has a known set's name is refused where the sets are resolved.
+    if config.source and config.dataset in own_names(root) and config.dataset not in DATASETS:
         return _with_source(read_record(root, config.dataset), config.source, root)
     return None
 

@@ -10,6 +10,7 @@ import pytest
 
 from fer.cli import main
 from fer.data.datasets.drawn import write_raf
+from fer.data.datasets.own import OwnSet, write_record
 from fer.data.manifest import read_manifest
 from fer.expressions import EXPRESSIONS
 from fer.tracking.names import TERMS
@@ -112,6 +113,14 @@ def test_another_framing_needs_the_pictures_again(own: Path, folder: Path, capsy
         (folder / "away").rename(folder / "faces")
     assert told.startswith("mine is prepared with framing=none and its download is gone: give framing=none to keep it")
     assert "already prepared" in capsys.readouterr().out
+
+
+def test_a_known_set_is_never_read_as_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(folder / "clash", OwnSet("jaffe", str(folder / "faces")))
+    with pytest.raises(SystemExit):
+        main(["prepare", "--dataset", "jaffe", "--source", "faces", "--data_root", "clash"])
+    assert "'jaffe' is a set of your own, and now a known set as well" in capsys.readouterr().err
+    shutil.rmtree(folder / "clash")
 
 
 @pytest.mark.parametrize("source", ["other/train/own", "other/train"])

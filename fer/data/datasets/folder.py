@@ -13,6 +13,9 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.utils.rendering import text_table
 
+LEFT_OUT_SHOWN = 10
+"""Classes that are left out whose names are shown."""
+
 
 def scan(class_map: str, split: str, source: Path) -> Scan:
     """Scan the pictures of somebody's own set.
@@ -127,8 +130,14 @@ def describe_scan(
     """Return what was understood of a set: its classes, what they mean, its splits, and what is missing."""
     pictures = Counter(file.label for file in files)
     rows = [["class", "means", "pictures"]]
+    # Of those that are left out the largest: who names a folder of people by mistake has hundreds.
+    unused = sorted((label for label in expressions if not expressions[label]), key=lambda label: -pictures[label])
+    rest = unused[LEFT_OUT_SHOWN:]
     for label, expression in expressions.items():
-        rows.append([label, expression or "left out", f"{pictures[label]:,}"])
+        if label not in rest:
+            rows.append([label, expression or "left out", f"{pictures[label]:,}"])
+    if rest:
+        rows.append([f"{len(rest):,} more", "left out", f"{sum(pictures[label] for label in rest):,}"])
     lines = [how, text_table(rows)]
     counts = Counter(candidate.split for candidate in result.candidates)
     lines.append(", ".join(f"{split}: {counts[split]:,}" for split in SPLITS if counts[split]))

@@ -112,6 +112,17 @@ def test_what_was_understood_is_said(source: Path) -> None:
     assert "no test picture shows fear" in tested
 
 
+def test_of_many_classes_that_are_left_out_the_largest_are_shown(source: Path) -> None:
+    for number in range(200):
+        (source / f"person{number}").mkdir()
+        (source / f"person{number}/1.jpg").touch()
+    (source / "person77/2.jpg").touch()
+    lines = [line.split() for line in scan("", "auto", source).understood.splitlines()]
+    assert ["190", "more", "left", "out", "190"] in lines
+    assert ["person77", "left", "out", "2"] in lines
+    assert len(lines) < 30
+
+
 def test_a_map_of_no_class_is_refused(source: Path) -> None:
     with pytest.raises(ConfigError, match="map: unknown class"):
         scan("rage:anger", "auto", source)
