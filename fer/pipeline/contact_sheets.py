@@ -118,12 +118,11 @@ def sample_rows(dataset: DataSet, manifest: Manifest) -> dict[str, list[ImageRow
     angles = list(dataset.angle_groups) or [""]
     sampled = {}
     for expression in EXPRESSIONS:
-        rows = [row for row in manifest.images if row.expression == expression]
+        rows = manifest.images.where("expression", (expression,))
         chosen: list[ImageRow] = []
         for angle in angles:
             # The same number of each, so that every angle has its columns.
-            of_angle = [row for row in rows if row.angle == angle]
-            chosen += evenly_sampled(of_angle, PICTURES_PER_EXPRESSION // len(angles))
+            chosen += evenly_sampled(rows.where("angle", (angle,)), PICTURES_PER_EXPRESSION // len(angles))
         sampled[expression] = chosen
     return sampled
 

@@ -117,7 +117,7 @@ def select_training_images(config: FinetuneConfig, images: PackedImages) -> Tens
         raise DataError("the training sets hold too few images for a validation split")
     if config.label_fraction < 1:
         # By path, so that the same images are chosen whatever sets stand beside theirs.
-        paths = [row.path for row in images.rows]
+        paths = list(images.rows.column("path"))
         indices = select_label_fraction(paths, images.labels, indices, config.label_fraction, config.seed)
     if config.sampling == "undersample":
         indices = undersample(images.labels, indices, config.seed)

@@ -172,7 +172,7 @@ class Probe:
         self.images = images
         self.train = images.indices("train")
         if len(self.train) > config.probe_images:
-            paths = [row.path for row in images.rows]
+            paths = list(images.rows.column("path"))
             fraction = config.probe_images / len(self.train)
             self.train = select_label_fraction(paths, images.labels, self.train, fraction, config.seed)
         self.validation = images.indices("validation")
