@@ -100,8 +100,8 @@ def prepare_set(dataset: DataSet, source: Path | None, root: Path, framing: str)
     if earlier is None:
         raise missing_download(dataset, root)
     if earlier.framing != framing_name(detector):
-        cure = f"give framing={earlier.framing} to keep it as it is, or source=... to prepare it anew"
-        raise DataError(f"{dataset.title} is prepared with framing={earlier.framing} and its download is gone: {cure}")
+        kept = f"{dataset.title} is prepared with framing={earlier.framing}: give that to keep it"
+        raise DataError(f"{kept}; for another framing {missing_download(dataset, root)}")
     return earlier
 
 

@@ -111,7 +111,7 @@ def test_another_framing_needs_the_pictures_again(own: Path, folder: Path, capsy
         command("prepare", "--dataset", "mine", "--framing", "none")
     finally:
         (folder / "away").rename(folder / "faces")
-    assert told.startswith("mine is prepared with framing=none and its download is gone: give framing=none to keep it")
+    assert told.startswith("mine is prepared with framing=none: give that to keep it; for another framing mine was not")
     assert "already prepared" in capsys.readouterr().out
 
 
