@@ -1,6 +1,8 @@
 """One frozen dataclass per command, from which its command-line options and YAML keys are derived."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from fer.config import options
 from fer.config.data import AttributionConfig, DataConfig, PrepareConfig
@@ -228,3 +230,14 @@ def fields_of(*scopes: Scope) -> frozenset[str]:
     for cls in COMMANDS.values():
         names |= {item.name for item in fields(cls) if item.metadata["scope"] in scopes}
     return frozenset(names)
+
+
+def without_added(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without those options that came after the first runs and have their default.
+
+    So runs of before and after compare as equal where they were trained alike.
+    """
+    added: dict[str, Any] = {}
+    for cls in COMMANDS.values():
+        added |= {item.name: item.default for item in fields(cls) if item.metadata["added"]}
+    return {key: value for key, value in options.items() if key not in added or value != added[key]}

@@ -42,6 +42,7 @@ def option(
     high: float = math.inf,
     scope: Scope = Scope.RESULT,
     shown: Shown = Shown.VALUE,
+    added: bool = False,
 ) -> Any:
     """Declare one field of a command's configuration.
 
@@ -53,6 +54,7 @@ def option(
         high: The largest number allowed.
         scope: What depends on the value.
         shown: What a run's parameters show of the value.
+        added: Whether runs were kept before there was the option: they count as having its default.
     """
     metadata = {
         "help": help,
@@ -61,6 +63,7 @@ def option(
         "high": high,
         "scope": scope,
         "shown": shown,
+        "added": added,
     }
     return field(default=default, metadata=metadata)
 

@@ -153,15 +153,17 @@ class FinetuneConfig:
         "none",
         "backbone: only the head, the last layer, learns (a linear probe)",
         choices=("none", "backbone"),
+        added=True,
     )
-    freeze_epochs: int = option(0, "epochs at first in which only the head learns", low=0)
+    freeze_epochs: int = option(0, "epochs at first in which only the head learns", low=0, added=True)
     layer_decay: float = option(
         1.0,
         "layer-wise decay of the rate: n layers below the head it is lr * layer_decay^n, e.g. 0.75; 1: off",
         low=0.01,
         high=1,
+        added=True,
     )
-    head_lr: float = option(1.0, "the head's rate as a multiple of lr, e.g. 10", low=0.01)
+    head_lr: float = option(1.0, "the head's rate as a multiple of lr, e.g. 10", low=0.01, added=True)
 
     epochs: int = option(30, "passes over the training images", low=1)
     batch_size: int = option(64, "images per step", low=2)

@@ -56,7 +56,8 @@ def describe_finetuned(
     describe_model(origin.model_id, model_description(origin, reports, seen, card, own))
     init, sets = escape_markdown(origin.init), escape_markdown(config.dataset)
     images = f"{sum(spec.training_counts):,} images, seed {config.seed}"
-    lead = f"Fine-tuning of `{spec.arch}` from {init} on {sets} ({images})."
+    kind = "Linear probe" if config.freeze == "backbone" else "Fine-tuning"
+    lead = f"{kind} of `{spec.arch}` from {init} on {sets} ({images})."
     kept = f"Kept was {escape_markdown(origin.chosen)}; test images had no say."
     notes = [
         _page(run, TESTED),

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fer.config.commands import TRAINING_COMMANDS, EvaluateConfig, fields_of
+from fer.config.commands import TRAINING_COMMANDS, EvaluateConfig, fields_of, without_added
 from fer.config.options import Scope
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.data.datasets.base import DataSet
@@ -203,13 +203,13 @@ def configuration_name(experiment: Experiment, finetune: FinetuneConfig) -> str:
         finetune: Its fine-tuning, as its file says.
     """
     repeated = fields_of(Scope.SEED, Scope.NAME)
-    options = _settings(finetune, resolved_options(finetune))
+    options = without_added(_settings(finetune, resolved_options(finetune)))
     settings = {key: value for key, value in options.items() if key not in repeated}
     init = starting_weights(finetune)
     pretrain = experiment.pretrain
     if pretrain:
         # Its run has another id on every machine.
-        settings["pretrain"] = _settings(pretrain, resolved_options(pretrain))
+        settings["pretrain"] = without_added(_settings(pretrain, resolved_options(pretrain)))
         init = pretrain.init
     digest = fingerprint(experiment.name, settings, _weights_digest(init), commit="")
     return f"{experiment.name}-{digest[:8]}"

@@ -299,9 +299,9 @@ def test_a_configuration_is_told_by_what_is_trained_not_by_seed_or_place(done, p
 
     same = {named(), named(seed=7), named(output=str(tmp_path)), named(registered_name="none"), named(promote=True)}
     encoders = [named({"epochs": 1}, init="auto"), named({"epochs": 2}, init="auto"), named({"seed": 1}, init="auto")]
-    others = {named(lr=0.1), named(epochs=2), named(test_best=True), *encoders}
+    others = {named(lr=0.1), named(epochs=2), named(freeze="backbone"), named(test_best=True), *encoders}
     assert len(same) == 1
-    assert len(others) == 6
+    assert len(others) == 7
     assert not same & others
 
 
