@@ -80,6 +80,8 @@ def _run_and_compare(experiments: Sequence[Experiment], config: ExperimentConfig
     ready, skipped = _select_ready(experiments, config)
     if not ready:
         # Often one reason, such as a set that is absent, holds for all.
+        if len(set(skipped.values())) > 1:
+            _print_skipped(skipped)
         raise FerError(f"none of {len(experiments)} experiments can be run: {next(iter(skipped.values()))}")
     name = Path(config.name).stem
     with tracked("experiment", config, name) as run:

@@ -425,7 +425,26 @@ def test_starting_weights_of_a_list_are_trained_alike_and_compared(run, tmp_path
     report = printed[printed.index("skipped ") :]
     assert "probes-mine.pth" in report and "probes-scratch" in report
     assert nested[2].info.run_id in result.where
-    assert {get(stage.run_id).data.params["freeze"] for stage in result.stages} == {"backbone"}
+    for training in (get(stage.run_id).data for stage in result.stages):
+        assert training.params["freeze"] == "backbone"
+        assert training.tags["mlflow.note.content"].startswith("Linear probe of ")
+
+
+def test_of_a_list_that_one_start_is_left_of_nothing_is_compared(run, tmp_path, capsys):
+    file = tmp_path / "probes.yaml"
+    file.write_text(TINY.format(epochs=1).replace("init: scratch", "init: [~/none.pth, scratch]"))
+    result = run(str(file))
+    printed = capsys.readouterr().out
+    assert "probes-scratch alone could be run, so there is nothing to compare it with" in printed
+    assert "compare" not in {child.data.tags["fer.command"] for child in children(result.run_id)}
+
+
+def test_of_a_list_that_no_start_is_left_of_every_reason_is_said(run, tmp_path, capsys):
+    file = tmp_path / "probes.yaml"
+    file.write_text(TINY.format(epochs=1).replace("init: scratch", "init: [~/none.pth, ~/no.pth]"))
+    with pytest.raises(FerError, match=r"none of 2 experiments can be run: .*none\.pth are missing"):
+        run(str(file))
+    assert "skipped probes-no.pth: the starting weights no.pth are missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
