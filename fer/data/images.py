@@ -93,8 +93,9 @@ def is_lit(picture: Image.Image) -> bool:
     x, y = picture.width / BLOCKS, picture.height / BLOCKS
     middle = BLOCKS // 2
     block = (middle * x, middle * y, (middle + 1) * x, (middle + 1) * y)
-    red, green, _ = picture.resize((1, 1), Image.Resampling.BOX, block).tobytes()
-    return max(red, green) >= LIT
+    average = picture.resize((1, 1), Image.Resampling.BOX, block).getpixel((0, 0))
+    assert isinstance(average, tuple)
+    return max(average[:2]) >= LIT
 
 
 def is_black(picture: Image.Image) -> bool:
