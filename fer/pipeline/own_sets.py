@@ -7,7 +7,7 @@ from fer.config.data import PrepareConfig
 from fer.data.datasets.class_names import parse_class_map
 from fer.data.datasets.own import OwnSet, own_names, read_record, write_record
 from fer.data.datasets.registry import DATASETS, FOLDER, check_own_name, find_source
-from fer.data.manifest import Manifest
+from fer.data.prepared import Prepared
 from fer.errors import ConfigError
 
 DESCRIBING = ("name", "map", "split", "terms", "showable")
@@ -28,12 +28,13 @@ def described_set(config: PrepareConfig, root: Path) -> OwnSet | None:
         parse_class_map(config.map)
         if not config.source:
             raise ConfigError(f"dataset={FOLDER} needs the pictures: give source=<a folder, a CSV or an archive>")
-        own = OwnSet(config.name, config.source, config.map, config.split, config.terms, config.showable)
+        given = (config.map, config.split, config.terms, config.showable, config.framing)
+        own = OwnSet(config.name, config.source, *given)
         return _with_source(own, config.source, root)
-    given = [item.name for item in fields(config) if item.name in DESCRIBING]
-    given = [name for name in given if getattr(config, name) != getattr(PrepareConfig, name)]
-    if given:
-        raise ConfigError(f"{given[0]} describes a set of your own: give it with dataset={FOLDER}")
+    described = [item.name for item in fields(config) if item.name in DESCRIBING]
+    described = [name for name in described if getattr(config, name) != getattr(PrepareConfig, name)]
+    if described:
+        raise ConfigError(f"{described[0]} describes a set of your own: give it with dataset={FOLDER}")
     # One that has a known set's name is refused where the sets are resolved.
     if config.source and config.dataset in own_names(root) and config.dataset not in DATASETS:
         return _with_source(read_record(root, config.dataset), config.source, root)
@@ -45,17 +46,16 @@ def _with_source(own: OwnSet, source: str, root: Path) -> OwnSet:
     return replace(own, source=str(find_source(own.dataset(), source, root)))
 
 
-def keep_record(described: OwnSet | None, name: str, manifest: Manifest, root: Path) -> None:
+def keep_record(described: OwnSet | None, prepared: Prepared, root: Path) -> None:
     """Keep what is known of a set of somebody's own once it is prepared; of other sets nothing is kept.
 
     Args:
         described: The set as it was just described, or None.
-        name: The set that was prepared.
-        manifest: Its images.
+        prepared: The set that was prepared.
         root: The data root.
     """
-    if described:
-        write_record(root, described.prepared_as(manifest))
-    elif name in own_names(root):
-        # The pictures may have changed since.
-        write_record(root, read_record(root, name).prepared_as(manifest))
+    name = prepared.manifest.dataset
+    if described or name in own_names(root):
+        # The pictures may have changed since the record was written.
+        own = described or read_record(root, name)
+        write_record(root, own.prepared_as(prepared.manifest, prepared.framing))

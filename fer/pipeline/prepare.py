@@ -68,7 +68,7 @@ def prepare_sets(config: PrepareConfig) -> PrepareResult:
         for dataset in sets:
             result = prepare_set(dataset, sources[dataset.name], root, config.framing)
             prepared[dataset.name] = result
-            keep_record(described, dataset.name, result.manifest, root)
+            keep_record(described, result, root)
             _log_prepared(run, dataset, result, root)
             no_sheet = make_contact_sheet(run, dataset, result.manifest, root, config.allow_unattributed)
             print(_summary(dataset, result, no_sheet), end="")

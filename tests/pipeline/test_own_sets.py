@@ -100,19 +100,23 @@ def test_a_test_set_of_ones_own_is_none_to_train_on(own: Path, capsys: pytest.Ca
 
 
 def test_the_set_is_prepared_again_by_its_name_alone(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command("prepare", "--dataset", "mine", "--framing", "none")
+    # With the framing it was described with.
+    command("prepare", "--dataset", "mine")
     assert "already prepared" in capsys.readouterr().out
 
 
 def test_another_framing_needs_the_pictures_again(own: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("prepare", "--dataset", "folder", "--source", "faces", "--name", "loose")
+    capsys.readouterr()
     (folder / "faces").rename(folder / "away")
     try:
-        told = refused(capsys, "prepare", "--dataset", "mine")
-        command("prepare", "--dataset", "mine", "--framing", "none")
+        told = refused(capsys, "prepare", "--dataset", "loose", "--framing", "none")
+        command("prepare", "--dataset", "loose")
+        command("prepare", "--dataset", "mine")
     finally:
         (folder / "away").rename(folder / "faces")
-    assert told.startswith("mine is prepared with framing=none: give that to keep it; for another framing mine was not")
-    assert "already prepared" in capsys.readouterr().out
+    assert told.startswith("loose is prepared with framing=auto: give that to keep it; for another framing loose was")
+    assert capsys.readouterr().out.count("already prepared") == 2
 
 
 def test_a_known_set_is_never_read_as_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from fer.config.options import SPLITS
+from fer.config.options import FRAMINGS, SPLITS
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.class_names import parse_class_map
 from fer.data.datasets.folder import scan
@@ -36,6 +36,7 @@ class OwnSet:
         split: `auto`, or `train` or `test` for all of it.
         terms: What its pictures may be used for.
         showable: Whether they may appear in figures and reports.
+        framing: `auto`, or `none` for faces that are cut out already.
         has_train: Whether it has training images; known when it is prepared.
         native_side: Typical longest side of its pictures, or of the faces in them; likewise.
     """
@@ -46,6 +47,7 @@ class OwnSet:
     split: str = "auto"
     terms: str = ""
     showable: bool = False
+    framing: str = "auto"
     has_train: bool = True
     native_side: int = 224
 
@@ -64,19 +66,19 @@ class OwnSet:
             has_train=self.has_train,
             # Collections that grew by hand hold pictures twice, in training and test perhaps.
             has_duplicates=True,
-            framing=Framing(),
+            framing=None if self.framing == "none" else Framing(),
             takes_table=True,
             options=f"map={self.map} split={self.split}",
         )
 
-    def prepared_as(self, manifest: Manifest) -> "OwnSet":
-        """Return the set with what its prepared images tell of it."""
+    def prepared_as(self, manifest: Manifest, framing: str) -> "OwnSet":
+        """Return the set with its framing, and what its prepared images tell of it."""
         sides = []
         for row in manifest.images:
             frame = row.square()
             sides.append(frame.side if frame else max(row.width, row.height))
         has_train = any(row.split == "train" for row in manifest.images)
-        return replace(self, has_train=has_train, native_side=max(round(median(sides)), 1))
+        return replace(self, framing=framing, has_train=has_train, native_side=max(round(median(sides)), 1))
 
 
 def record_path(root: Path, name: str) -> Path:
@@ -115,7 +117,9 @@ def read_record(root: Path, name: str) -> OwnSet:
         kinds = {item.name: item.type for item in fields(OwnSet) if item.type is not bool}
         check_kinds(values, kinds)
         own = OwnSet(**values)
-        if own.name != name or own.split not in SPLITS or {type(own.showable), type(own.has_train)} != {bool}:
+        are_choices = own.split in SPLITS and own.framing in FRAMINGS
+        are_switches = {type(own.showable), type(own.has_train)} == {bool}
+        if own.name != name or not are_choices or not are_switches:
             raise ValueError
         parse_class_map(own.map)
     except (OSError, ValueError, TypeError, ConfigError):

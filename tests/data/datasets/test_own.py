@@ -8,7 +8,7 @@ from fer.data.manifest import Manifest
 from fer.errors import DataError
 from tests.data.test_manifest import row
 
-MINE = OwnSet("mine", "/pictures/mine", "rage:anger", "test", "for my lab", True, False, 96)
+MINE = OwnSet("mine", "/pictures/mine", "rage:anger", "test", "for my lab", True, "none", False, 96)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -41,6 +41,7 @@ def test_a_record_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
         ("native_side", -1),
         ("map", "anger"),
         ("split", "half"),
+        ("framing", "tight"),
         ("colour", "red"),
     ],
 )
@@ -67,12 +68,14 @@ def test_the_data_set_carries_what_its_owner_said(tmp_path: Path) -> None:
 
 
 def test_what_the_images_tell_is_kept() -> None:
+    assert MINE.dataset().framing is None
     images = [row(number, split="train", width=40 + number, height=20) for number in range(3)]
-    prepared = MINE.prepared_as(Manifest("mine", images))
+    prepared = MINE.prepared_as(Manifest("mine", images), "none")
     assert (prepared.has_train, prepared.native_side) == (True, 41)
     framed = [row(number, split="test", width=400, height=400, frame="200 200 80 0") for number in range(3)]
-    prepared = MINE.prepared_as(Manifest("mine", framed))
+    prepared = MINE.prepared_as(Manifest("mine", framed), "auto")
     assert (prepared.has_train, prepared.native_side) == (False, 80)
+    assert prepared.dataset().framing is not None
 
 
 @pytest.mark.parametrize("name", ["mine", "my-faces_2", "a"])
