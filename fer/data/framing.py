@@ -80,8 +80,8 @@ def frame_all(
 
     with map_on_all_cores(lambda chunk: list(map(detect, chunk)), rows, CHUNK) as faces:
         progress = tqdm(faces, "find faces", len(rows), unit="image")
-        found = CompactRows(ImageRow, with_faces(progress))
-    return CompactRows(ImageRow, (row if row.framed else _without_face(row, medians, framing) for row in found))
+        framed = CompactRows(ImageRow, with_faces(progress))
+    return CompactRows(ImageRow, (row if row.framed else _without_face(row, medians, framing) for row in framed))
 
 
 class _RelativeFrames:

@@ -15,6 +15,7 @@ from fer.data.images import FACE_SIDE, inspect
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
 from fer.portable.images import UnusableImage, decode
+from fer.utils.parallel import SMALL_FILE
 
 Box = tuple[float, float, float, float]
 
@@ -206,6 +207,23 @@ def test_facts_of_a_copy_are_those_of_the_whole_picture(orientation: int, suffix
     facts = inspect(tmp_path / f"a.{suffix}")
     assert (row.sha256, row.bytes, row.width, row.height, row.notes) == facts[:5]
     assert facts[2:4] == ((61, 37) if orientation < 5 else (37, 61))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_large_file_is_copied_as_a_small_one_is(suffix: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1100, 3), dtype=np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise).save(path, quality=95)
+    assert path.stat().st_size > SMALL_FILE
+    damaged = tmp_path / f"b.{suffix}"
+    damaged.write_bytes(path.read_bytes()[:-5000])
+    done = prepared(tmp_path, plain(path), plain(damaged), boxed(path, (500, 400, 600, 520), "face.jpg"))
+    row, face = sorted(done.manifest.images, key=lambda row: row.path)
+    assert (row.sha256, row.bytes, row.width, row.height, row.notes) == inspect(path)[:5]
+    assert (tmp_path / "data" / row.path).read_bytes() == path.read_bytes()
+    assert (face.width, face.height) == (180, 180)
+    ((name, reason),) = done.left_out
+    assert name == damaged.name and "truncated" in reason
 
 
 @pytest.mark.parametrize(("suffix", "size"), [("jpg", (200, 160)), ("png", (200, 160)), ("jpg", (5, 3))])
