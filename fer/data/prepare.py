@@ -24,7 +24,8 @@ from fer.data.prepared import (
     first_of_each_reason,
     load_prepared,
 )
-from fer.errors import DataError
+from fer.errors import DataError, quoted
+from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.detection import Detector
 from fer.utils.paths import data_lock, manifest_path, summary_path, translate_disk_errors
 
@@ -62,6 +63,7 @@ def prepare(
             done = load_prepared(dataset, root, wanted, framing_name(detector))
             if done:
                 return done
+            _refuse_foreign_tree(dataset, root)
             # Beside the tree, where there is room for the set if anywhere.
             with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=root) as name:
                 draft = Path(name)
@@ -95,6 +97,21 @@ def _refuse_own_tree(dataset: DataSet, source: Path, scan: Scan, root: Path) -> 
     if inside:
         fault = f"{inside} lies where the prepared pictures of {dataset.name} go, which replace what is there"
         raise DataError(f"source {source}: {fault}: move your pictures to another folder, or take another name")
+
+
+def _refuse_foreign_tree(dataset: DataSet, root: Path) -> None:
+    """Refuse to replace a folder that holds more than prepared pictures: it may be somebody's only copy.
+
+    Raises:
+        DataError: One does.
+    """
+    ours = {str(code_of(expression)) for expression in EXPRESSIONS}
+    for part in ("train", "test"):
+        tree = root / part / dataset.name
+        others = sorted(path.name for path in tree.glob("*") if path.name not in ours)
+        if others:
+            place = f"{tree} is where the prepared pictures go, which replace what is there"
+            raise DataError(f"{place}, but it holds {quoted(others[0])}: move it away, or choose another data_root")
 
 
 def _scan_unpacked(dataset: DataSet, archive: Path, folder: Path) -> Scan:

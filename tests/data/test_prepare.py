@@ -207,6 +207,15 @@ def test_two_pictures_for_one_place_leave_the_second_out(own_copy: Copier, tmp_p
     assert (tmp_path / "data" / kept.path).read_bytes() == (source / "KDEF/AM31/AM31NES.JPG").read_bytes()
 
 
+def test_a_folder_that_prepare_did_not_make_is_never_replaced(raw_trees: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "train/raf/holiday/1.jpg"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(DataError, match="holds 'holiday': move it away, or choose another data_root"):
+        prepare(RAF, raw_trees / "raf", tmp_path)
+    assert kept.is_file()
+
+
 def test_no_usable_picture_is_refused_with_the_first_reason(tmp_path: Path) -> None:
     (tmp_path / "download/1").mkdir(parents=True)
     (tmp_path / "download/1/a.jpg").write_bytes(b"no picture")
