@@ -2,9 +2,8 @@
 
 from fer.config.commands import WeightsConfig
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, classification_archs
-from fer.models.catalogue import CATALOGUE, Entry, cache
-from fer.models.initial_weights import IMAGENET_TERMS, supervised_file
-from fer.utils.http import file_fault
+from fer.models.catalogue import CATALOGUE, TORCHVISION_TERMS, Entry, cache, supervised_file
+from fer.utils.downloads import file_fault
 from fer.utils.rendering import render
 
 
@@ -14,7 +13,7 @@ def run(config: WeightsConfig) -> None:
         "weights.txt",
         # torchvision has a file for each architecture: all their addresses would fill pages.
         cached=[arch for arch in classification_archs() if supervised_file(arch)[1].is_file()],
-        imagenet_terms=IMAGENET_TERMS,
+        imagenet_terms=TORCHVISION_TERMS,
         imagenet_mean=IMAGENET_MEAN,
         imagenet_std=IMAGENET_STD,
         folder=cache(),

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import torchvision
 
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD
-from fer.utils.http import CorruptDownload, download_file, file_fault, is_disk_fault
+from fer.utils.downloads import CorruptDownload, download_file, file_fault, is_disk_fault
 
+TORCHVISION_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
+"""Of torchvision's weights, trained with labels."""
 _IMAGENET = "ImageNet-1k, 1.28 million pictures, labels unused"
 _IMAGENET_TERMS = "the images are for non-commercial research"
 _FACES = "FFHQ, 70,000 portraits from Flickr, labels unused"
@@ -192,6 +196,14 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 def cache() -> Path:
     """Return the folder of downloaded weights, the one torchvision uses."""
     return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def supervised_file(arch: str) -> tuple[Any, Path]:
+    """Return torchvision's first ImageNet weights of an architecture, and their path in the cache."""
+    # The first are those of the original recipes; later ones were trained longer and by others.
+    choices = torchvision.models.get_model_weights(arch)
+    weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
+    return weights, cache() / weights.url.rsplit("/", 1)[1]
 
 
 def download(address: str, path: Path, sha256: str = "") -> None:

@@ -1,19 +1,16 @@
 """Classifiers and encoders on disk: a folder of safetensors and JSON, or a training checkpoint."""
 
 import json
-import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.serialization import safe_globals
 
 from fer.errors import ConfigError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
+from fer.models.weight_files import read_file
 from fer.portable.json_files import read_object
 from fer.portable.predictions import SPEC, WEIGHTS
 
@@ -153,102 +150,3 @@ def _read_weights(weights: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     # For people only: an encoder is used the same way however it was trained.
     spec.pop("method", None)
     return ModelSpec.from_dict(spec, str(path)), state
-
-
-NETWORK_KEYS = ("state_dict", "model")
-"""Where Lightning, and this project and many authors, keep the network.
-
-Beside it lies an optimizer's state, or a moving average of the network, which is left as in `matching.best_network`.
-"""
-
-
-class Inert:
-    """A stand-in that accepts anything, keeps nothing and does nothing."""
-
-    def __init__(self, *arguments: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-STAND_INS: dict[str, type] = {
-    # torch fills dicts only where they are plain or ordered, so dict subclasses become ordered dicts.
-    "pytorch_lightning.utilities.parsing.AttributeDict": OrderedDict,
-    "lightning_fabric.utilities.data.AttributeDict": OrderedDict,
-    "argparse.Namespace": Inert,
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint": Inert,
-    "pytorch_lightning.callbacks.early_stopping.EarlyStopping": Inert,
-    "pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor": Inert,
-    "pl_bolts.callbacks.ssl_online.SSLOnlineEvaluator": Inert,
-    # Trainer arguments saved among the hyperparameters by Lightning 1.0 to 1.2.
-    "pytorch_lightning.utilities.argparse._gpus_arg_default": Inert,
-    "pytorch_lightning.utilities.argparse_utils._gpus_arg_default": Inert,
-    # Scores kept as NumPy numbers.
-    "numpy.dtype": Inert,
-    "numpy.core.multiarray.scalar": Inert,
-    "numpy._core.multiarray.scalar": Inert,
-}
-"""What stands in for each class or function that a weights file may refer to; any other is refused."""
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a weights file, never running code from it.
-
-    Args:
-        path: A file of safetensors or of `torch.save`, in its zip form or the older one.
-
-    Raises:
-        ModelError: The file cannot be read, refers to more than tensors and known bookkeeping, or holds no names.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a foreign file
-        raise ModelError(f"{path} is no weights file: {_refusal_reason(str(error))}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds {type(content).__name__}, not named tensors")
-    return content
-
-
-def tensors_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a file's content: those in `state_dict` or `model`, else all there are.
-
-    Those of a dict in a dict are named `<its key>.<name>`, as where DINO keeps a `student` beside a `teacher`.
-
-    Raises:
-        ModelError: It holds none.
-    """
-    for key in NETWORK_KEYS:
-        if isinstance(content.get(key), dict):
-            state = _named_tensors(content[key])
-            if state:
-                return state
-    state = _named_tensors(content)
-    if not state:
-        raise ModelError(f"{path} holds no named tensors")
-    return state
-
-
-def _named_tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Return the tensors of dicts in dicts, joining the names by dots."""
-    state = {}
-    for name, value in content.items():
-        # An optimizer numbers what it keeps.
-        if not isinstance(name, str):
-            continue
-        if isinstance(value, Tensor):
-            state[name] = value
-        elif isinstance(value, Mapping):
-            state |= {f"{name}.{inner}": tensor for inner, tensor in _named_tensors(value).items()}
-    return state
-
-
-def _refusal_reason(message: str) -> str:
-    """Say why torch refused a file, naming what it refers to where that is the reason."""
-    refused = re.search(r"GLOBAL (\S+) w", message)
-    if refused:
-        return f"it refers to {refused[1]}, and only tensors and known bookkeeping are read"
-    return " ".join(message.split())[:160]

@@ -3,16 +3,15 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torchvision
 from torch import Tensor
 
 from fer.errors import ConfigError, ModelError, quoted, unknown_name
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Classifier, Encoder, ModelSpec, head_names
-from fer.models.catalogue import CATALOGUE, Entry, cache, download
-from fer.models.files import NETWORK_KEYS, read_file, read_folder, tensors_of
-from fer.models.matching import AVERAGE_WORDS, best_network, guess_arch, networks_of, take_tensors
+from fer.models.catalogue import CATALOGUE, TORCHVISION_TERMS, Entry, download, supervised_file
+from fer.models.files import read_folder
+from fer.models.matching import best_network, guess_arch, networks_of, take_tensors
+from fer.models.weight_files import averages_beside, read_file, tensors_of
 
 NAMES = ("scratch", "supervised-imagenet", *CATALOGUE)
 """What `init` may be besides files, folders and addresses."""
@@ -20,7 +19,6 @@ ADDRESSES = ("runs:/", "models:/")
 """How the addresses of runs and of registered models begin."""
 UNKNOWN_PIXELS = "pixels are normalised as for ImageNet, for the file does not say how"
 """What is to be known of other trainers' files."""
-IMAGENET_TERMS = "ImageNet weights: torchvision BSD-3; the images are for non-commercial research"
 
 
 @dataclass(frozen=True)
@@ -183,14 +181,6 @@ def load_initial_weights(model: Classifier | Encoder, weights: InitialWeights) -
     )
 
 
-def supervised_file(arch: str) -> tuple[Any, Path]:
-    """Return torchvision's first ImageNet weights of an architecture, and their path in the cache."""
-    # The first are those of the original recipes; later ones were trained longer and by others.
-    choices = torchvision.models.get_model_weights(arch)
-    weights = getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
-    return weights, cache() / weights.url.rsplit("/", 1)[1]
-
-
 def _from_torchvision(arch: str) -> InitialWeights:
     weights, path = supervised_file(arch)
     # torchvision's file names end in the first digits of their digest.
@@ -203,7 +193,7 @@ def _from_torchvision(arch: str) -> InitialWeights:
         state=tensors_of(read_file(path), path),
         mean=tuple(pixels.mean),
         std=tuple(pixels.std),
-        terms=f"{IMAGENET_TERMS}; these weights: {licence}" if licence else IMAGENET_TERMS,
+        terms=f"{TORCHVISION_TERMS}; these weights: {licence}" if licence else TORCHVISION_TERMS,
     )
 
 
@@ -227,20 +217,8 @@ def _from_file(path: Path) -> InitialWeights:
     spec = content.get("spec")
     # Other trainers' checkpoints may hold a `spec` too.
     if not isinstance(spec, dict) or "expressions" not in spec:
-        return InitialWeights(str(path), state, notes=(*_averages_beside(content), UNKNOWN_PIXELS))
+        return InitialWeights(str(path), state, notes=(*averages_beside(content), UNKNOWN_PIXELS))
     return _with_spec(path, state, ModelSpec.from_dict(spec, str(path)))
-
-
-def _averages_beside(content: dict[str, Any]) -> tuple[str, ...]:
-    """Return a note of the moving averages that a checkpoint keeps beside the network that `tensors_of` takes."""
-    if not any(isinstance(content.get(key), dict) for key in NETWORK_KEYS):
-        return ()
-    averages = [
-        name
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, dict) and set(re.split(r"[._]", name.lower())) & AVERAGE_WORDS
-    ]
-    return (f"not taken: the moving average in {', '.join(averages)}",) if averages else ()
 
 
 def _with_spec(path: Path, state: dict[str, Tensor], spec: ModelSpec) -> InitialWeights:

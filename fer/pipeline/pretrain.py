@@ -18,7 +18,8 @@ from fer.evaluation.names import FEATURE_STD, KNN_ACCURACY, LINEAR_ACCURACY, RAN
 from fer.evaluation.training_figures import feature_map_figure, learning_curves
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Encoder, ModelSpec
-from fer.models.files import read_file, save_encoder
+from fer.models.files import save_encoder
+from fer.models.weight_files import read_file
 from fer.objectives.features import (
     feature_map,
     feature_std,

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from fer.errors import ModelError
-from fer.models.files import read_file
+from fer.models.weight_files import read_file
 from fer.utils.atomic import atomic_path
 from fer.utils.distributed import Peers
 from fer.utils.processes import rank

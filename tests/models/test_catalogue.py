@@ -11,7 +11,7 @@ import pytest
 from fer.errors import ModelError
 from fer.models.backbones import IMAGENET_MEAN, IMAGENET_STD, classification_archs
 from fer.models.catalogue import CATALOGUE, Entry, download
-from fer.utils import http
+from fer.utils import downloads
 
 EVERY_ENTRY = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
 
@@ -199,11 +199,11 @@ def test_a_cookie_given_at_a_redirection_is_shown_again(served, place):
 
 
 def test_a_full_disk_is_one_sentence_and_gets_its_room_back(served, place, monkeypatch):
-    class Full(http.tqdm):
+    class Full(downloads.tqdm):
         def update(self, n=1):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(http, "tqdm", Full)
+    monkeypatch.setattr(downloads, "tqdm", Full)
     served.content = CONTENT
     with pytest.raises(ModelError, match=r"No space left.*TORCH_HOME") as error:
         download(served.address, place)

@@ -18,12 +18,11 @@ from fer.models.files import (
     WEIGHTS,
     load_classifier,
     load_encoder,
-    read_file,
     read_folder,
     save_classifier,
     save_encoder,
-    tensors_of,
 )
+from fer.models.weight_files import read_file, tensors_of
 from tests.models.old_files import lightning_content, pretending
 
 

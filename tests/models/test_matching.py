@@ -6,9 +6,9 @@ import torchvision
 
 from fer.errors import ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec, classification_archs
-from fer.models.files import tensors_of
 from fer.models.initial_weights import InitialWeights, LoadReport, load_initial_weights, resolve_init
 from fer.models.matching import USUAL_ARCHS, best_network, networks_of
+from fer.models.weight_files import tensors_of
 
 TRAINED, FOLLOWING = 1.0, 2.0
 """What the tensors of the wanted network are filled with, and those of one that follows it."""

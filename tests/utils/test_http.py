@@ -1,14 +1,13 @@
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
 
 from fer.utils import http
-from fer.utils.http import download_file, retrying_session
+from fer.utils.http import retrying_session
 
 
 class Server(ThreadingHTTPServer):
@@ -70,23 +69,3 @@ def test_a_server_that_asks_for_hours_is_left_alone(server: Server) -> None:
     with retrying_session() as session, pytest.raises(requests.ConnectionError, match=message):
         session.get(f"http://127.0.0.1:{server.server_port}/")
     assert len(server.agents) == 1
-
-
-def test_without_a_network_only_the_first_file_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
-) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(http, "time", SimpleNamespace(sleep=waits.append))
-    # A port that was free a moment ago: nobody listens there.
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as closed:
-        nobody = f"http://127.0.0.1:{closed.server_port}/w.pth"
-    for count in (3, 3):
-        with pytest.raises(requests.ConnectionError, match=rf"^no connection to 127\.0\.0\.1:{closed.server_port}$"):
-            download_file(nobody, tmp_path / "w.pth", show_progress=False)
-        assert len(waits) == count
-    # Once a server answers, the network is there again.
-    server.statuses = [200]
-    download_file(f"http://127.0.0.1:{server.server_port}/", tmp_path / "v.pth", show_progress=False)
-    with pytest.raises(requests.ConnectionError):
-        download_file(nobody, tmp_path / "w.pth", show_progress=False)
-    assert len(waits) == 6

@@ -83,9 +83,9 @@ def split_files(files: Sequence[LabelledFile], expressions: Sequence[str], optio
     return splits, ", ".join(parts) or "split as its owner did"
 
 
-def _held_out_part(splits: Sequence[str], part: str, said: str) -> str:
-    """Return what is said of a part: who has one person, or one picture of each class, can hold none out."""
-    return said if part in splits else f"none for {part}, as there are too few"
+def _held_out_part(splits: Sequence[str], part: str, text: str) -> str:
+    """Return how a part was held out, or that it was not: of one person, or one picture a class, none can be."""
+    return text if part in splits else f"none for {part}, as there are too few"
 
 
 def _held_out(

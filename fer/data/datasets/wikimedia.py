@@ -15,7 +15,7 @@ from fer.data.images import inspect
 from fer.errors import DataError
 from fer.expressions import EXPRESSIONS, name_of
 from fer.portable.images import UnusableImage
-from fer.utils.http import CorruptDownload, download_file, file_fault, is_disk_fault
+from fer.utils.downloads import CorruptDownload, download_file, file_fault, is_disk_fault
 from fer.utils.paths import data_lock, translate_disk_errors
 
 LIST = Path(__file__).with_name("wikimedia_files.csv")
