@@ -8,7 +8,7 @@ from pathlib import Path
 LONGEST_QUOTE = 100
 LONGEST_PATH = 300
 """Characters of a user's value and of a path that a message quotes at most."""
-MAX_LISTED_NAMES = 12
+MAX_LISTED_NAMES = 20
 
 
 class FerError(Exception):
