@@ -10,8 +10,13 @@ from fer.config.options import option
 class PrepareConfig:
     """Bring a data set into the common tree, check it and write its manifest."""
 
-    dataset: str = options.dataset()
-    source: str = options.path("", "the download, a folder or an archive; empty: the set's usual places")
+    dataset: str = options.dataset(
+        help=f"{options.DATASET_HELP}; folder: pictures of your own that are no set yet, with source and name",
+    )
+    source: str = options.path(
+        "",
+        "the download: a folder, an archive or, for folder, a CSV; empty: the set's usual places",
+    )
     data_root: str = options.data_root()
     # Of a set of one's own, which nobody else has described.
     name: str = option("", "folder: what the set is called from now on, such as mine")
@@ -19,7 +24,7 @@ class PrepareConfig:
     split: str = option(
         "auto",
         "folder: auto (as its owner split it, else 20 % test, 10 % of the rest validation), or all for one",
-        choices=options.SPLITS,
+        choices=options.SPLIT_CHOICES,
     )
     terms: str = option("", "folder: what its pictures may be used for, for the model card")
     showable: bool = option(False, "folder: whether figures and reports may show its pictures")

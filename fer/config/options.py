@@ -99,7 +99,7 @@ SUPERVISED_OPTIMIZERS = ("adamw", "sgd")
 OPTIMIZERS = ("lars", "sgd", "adamw")
 EXPORT_FORMATS = ("onnx", "torch")
 FRAMINGS = ("auto", "none")
-SPLITS = ("auto", "train", "test")
+SPLIT_CHOICES = ("auto", "train", "test")
 
 CHAMPION = "models:/fer@champion"
 DATASET_HELP = f"one data set or several joined by '+': {', '.join(DATASETS)}, drawn (its three sets), or your own"

@@ -9,6 +9,7 @@ from fer.config.data import PrepareConfig
 from fer.config.options import Shown, shown_options, without_folders
 from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import DATASETS
+from fer.data.splits import TEST_FRACTION, VALIDATION_FRACTION
 from fer.models.export import ENDINGS
 from fer.objectives.registry import METHODS
 from fer.training.optimization import make_optimizer
@@ -17,6 +18,12 @@ from tests.training.test_optimization import PLAIN
 
 def test_the_sets_of_the_help_are_those_of_the_registry() -> None:
     assert tuple(name for name, dataset in DATASETS.items() if not dataset.drawn) == options.DATASETS
+
+
+def test_the_help_of_prepare_tells_the_parts_that_are_held_out() -> None:
+    (split,) = [item for item in fields(PrepareConfig) if item.name == "split"]
+    parts = f"else {100 * TEST_FRACTION:.0f} % test, {100 * VALIDATION_FRACTION:.0f} % of the rest validation"
+    assert parts in split.metadata["help"]
 
 
 def test_the_methods_are_those_of_the_registry() -> None:

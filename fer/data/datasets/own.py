@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from fer.config.options import FRAMINGS, SPLITS
+from fer.config.options import FRAMINGS, SPLIT_CHOICES
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.class_names import parse_class_map
 from fer.data.datasets.folder import scan
@@ -117,7 +117,7 @@ def read_record(root: Path, name: str) -> OwnSet:
         kinds = {item.name: item.type for item in fields(OwnSet) if item.type is not bool}
         check_kinds(values, kinds)
         own = OwnSet(**values)
-        are_choices = own.split in SPLITS and own.framing in FRAMINGS
+        are_choices = own.split in SPLIT_CHOICES and own.framing in FRAMINGS
         are_switches = {type(own.showable), type(own.has_train)} == {bool}
         if own.name != name or not are_choices or not are_switches:
             raise ValueError
