@@ -8,7 +8,7 @@ from string import ascii_uppercase
 import numpy as np
 
 from fer.comparison.runs import Predictions, RunFigures, isolated, one_line
-from fer.config.commands import fields_of, without_added
+from fer.config.commands import fields_of
 from fer.config.options import Scope
 from fer.errors import ConfigError, quoted, unknown_name
 from fer.evaluation.metrics import Floats
@@ -143,7 +143,7 @@ def _identity(run: RunFigures) -> object:
     # Without options nothing shows that two runs repeat each other.
     if not run.config or run.reported:
         return run.id
-    options = {key: repr(value) for key, value in without_added(run.config).items() if key not in REPETITION_OPTIONS}
+    options = {key: repr(value) for key, value in run.config.items() if key not in REPETITION_OPTIONS}
     # Other training images are another configuration, even with equal options.
     images = tuple(sorted(run.training_digests.items()))
     return run.configuration or tuple(sorted(options.items())), images

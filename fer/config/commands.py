@@ -232,10 +232,16 @@ def fields_of(*scopes: Scope) -> frozenset[str]:
     return frozenset(names)
 
 
+def with_added(command: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with the defaults of those options that its command got after the run was made."""
+    items = fields(COMMANDS[command]) if command in COMMANDS else ()
+    return {item.name: item.default for item in items if item.metadata["added"]} | dict(options)
+
+
 def without_added(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without those options that came after the first runs and have their default.
 
-    So runs of before and after compare as equal where they were trained alike.
+    So a name that is made of all options stays what it was before there were these.
     """
     added: dict[str, Any] = {}
     for cls in COMMANDS.values():

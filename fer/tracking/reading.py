@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.comparison.runs import Predictions, RunFigures, read_predictions
+from fer.config.commands import with_added
 from fer.errors import ConfigError, quoted, shortened, without_login
 from fer.evaluation.names import TRAINING_LOSS, VALIDATION_ACCURACY, flatten, present_name, sets_with_figures
 from fer.tracking import links, names, store
@@ -97,12 +98,14 @@ class Runs:
             predictions |= self._predictions(test)
             tested_digests |= dataset_tags(test.data.tags, names.TESTED_DIGEST)
             contamination |= dataset_tags(test.data.tags, names.CONTAMINATION)
+        config = store.read_json_artifact(run.info.run_id, CONFIG_FILE, dict)
         logged = run.data.metrics
         curves = [key for key in (TRAINING_LOSS, VALIDATION_ACCURACY) if key in logged]
         return RunFigures(
             id=run.info.run_id,
             name=run.info.run_name,
-            config=store.read_json_artifact(run.info.run_id, CONFIG_FILE, dict) or {},
+            # Runs of before and after an option was added compare as equal where they were trained alike.
+            config=with_added(_command(run), config) if config else {},
             configuration=tags.get(names.CONFIGURATION, ""),
             experiment=tags.get(names.EXPERIMENT, ""),
             reproduces=tags.get(names.REPRODUCES, ""),

@@ -80,9 +80,3 @@ def test_a_name_from_right_to_left_is_isolated_in_sentences_and_others_are_left_
     assert [group.name for group in found] == ["پنج", "b"]
     assert [group.title for group in found] == ["\u2068پنج\u2069", "b"]
     assert found[0].runs[0].label.startswith("\u2068پنج\u2069 (")
-
-
-def test_a_seed_trained_before_there_was_an_option_had_its_default():
-    before, since, other = one(seed=0), one(seed=1, freeze="none", head_lr=1.0), one(seed=2, freeze="backbone")
-    groups, _ = group_runs([before, since, other])
-    assert [len(group.runs) for group in groups] == [2, 1]

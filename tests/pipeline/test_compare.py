@@ -272,3 +272,19 @@ def test_a_damaged_artifact_of_a_run_is_named_in_one_sentence(damaged, file, con
     assert f"{file} of run {ids[damaged]}" in sentence
     assert len(sentence) < 500
     assert "Traceback" not in printed
+
+
+def test_runs_of_before_there_was_an_option_had_its_default(filled, command):
+    here, _ = filled
+    pair = (TRUTH, answers(TRUTH, 0.7, 1))
+    here.make("before", {"raf": pair}, seed=0)
+    here.make("since", {"raf": pair}, seed=1, freeze="none", head_lr=1.0, freeze_epochs=0, layer_decay=1.0)
+    here.make("probe", {"raf": (TRUTH, answers(TRUTH, 0.5, 2))}, seed=0, freeze="backbone", lr=1)
+    code, out, _ = command(runs="before,since,probe")
+    assert code == 0
+    assert re.search(r"^A: .*seeds 0, 1", out, re.MULTILINE)
+    run_id = re.search(r"of run (\w{32})", out)[1]
+    table = here.client.download_artifacts(run_id, "comparison/report.md")
+    differs = Path(table).read_text().partition("## What differs\n\n")[2].partition("\n\n")[0].splitlines()
+    assert [cell.strip() for cell in differs[0].split("|")] == ["", "", "freeze", "lr", ""]
+    assert [line.split("|")[2].strip() for line in differs[2:]] == ["none", "backbone"]
