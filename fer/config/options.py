@@ -30,7 +30,7 @@ class Shown(Enum):
     FILE_NAME = "file name"
     """A path's last part, as folders of this machine mean nothing elsewhere; names and addresses as they are."""
     NOTHING = "nothing"
-    """Nothing: it is a folder of this machine."""
+    """Nothing: it concerns this machine alone, as its folders do."""
 
 
 def option(
@@ -126,6 +126,39 @@ checkpoints = partial(
     output,
     default="outputs",
     help="folder for checkpoints while a run lasts",
+)
+# A continuation may lie on another machine, so what it is called there is no part of what is computed.
+resume = partial(
+    path,
+    default="",
+    help="continue a stopped run: its MLflow run id, a last.ckpt, or auto: the newest unfinished run of equal options, "
+    "code and data, else a new one",
+    scope=Scope.MACHINE,
+)
+# How a run is kept from loss changes nothing in it.
+keeping = partial(option, scope=Scope.MACHINE, shown=Shown.NOTHING, added=True)
+checkpoint_minutes = partial(
+    keeping,
+    default=10.0,
+    low=0,
+    help="minutes after which a checkpoint is written within an epoch too; 0: only at its end",
+)
+checkpoint_upload_gb = partial(
+    keeping,
+    default=50.0,
+    low=0,
+    help="GB of checkpoints sent to the tracking server a day at most while training goes on; 0: none",
+)
+tracking_patience = partial(
+    keeping,
+    default=5.0,
+    low=0,
+    help="minutes that a run waits at its end for a tracking server that does not answer",
+)
+offline = partial(
+    keeping,
+    default=False,
+    help="record the run on this machine only; `fer sync` delivers it later",
 )
 dataset = partial(option, default="drawn", help=DATASET_HELP)
 scale = partial(

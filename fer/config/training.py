@@ -50,13 +50,6 @@ seed_option = partial(
     high=2**31 - 1,
     scope=Scope.SEED,
 )
-# A continuation may lie on another machine, so what it is called there is no part of what is computed.
-resume_option = partial(
-    options.path,
-    default="",
-    help="continue a stopped run: its MLflow run id or a last.ckpt",
-    scope=Scope.MACHINE,
-)
 
 
 @dataclass(frozen=True)
@@ -125,8 +118,12 @@ class PretrainConfig:
     device: str = options.device()
     precision: str = precision_option()
     seed: int = seed_option()
-    resume: str = resume_option()
+    resume: str = options.resume()
     output: str = options.checkpoints()
+    checkpoint_minutes: float = options.checkpoint_minutes()
+    checkpoint_upload_gb: float = options.checkpoint_upload_gb()
+    tracking_patience: float = options.tracking_patience()
+    offline: bool = options.offline()
     config: str = options.config()
 
 
@@ -224,7 +221,7 @@ class FinetuneConfig:
     device: str = options.device()
     precision: str = precision_option()
     seed: int = seed_option()
-    resume: str = resume_option()
+    resume: str = options.resume()
     # The sets there are differ by machine, so each call says anew which of them to test on.
     evaluate_on: str = option(
         "prepared",
@@ -238,4 +235,8 @@ class FinetuneConfig:
     )
     promote: bool = options.promote()
     output: str = options.checkpoints()
+    checkpoint_minutes: float = options.checkpoint_minutes()
+    checkpoint_upload_gb: float = options.checkpoint_upload_gb()
+    tracking_patience: float = options.tracking_patience()
+    offline: bool = options.offline()
     config: str = options.config()

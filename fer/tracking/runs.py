@@ -54,6 +54,9 @@ class TrackedRun:
         points = [Metric(key, float(value), now, step) for key, value in rounded(values).items()]
         self._client.log_batch(self.id, metrics=points)
 
+    def checkpoint(self, folder: Path) -> None:
+        """Take note that `last.ckpt` (and `best.ckpt`) in the folder were written anew."""
+
     def model_metrics(self, values: Mapping[str, float], model_id: str, dataset: "PandasDataset | None") -> None:
         """Log metrics and tie them to a logged model and the data set they were measured on."""
         mlflow.log_metrics(rounded(values), step=0, run_id=self.id, model_id=model_id, dataset=dataset)
@@ -182,7 +185,7 @@ class NullRun(TrackedRun):
     def _log_nothing(self, *args: Any, **options: Any) -> None:
         """Accept the arguments of any method that logs."""
 
-    metrics = model_metrics = params = tags = describe = _log_nothing
+    metrics = checkpoint = model_metrics = params = tags = describe = _log_nothing
     file = text = figure = image = views = dataset = _log_nothing
 
 

@@ -1,6 +1,7 @@
 """Train a network; knows neither MLflow nor commands, only what it asks of the objects it is given."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
@@ -16,10 +17,13 @@ belongs into the objective's parameters or buffers.
 
 
 class Recorder(Protocol):
-    """Where a run's figures go; training knows nothing else of tracking."""
+    """Where a run's figures and checkpoints go; training knows nothing else of tracking."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record figures of one step."""
+
+    def checkpoint(self, folder: Path) -> None:
+        """Take note that `last.ckpt` (and `best.ckpt`) in the folder were written anew."""
 
 
 class TrainingBatch(Protocol):

@@ -16,7 +16,7 @@ from fer.errors import ModelError
 from fer.models.weight_files import read_file
 from fer.utils.atomic import atomic_path
 from fer.utils.distributed import Peers
-from fer.utils.processes import rank
+from fer.utils.processes import rank, world_size
 
 LAST = "last.ckpt"
 """The state after the latest step that was saved, from which a training goes on."""
@@ -33,7 +33,7 @@ class Progress:
     Attributes:
         epoch: Epoch under way, from 0.
         step: Steps done in it.
-        sums: The loss, the objective's figures, images and seconds summed over those steps.
+        sums: The loss, the objective's figures, images and seconds summed over those steps by this process.
         best_score: Validation score of the epoch kept, higher is better.
         best_epoch: That epoch, from 1; 0 before any.
         history: Figures of each finished epoch.
@@ -47,7 +47,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def training_figures(self) -> dict[str, float]:
-        """Return the means of the epoch under way, as `train/<figure>`, and its images per second."""
+        """Return this process's means of the epoch under way, as `train/<figure>`, and the images per second."""
         figures = {f"train/{key}": total / self.step for key, total in self.sums.items()}
         # Sums of the whole epoch, of which only the quotient is a figure.
         del figures["train/seconds"], figures["train/images"]
@@ -144,6 +144,9 @@ class TrainingState:
         if path.name == LAST:
             content |= self._resumable()
             content["rng_state"] = self.peers.gather(rng_state())
+            # Each process goes on from its own sums, so that no rounding parts a resumed epoch from an undisturbed one.
+            content["sums"] = self.peers.gather(self.progress.sums)
+            content["progress"] = {**vars(self.progress), "sums": self.peers.mean(self.progress.sums)}
         if rank() == 0:
             with atomic_path(path) as partial:
                 torch.save(content, partial)
@@ -171,6 +174,10 @@ class TrainingState:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.progress = Progress(**content["progress"])
+        # Other processes than before have the mean of the earlier ones.
+        sums = content.get("sums", ())
+        if len(sums) == world_size():
+            self.progress.sums = sums[rank()]
         # With more processes than before the new ones keep the state they were seeded with.
         if rank() < len(content["rng_state"]):
             set_rng_state(content["rng_state"][rank()])

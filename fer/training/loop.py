@@ -1,7 +1,6 @@
 """The training loop: precision and device by Lightning Fabric, exact resume, checkpoints, signals, progress."""
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from tqdm import tqdm
 from fer.errors import Interrupted, ModelError
 from fer.models.backbones import train_small_maps_fast
 from fer.training import AfterStep, Batches, Recorder, TrainingBatch, Validate
-from fer.training.checkpoints import BEST, LAST, Progress, TrainingState, all_finite
+from fer.training.checkpoints import Progress, TrainingState, all_finite
 from fer.training.devices import make_fabric, pick_device
 from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
+from fer.training.saving import CheckpointWriter, EpochSums
 from fer.utils.distributed import Peers
 from fer.utils.processes import StopRequest, deferring, rank, world_size
 
@@ -43,10 +43,10 @@ def train(
         batches: Training batches.
         validate: Measures the network after each epoch; its figures must hold `validation/<selection>`.
         settings: How to optimise.
-        recorder: Gets the figures of every epoch, with the epoch from 1 as step.
-        folder: For `last.ckpt` (every epoch, and on a signal) and `best.ckpt`.
+        recorder: Gets the figures of every epoch, with the epoch from 1 as step, and word of every `last.ckpt`.
+        folder: For `last.ckpt` (every epoch, within epochs as the settings say, and on a signal) and `best.ckpt`.
         extra_state: Stored in both checkpoints as it is.
-        resume: A `last.ckpt`; its finished epochs are recorded again, so that the new run is whole.
+        resume: A `last.ckpt`; its finished epochs are recorded again; a run that has them skips them.
 
     Returns:
         Where training ended; `best.ckpt` holds the network of `best_epoch`.
@@ -56,7 +56,7 @@ def train(
             step left something that is not finite.
         ModelError: Loss or weights are no longer finite, or the checkpoint does not fit.
     """
-    loop = _Loop(objective, batches, settings, folder, extra_state)
+    loop = _Loop(objective, batches, settings, recorder, folder, extra_state)
     if resume:
         loop.state.load(resume)
         for epoch, figures in enumerate(loop.state.progress.history, start=1):
@@ -68,9 +68,9 @@ def train(
                 recorder.metrics(loop.end_epoch(validate), loop.state.progress.epoch)
                 if rank() == 0:
                     tqdm.write(loop.state.progress.summary(settings.epochs, settings.selection))
-                signum = loop.agree_on_signal(request)
+                signum, _ = loop.agree(request)
             if signum:
-                loop.save_stopped()
+                loop.writer.write_stopped()
                 raise Interrupted(signum)
     # A signal that came after the processes last agreed: the last epoch is saved already.
     if request.signum:
@@ -86,6 +86,7 @@ class _Loop:
         objective: nn.Module,
         batches: Batches,
         settings: OptimizationSettings,
+        recorder: Recorder,
         folder: Path,
         extra_state: Mapping[str, Any],
     ) -> None:
@@ -94,7 +95,6 @@ class _Loop:
         self.peers = Peers()
         self.settings = settings
         self.batches = batches
-        self.folder = folder
         self.total_steps = settings.epochs * len(batches)
         if device.type == "cuda" and world_size() > 1:
             # A process sees a part of the batch only; on CPUs torch has no shared statistics.
@@ -120,7 +120,7 @@ class _Loop:
         )
         # Dropout and stochastic depth draw from the global generator, in each process differently.
         torch.manual_seed(settings.seed + rank())
-        folder.mkdir(parents=True, exist_ok=True)
+        self.writer = CheckpointWriter(self.state, folder, recorder, settings.checkpoint_minutes)
 
     @property
     def steps_done(self) -> int:
@@ -150,43 +150,39 @@ class _Loop:
         waited = progress.epoch - max(progress.best_epoch, self.settings.freeze_epochs)
         return 0 < patience <= waited
 
-    def agree_on_signal(self, request: StopRequest) -> int:
-        """Return the signal that has come to any process, 0 if none; all processes get the same.
+    def agree(self, request: StopRequest) -> tuple[int, bool]:
+        """Return the signal that has come to any process, 0 if none, and whether a checkpoint is due.
 
-        One that comes while they ask stays in the request until the next question: acting on it in the middle would
-        part this process from the others.
+        All processes get the same. A signal that comes while they ask stays in the request until the next question:
+        acting on it in the middle would part this process from the others.
         """
-        signum = self.peers.all_reduce_max(request.signum)
+        # One number, of which the signal is the larger part: a second question would cost every step as much again.
+        number = self.peers.all_reduce_max(2 * request.signum + self.writer.due())
+        signum, due = divmod(number, 2)
         if signum:
             request.signum = signum
-        return signum
+        return signum, due > 0
 
     def run_epoch(self, request: StopRequest, bar: "tqdm[Any]") -> int:
         """Do the epoch's remaining steps, or those until a signal comes to any process; return the signal or 0."""
         progress = self.state.progress
-        earlier = progress.sums
         bar.update(self.steps_done - bar.n)
         self.objective.train()
         self._set_learning(self.state.network, progress.epoch)
-        started, images, signum = time.perf_counter(), 0, 0
-        # Kept on the device: reading a value every step would make a GPU wait.
-        sums: dict[str, Tensor] = {}
+        signum, sums = 0, EpochSums(progress.sums)
         for batch in self.batches.epoch(progress.epoch, start=progress.step):
-            for key, value in self._step(batch).items():
-                if key not in sums:
-                    sums[key] = torch.tensor(earlier.get(key, 0.0), dtype=torch.float64, device=value.device)
-                sums[key] += value
-            images += len(batch) * world_size()
+            sums.add(self._step(batch), len(batch) * world_size())
             bar.update()
             if progress.step % CHECK_LOSS_EVERY == 0:
-                self._refuse_divergence(self.peers.any(not all_finite(sums["loss"])))
-            signum = self.agree_on_signal(request)
+                self._refuse_divergence(self.peers.any(not all_finite(sums.loss)))
+            signum, due = self.agree(request)
             if signum:
                 break
-        means = self.peers.mean({key: float(value) for key, value in sums.items()})
-        progress.sums = earlier | means
-        progress.sums["seconds"] = earlier.get("seconds", 0.0) + time.perf_counter() - started
-        progress.sums["images"] = earlier.get("images", 0.0) + images
+            if due:
+                progress.sums = sums.read()
+                self._refuse_divergence(self.state.diverged())
+                self.writer.write()
+        progress.sums = sums.read()
         return signum
 
     def _set_learning(self, network: nn.Module, epoch: int) -> None:
@@ -221,7 +217,7 @@ class _Loop:
         # Not only the loss: the last step may have spoilt the weights after it was computed.
         self._refuse_divergence(self.state.diverged())
         progress = self.state.progress
-        figures = progress.training_figures()
+        figures = self.peers.mean(progress.training_figures())
         # Of several rates the head's, which stands first.
         figures["lr"] = float(self.state.scheduler.get_last_lr()[0])
         network = self.state.kept_network
@@ -229,9 +225,7 @@ class _Loop:
         network.eval()
         figures |= self.peers.broadcast_from_rank_zero(lambda: validate(network, progress.epoch + 1))
         network.train(was_training)
-        if progress.end_epoch(figures, self.settings.selection, self.settings.choose):
-            self.state.save(self.folder / BEST)
-        self.state.save(self.folder / LAST)
+        self.writer.write(is_best=progress.end_epoch(figures, self.settings.selection, self.settings.choose))
         return figures
 
     def _refuse_divergence(self, diverged: bool) -> None:
@@ -241,10 +235,3 @@ class _Loop:
                 f"training diverged: loss or weights are not finite at step {progress.step} of epoch "
                 f"{progress.epoch + 1}; try a smaller lr, clip_grad_norm=1 or precision=fp32"
             )
-
-    def save_stopped(self) -> None:
-        """Save the state at a signal; if it is no longer finite, the checkpoint before it stays."""
-        if not self.state.diverged():
-            self.state.save(self.folder / LAST)
-        elif rank() == 0:
-            tqdm.write(f"loss or weights are not finite, so {LAST} was not written again")

@@ -41,6 +41,7 @@ class OptimizationSettings:
         freeze_epochs: Epochs at first in which only the head learns.
         layer_decay: Rate of a layer as a multiple of the rate of the layer above it, in (0, 1].
         head_lr: Rate of the head as a multiple of `lr`.
+        checkpoint_minutes: After how many a checkpoint is written within an epoch too; 0 for at its end only.
     """
 
     epochs: int
@@ -64,6 +65,7 @@ class OptimizationSettings:
     freeze_epochs: int = 0
     layer_decay: float = 1.0
     head_lr: float = 1.0
+    checkpoint_minutes: float = 0.0
 
     @property
     def frozen_epochs(self) -> int:

@@ -61,6 +61,9 @@ class Recorded:
     def metrics(self, values: dict[str, float], step: int) -> None:
         self.epochs.append(dict(values))
 
+    def checkpoint(self, folder: Path) -> None:
+        pass
+
 
 class Stopped(ViewBatches):
     """Batches in the second of which of the second epoch a signal arrives."""

@@ -191,6 +191,9 @@ class Silent:
     def metrics(self, values: dict[str, float], step: int) -> None:
         pass
 
+    def checkpoint(self, folder: Path) -> None:
+        pass
+
 
 class Signalled:
     """Batches in one of which a signal arrives."""

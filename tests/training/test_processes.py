@@ -40,6 +40,9 @@ class Silent:
     def metrics(self, values, step):
         pass
 
+    def checkpoint(self, folder):
+        pass
+
 folder = Path(sys.argv[1])
 names = [EXPRESSIONS[n % 7] for n in range(42)]
 rows = tuple(ImageRow(f"{n}.png", name, "train", "", "", "", "", 0, 16, 16, "", "") for n, name in enumerate(names))
