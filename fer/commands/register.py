@@ -19,8 +19,8 @@ def run(config: RegisterConfig) -> Registration:
     run_id = config.model.removeprefix(RUN)
     if not config.model.startswith(RUN) or not run_id.isalnum():
         raise ConfigError(f"model must be {RUN}<id> of a run of finetune, not {config.model!r}")
-    made = register_run(run_id, config.registered_name, config.promote)
     address = store.connect()
+    made = register_run(run_id, config.registered_name, config.promote)
     where = links.where(address, links.version_page(address, made.name, made.version))
     print(f"registered {made.name} {made.version}: {made.message}\n{where}")
     return made

@@ -219,6 +219,8 @@ COMMANDS: dict[str, type] = TRACKED_COMMANDS | {
 
 TRAINING_COMMANDS = ("pretrain", "finetune")
 """Commands that torchrun may start in several processes."""
+KEEPS_CHECKPOINTS = (*TRAINING_COMMANDS, "experiment", "main")
+"""Commands whose option `output` is where their runs have their folders."""
 
 
 def fields_of(*scopes: Scope) -> frozenset[str]:

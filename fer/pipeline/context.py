@@ -1,7 +1,5 @@
 """Open the run of a training, with all that its steps share, be it `finetune` or `pretrain`."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,9 +15,10 @@ from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest, read_manifest
 from fer.data.packing import PackedImages, pack, packed_side
 from fer.models.backbones import Classifier, Encoder, ModelSpec
-from fer.pipeline.initialize import fetch_best, find_stopped
+from fer.pipeline.fingerprints import training_fingerprint
 from fer.pipeline.options import default_name, known_options, needed_sets, starting_weights
 from fer.pipeline.requirements import check_training, ensure_prepared
+from fer.pipeline.resume import find_stopped, place_best
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     ATTRIBUTION,
@@ -34,7 +33,7 @@ from fer.tracking.names import (
 from fer.tracking.naming import resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training import Batches, Validate
-from fer.training.checkpoints import BEST, Progress
+from fer.training.checkpoints import Progress
 from fer.training.devices import pick_device, use_bf16
 from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings, clip_grad_norm
@@ -73,7 +72,7 @@ class RunContext(Generic[C]):
     @property
     def folder(self) -> Path:
         """Return the folder of the checkpoints while the run lasts."""
-        return Path(self.config.output).resolve() / self.run.id
+        return self.run.folder
 
     def for_network(self, network: Classifier | Encoder, smallest_side: int) -> "RunContext[C]":
         """Return the context with the precision that suits a network.
@@ -147,7 +146,7 @@ class RunContext(Generic[C]):
         # Before it begins, so that it can be watched there.
         self.run.views((CURVES_VIEW if isinstance(self.config, FinetuneConfig) else PRETRAINING_VIEW,))
         # By the specification a checkpoint can be loaded as a model, by the configuration it is continued as it began.
-        extra_state = {"spec": spec.to_dict(), "config": asdict(self.config)}
+        extra_state = {"spec": spec.to_dict(), "config": asdict(self.config), "run_id": self.run.id}
         return train(
             objective,
             batches,
@@ -162,12 +161,12 @@ class RunContext(Generic[C]):
 
 @contextmanager
 def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: str = "") -> Iterator[RunContext[C]]:
-    """Run a training's body inside an MLflow run that keeps its checkpoints, whatever the ending.
+    """Run a training's body inside an MLflow run, a new one or the one that `resume` names.
 
     Args:
         command: `finetune` or `pretrain`.
         config: What to do; with `resume` what the stopped run did.
-        checkpoints: File names of the checkpoints that the run keeps.
+        checkpoints: File names of the checkpoints that the finished run keeps.
         run_name: The run's name; empty for one made of the main options.
 
     Yields:
@@ -178,28 +177,26 @@ def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: 
         DataError: A set is absent.
         ModelError: The checkpoint cannot be used.
     """
-    with tempfile.TemporaryDirectory() as downloads:
-        config, checkpoint = find_stopped(command, config, Path(downloads))
-        check_training(config)
-        # Once: an alias may stand for another version a moment later, for this very model perhaps.
-        init = resolve_alias(starting_weights(config))
-        name = run_name or default_name(config, init)
-        root = resolve_data_root(config.data_root)
-        device = pick_device(config.device)
-        with tracked(command, config, name, known_options(config, init)) as run:
-            context = RunContext(run, root, device, config.precision, config, init, name, checkpoint)
-            try:
-                ensure_prepared(needed_sets(config), root)
-                if checkpoint and BEST in checkpoints and rank() == 0:
-                    fetch_best(config.resume, checkpoint, context.folder)
-                yield context
-            finally:
-                # A run that failed or was stopped is continued from these, on another machine perhaps.
-                for file in checkpoints:
-                    if (context.folder / file).is_file():
-                        run.file(context.folder / file, CHECKPOINTS)
-        # Not in `finally`: after another ending the folder is the nearest place to continue from.
-        shutil.rmtree(context.folder)
+    stopped = find_stopped(command, config)
+    config = stopped.config
+    check_training(config)
+    # Once: an alias may stand for another version a moment later, for this very model perhaps.
+    init = resolve_alias(starting_weights(config))
+    name = run_name or default_name(config, init)
+    root = resolve_data_root(config.data_root)
+    device = pick_device(config.device)
+    with tracked(command, config, name, known_options(config, init), stopped.run_id) as run:
+        context = RunContext(run, root, device, config.precision, config, init, name, stopped.checkpoint)
+        ensure_prepared(needed_sets(config), root)
+        # By it `resume=auto` and `experiment` find the run, should it be stopped.
+        run.mark(training_fingerprint(command, config))
+        if stopped.checkpoint and rank() == 0:
+            place_best(stopped.checkpoint, context.folder)
+        yield context
+        for file in checkpoints:
+            run.file(context.folder / file, CHECKPOINTS)
+        # What a training that has ended cannot be continued from need not be kept.
+        run.forget_checkpoints()
 
 
 def log_dataset(run: TrackedRun, manifest: Manifest, root: Path, context: str) -> Any:

@@ -10,7 +10,6 @@ from fer.experiments.seeds import SeedStats, seed_stats_rows
 from fer.model_card.card import README, Origin
 from fer.model_card.descriptions import HEAD, accuracy_cells, accuracy_rows, model_description, run_description
 from fer.models.backbones import ModelSpec
-from fer.tracking.descriptions import describe_model
 from fer.tracking.links import model_link, run_link
 from fer.tracking.names import REPORT_PAGE, STAGES_FILE
 from fer.tracking.naming import weights_label
@@ -53,7 +52,7 @@ def describe_finetuned(
     seen = _seen(contamination)
     card = model_link(run.experiment_id, origin.model_id)
     own = run_link(run.experiment_id, run.id)
-    describe_model(origin.model_id, model_description(origin, reports, seen, card, own))
+    run.describe_model(model_description(origin, reports, seen, card, own))
     init, sets = escape_markdown(origin.init), escape_markdown(config.dataset)
     images = f"{sum(spec.training_counts):,} images, seed {config.seed}"
     kind = "Linear probe" if config.freeze == "backbone" else "Fine-tuning"

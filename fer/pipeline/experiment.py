@@ -14,8 +14,9 @@ from fer.experiments.files import (
 )
 from fer.experiments.seeds import pretraining_note, seed_stats, seed_stats_json, seed_stats_metrics, seed_stats_table
 from fer.pipeline.descriptions import describe_stages
+from fer.pipeline.fingerprints import configuration_name
 from fer.pipeline.requirements import prepare_experiment
-from fer.pipeline.stages import Stage, Stages, configuration_name
+from fer.pipeline.stages import Stage, Stages
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     ACCURACY_VIEW,
@@ -27,7 +28,6 @@ from fer.tracking.names import (
     SEEDS_FILE,
     STAGES_FILE,
 )
-from fer.tracking.provenance import code_version
 from fer.tracking.runs import TrackedRun
 
 
@@ -67,9 +67,6 @@ def with_given_options(experiment: Experiment, config: ExperimentConfig) -> Expe
 
 def run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> ExperimentResult:
     """Run one experiment in a parent run of its own."""
-    code = code_version()
-    if code.doubt and config.reuse:
-        print(f"nothing is reused: {code.doubt}")
     row = read_reported().get(experiment.name)
     tags = {EXPERIMENT: experiment.name}
     # A file elsewhere may bear a row's name and say something else.
@@ -77,7 +74,7 @@ def run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Exp
         tags[REPRODUCES] = row.name
     with tracked("experiment", config, experiment.name) as run:
         prepare_experiment(experiment, root)
-        stages = Stages(root, code, config.reuse)
+        stages = Stages(root, config.reuse)
         figures = _run_stages(experiment, stages, config, tags)
         _log_stages(run, stages.done)
         table = _log_figures(run, stages.done, figures, row.figures if row else {})

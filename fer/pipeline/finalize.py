@@ -12,7 +12,6 @@ from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import resolve_prepared
 from fer.data.manifest import Manifest
 from fer.data.packing import PackedImages
-from fer.errors import FerError
 from fer.evaluation.datasets import Evaluation, evaluate_sets, flat_reports
 from fer.evaluation.names import BEST_EPOCH, TEST_BEST, TEST_BEST_EPOCH, TEST_EACH_EPOCH, VALIDATION
 from fer.evaluation.report import Report, reports_table
@@ -29,12 +28,11 @@ from fer.tracking.names import (
     PROTOCOL,
     SCORE,
     TERMS,
-    UNREGISTERED,
     VALIDATION_DIGEST,
 )
 from fer.tracking.naming import RUN
 from fer.tracking.provenance import code_version
-from fer.tracking.registry import Registration, register_run
+from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
 from fer.training.checkpoints import BEST, Progress
 from fer.utils.rendering import today
@@ -89,7 +87,7 @@ def finalize(
     from fer.pipeline.descriptions import describe_finetuned
     from fer.pipeline.run_page import log_finetune_page
     from fer.pipeline.shown_sets import shown_sets
-    from fer.tracking.models import log_card, log_model
+    from fer.tracking.models import log_model
 
     config, run, root = context.config, context.run, context.root
     log_progress(run, progress)
@@ -99,18 +97,18 @@ def finalize(
     folder = context.folder / "classifier"
     save_classifier(classifier, folder)
     tags = _version_tags(classifier.spec, images.manifests, progress, config.selection)
-    model_id = log_model(run.id, folder, tags, context.name)
+    log_model(run, folder, tags, context.name)
     sets = resolve_prepared(config.evaluate_on, root)
     evaluations = evaluate_sets(classifier, sets, root, context.device, EVALUATION_BATCH)
     if config.evaluate_on == PREPARED:
         run.params({"evaluate_on": "+".join(evaluations) or "none"})
-    log_evaluations(run, evaluations, root, model_id)
+    log_evaluations(run, evaluations, root, run.model_id)
     seen = seen_images(classifier.spec)
     contamination = find_contamination(evaluations, seen, root, config.contamination)
     log_contamination(run, evaluations, contamination, root)
     run.views((ACCURACY_VIEW, CURVES_VIEW), evaluations)
-    origin = origin_of(context, classifier, progress, model_id)
-    log_card(model_id, card(origin, evaluations, root))
+    origin = origin_of(context, classifier, progress)
+    run.model_files(card(origin, evaluations, root))
     log_finetune_page(context, origin, shown_sets(run, evaluations, contamination, root))
     describe_finetuned(run, origin, evaluations, contamination, config)
     reports = flat_reports(evaluations)
@@ -167,7 +165,6 @@ def origin_of(
     context: RunContext[FinetuneConfig],
     classifier: Classifier,
     progress: Progress,
-    model_id: str,
 ) -> "Origin":
     """Return how a model was made.
 
@@ -175,7 +172,6 @@ def origin_of(
         context: Of the run.
         classifier: The network that was logged.
         progress: How training went.
-        model_id: The logged model.
     """
     from fer.model_card.card import Origin
 
@@ -184,7 +180,7 @@ def origin_of(
     score = progress.history[epoch - 1][f"{VALIDATION}/{selection}"]
     return Origin(
         name=registered_name(config),
-        model_id=model_id,
+        model_id=context.run.model_id,
         spec=classifier.spec,
         weights=sum(parameter.numel() for parameter in classifier.parameters()),
         init=without_folders(context.init),
@@ -225,13 +221,13 @@ def register_at_end(run: TrackedRun, name: str, promote: bool) -> Registration |
         name: The registered model.
         promote: Whether to move the alias `champion` in any case.
     """
-    try:
-        return register_run(run.id, name, promote)
-    except FerError as error:
-        command = f"fer register --model {RUN}{run.id} --registered_name {shlex.quote(name)}"
-        command += " --promote true" if promote else ""
-        message = f"{error}; the model is kept with its run, and this registers it later: {command}"
-    # Printed first: a server that has gone altogether cannot take the tag.
-    print(message)
-    run.tags({UNREGISTERED: message})
+    command = f"fer register --model {RUN}{run.id} --registered_name {shlex.quote(name)}"
+    command += " --promote true" if promote else ""
+    later = f"the model is kept with its run, and this registers it later: {command}"
+    registration = run.register(name, promote, later)
+    if isinstance(registration, Registration):
+        return registration
+    # A refusal in words; nothing where the store has not answered, of which the run's end speaks.
+    if registration:
+        print(registration)
     return None

@@ -35,7 +35,7 @@ from fer.pipeline.context import EVALUATION_BATCH, RunContext, training_run
 from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import training_sets
 from fer.tracking.names import TRAINING
-from fer.training.checkpoints import BEST, LAST
+from fer.training.checkpoints import BEST
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
 # Tests, registry and card wait until training is over.
@@ -56,7 +56,7 @@ def finetune_classifier(config: FinetuneConfig, run_name: str = "") -> "Finetune
         ModelError: Starting weights or checkpoint cannot be used.
         Interrupted: A signal came; the checkpoint is saved.
     """
-    with training_run("finetune", config, (LAST, BEST), run_name) as context:
+    with training_run("finetune", config, (BEST,), run_name) as context:
         return train_and_finalize(context)
 
 

@@ -1,20 +1,18 @@
-"""Start a training: initialize its network, or find the checkpoint of the stopped one that it continues."""
+"""Initialize the network of a training from its starting weights."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from fer.config.options import Scope, without_folders
-from fer.config.training import FinetuneConfig, PretrainConfig
+from fer.config.options import without_folders
+from fer.config.training import FinetuneConfig
 from fer.data.datasets.base import DataSet
 from fer.data.packing import packed_side
 from fer.data.prepared import read_summary
-from fer.errors import ConfigError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec, arch_options
 from fer.models.initial_weights import (
     ADDRESSES,
@@ -24,16 +22,13 @@ from fer.models.initial_weights import (
     weights_from_folder,
 )
 from fer.pipeline.options import training_sets
-from fer.tracking.names import STARTED_FROM, TERMS, checkpoint_path
-from fer.tracking.store import fetch_file
-from fer.training.checkpoints import BEST, LAST, read_checkpoint
+from fer.tracking.names import STARTED_FROM, TERMS
 from fer.utils.processes import rank
 
 # The context of a training begins with what is resumed here.
 if TYPE_CHECKING:
     from fer.pipeline.context import RunContext
 
-C = TypeVar("C", FinetuneConfig, PretrainConfig)
 N = TypeVar("N", Classifier, Encoder)
 
 
@@ -130,82 +125,3 @@ def fetch_initial_weights(init: str, arch: str, folder: Path) -> InitialWeights:
     path = fetched.path
     weights = weights_from_folder(path) if path.is_dir() else resolve_init(str(path), arch)
     return replace(weights, origin=init, run_id=fetched.run_id)
-
-
-def find_stopped(command: str, config: C, downloads: Path) -> tuple[C, Path | None]:
-    """Find what a configuration's `resume` continues.
-
-    Args:
-        command: `finetune` or `pretrain`.
-        config: What is given now.
-        downloads: Where a checkpoint from MLflow goes.
-
-    Returns:
-        What to do, and the checkpoint to continue from, or None for a fresh start.
-
-    Raises:
-        ConfigError: An option given now differs from the stopped run's.
-        ModelError: There is no checkpoint, or it is another command's or an earlier version's.
-    """
-    if not config.resume:
-        return config, None
-    # A run that was killed outright has its checkpoint in the output folder only.
-    local = Path(config.output) / config.resume / LAST
-    for path in (Path(config.resume).expanduser(), local):
-        if path.is_file():
-            return _stored_config(command, config, path), path
-    path = fetch_file(config.resume, checkpoint_path(LAST), downloads)
-    return _stored_config(command, config, path), path
-
-
-def _stored_config(command: str, config: C, checkpoint: Path) -> C:
-    """Return the stopped run's configuration with this machine's paths."""
-    from fer.config.commands import fields_of
-
-    content = read_checkpoint(checkpoint).get("config")
-    items = fields(config)
-    # The two trainings have options of their own, by which their checkpoints are told apart.
-    if not isinstance(content, dict) or not content.keys() <= {item.name for item in items}:
-        raise ModelError(f"{checkpoint} is no checkpoint of {command}")
-    stored = type(config)(**content)
-    machine_options = fields_of(Scope.MACHINE)
-    own = {}
-    for item in items:
-        given = getattr(config, item.name)
-        before = getattr(stored, item.name)
-        choices = item.metadata["choices"]
-        if choices and before not in choices:
-            raise ModelError(
-                f"{checkpoint} was written by an earlier version of fer, with {item.name}={before}: start a new run"
-            )
-        if item.name in machine_options:
-            own[item.name] = given
-        # An option left at its default was probably not given at all, so it contradicts nothing.
-        elif given not in (before, item.default):
-            raise ConfigError(
-                f"resume continues with {item.name}={before}, not {given}: leave {item.name} out, or start a new run"
-            )
-    return replace(stored, **own)
-
-
-def fetch_best(resume: str, checkpoint: Path, folder: Path) -> None:
-    """Put the best epoch so far into a continuation's folder, since no later one may be better.
-
-    Args:
-        resume: The option, which names the stopped run or its `last.ckpt`.
-        checkpoint: The `last.ckpt` that was found; its `best.ckpt` lies beside it or with the run.
-        folder: Of the continuation.
-
-    Raises:
-        ModelError: It is gone.
-    """
-    # Stopped within the first epoch: there is none yet.
-    if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
-        return
-    best = checkpoint.with_name(BEST)
-    if not best.is_file():
-        if Path(resume).expanduser() == checkpoint:
-            raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
-        best = fetch_file(resume, checkpoint_path(BEST), checkpoint.parent)
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(best, folder / BEST)

@@ -34,7 +34,7 @@ from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import probe_sets, training_sets
 from fer.pipeline.run_page import log_pretrain_page
 from fer.tracking.names import CURVES_PLOT, ENCODER, FEATURE_MAP, PRETRAINING, PRETRAINING_VIEW
-from fer.training.checkpoints import BEST, LAST, Progress
+from fer.training.checkpoints import BEST, Progress
 from fer.training.optimization import OptimizationSettings
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
@@ -72,7 +72,7 @@ def pretrain_encoder(config: PretrainConfig) -> PretrainResult:
         Interrupted: A signal came; the checkpoint is saved.
     """
     # The best epoch is not kept: choosing one would use labels, so the encoder is the last epoch's.
-    with training_run("pretrain", config, (LAST,)) as context:
+    with training_run("pretrain", config, ()) as context:
         figures = train_and_log(context)
         describe_pretrained(context, figures)
     return PretrainResult(context.run.id, figures, context.run.where(PRETRAINING_VIEW))

@@ -17,8 +17,9 @@ from fer.pipeline.context import RunContext
 from fer.pipeline.shown_sets import plots
 from fer.tracking.models import FetchedModel
 from fer.tracking.names import CALIBRATION_PLOT, CURVES_PLOT, FEATURE_MAP, REPORT_PAGE
+from fer.tracking.params import param_text
 from fer.tracking.provenance import code_version
-from fer.tracking.runs import TrackedRun, param_text
+from fer.tracking.runs import TrackedRun
 from fer.utils.rendering import today
 
 EPOCHS_HEAD = {

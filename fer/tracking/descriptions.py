@@ -7,16 +7,10 @@ from mlflow.exceptions import MlflowException
 
 from fer.tracking.champion import CHAMPION, VERDICT
 from fer.tracking.names import DESCRIPTION, PROTOCOL, SCORE, VALIDATION_DIGEST
-from fer.tracking.runs import MAX_DESCRIPTION
 from fer.utils.rendering import render, unwrapped
 
 MAX_REGISTERED = 5000
 """Characters of a description that MLflow's model registry takes."""
-
-
-def describe_model(model_id: str, text: str) -> None:
-    """Describe a logged model; the versions that are registered of it take the text over."""
-    mlflow.set_logged_model_tags(model_id, {DESCRIPTION: unwrapped(text)[:MAX_DESCRIPTION]})
 
 
 def describe_version(name: str, version: str, text: str) -> None:

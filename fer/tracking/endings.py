@@ -4,18 +4,25 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import mlflow
-from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
-from fer.errors import FerError, Interrupted, shortened, without_login
 from fer.tracking import store
-from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR
-from fer.tracking.runs import MAX_DESCRIPTION, MAX_TAG
-from fer.utils.processes import deferring
+from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR, HEARTBEAT
 from fer.utils.rendering import escape_markdown
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+"""How a run ends, in MLflow's words."""
+MAX_TAG = 4000
+"""Characters of a tag that are kept."""
+MAX_DESCRIPTION = 8000
+"""Characters of a description that MLflow takes."""
+NOT_FINISHED = "**Not finished:** "
+"""Beginning of the description of a run that did not finish; why follows."""
 
 LAUNCHED_RUN = "MLFLOW_RUN_ID"
 """Environment variable by which `mlflow run` hands on the run that it made."""
@@ -25,35 +32,29 @@ LAUNCHER_SECONDS = 60.0
 """How long the end of `mlflow run` is waited for."""
 WATCH_SECONDS = 5.0
 """How long the run is looked after then; between us and MLflow a shell may end first."""
-KILLED = RunStatus.to_string(RunStatus.KILLED)
 
 
-def end_run(run_id: str, address: str, status: int, reason: str, unless_begun: bool = False) -> None:
-    """End the active run, and only then write why; a signal meanwhile is heard afterwards.
+def write_end(client: mlflow.MlflowClient, run_id: str, end: Mapping[str, Any]) -> None:
+    """End a run in the store, and then write why.
 
     Args:
+        client: Of the store.
         run_id: The run.
-        address: Its store.
-        status: One of MLflow's `RunStatus`.
-        reason: Why it did not finish; empty if it did.
-        unless_begun: Delete the run if nothing is recorded of it: a slip leaves no failed run behind.
-
-    Raises:
-        FerError: The run has finished and the store cannot be told. Of one that has not, the first fault is to be seen.
-        Interrupted: A signal came meanwhile, and the run has finished.
+        end: Its `status`, `reason` (empty if it did finish) and `time` in milliseconds, and whether to delete the run
+            `unless_begun`, if nothing is recorded of it: a slip leaves no failed run behind.
     """
-    with deferring() as request:
-        try:
-            mlflow.end_run(RunStatus.to_string(status))
-        except (MlflowException, OSError) as error:
-            if not reason:
-                raise FerError(f"run {run_id} has finished, but {store_fault(address, error)}") from error
-            # A store that has gone would make the tag wait as long again.
-            return
-        if reason and not (unless_begun and _delete_if_empty(run_id)):
-            _write_reason(run_id, reason)
-    if request.signum and not reason:
-        raise Interrupted(request.signum)
+    client.set_terminated(run_id, end["status"], end["time"])
+    with suppress(MlflowException):
+        client.delete_tag(run_id, HEARTBEAT)
+    if end["reason"] and not (end["unless_begun"] and _delete_if_empty(client, run_id)):
+        _write_reason(client, run_id, end["reason"])
+
+
+def stop_run(client: mlflow.MlflowClient, run_id: str) -> None:
+    """End a run that was made while a signal came as KILLED, as far as the store lets it."""
+    with suppress(MlflowException, OSError):
+        end = {"status": KILLED, "reason": "stopped by a signal", "time": None, "unless_begun": False}
+        write_end(client, run_id, end)
 
 
 def fail_launched_run(message: str) -> None:
@@ -64,32 +65,45 @@ def fail_launched_run(message: str) -> None:
 
 def fail_run(run_id: str, reason: str) -> None:
     """End a run that this process has not adopted as FAILED, with the reason."""
+    client = mlflow.MlflowClient()
     # The fault that ends the run is reported by whoever met it; one of the store must not hide it.
     with suppress(MlflowException, OSError):
-        mlflow.MlflowClient().set_terminated(run_id, "FAILED")
-    _write_reason(run_id, reason)
-
-
-def _write_reason(run_id: str, reason: str) -> None:
-    """Write why a run did not finish into its tag `fer.error` and, where MLflow's page of it shows it, its description.
-
-    Args:
-        run_id: The run.
-        reason: The reason.
-    """
+        client.set_terminated(run_id, FAILED)
     with suppress(MlflowException, OSError):
-        client = mlflow.MlflowClient()
-        client.set_tag(run_id, ERROR, reason[:MAX_TAG])
-        # What had been described before stays below.
-        described = client.get_run(run_id).data.tags.get(DESCRIPTION, "")
-        text = f"**Not finished:** {escape_markdown(reason)}\n\n{described}".rstrip()
-        client.set_tag(run_id, DESCRIPTION, text[:MAX_DESCRIPTION])
+        _write_reason(client, run_id, reason)
 
 
-def _delete_if_empty(run_id: str) -> bool:
+def _write_reason(client: mlflow.MlflowClient, run_id: str, reason: str) -> None:
+    """Write why a run did not finish into its tag `fer.error` and its description, which MLflow's page of it shows."""
+    client.set_tag(run_id, ERROR, reason[:MAX_TAG])
+    # What had been described before stays below.
+    described = client.get_run(run_id).data.tags.get(DESCRIPTION, "")
+    first = NOT_FINISHED + escape_markdown(reason)
+    # Written already by an attempt whose answer was lost.
+    if not described.startswith(first):
+        client.set_tag(run_id, DESCRIPTION, f"{first}\n\n{described}".rstrip()[:MAX_DESCRIPTION])
+
+
+def clear_reason(client: mlflow.MlflowClient, run_id: str) -> None:
+    """Take back what was written of a run that did not finish, as it goes on."""
+    tags = client.get_run(run_id).data.tags
+    if ERROR in tags:
+        client.delete_tag(run_id, ERROR)
+    described = tags.get(DESCRIPTION, "")
+    if not described.startswith(NOT_FINISHED):
+        return
+    rest = described.partition("\n\n")[2]
+    if rest:
+        client.set_tag(run_id, DESCRIPTION, rest)
+    else:
+        # Its own description is written at its end, where there is none.
+        client.delete_tag(run_id, DESCRIPTION)
+
+
+def _delete_if_empty(client: mlflow.MlflowClient, run_id: str) -> bool:
     """Delete a run of which nothing is recorded but its options, and return whether that was done."""
-    with suppress(MlflowException, OSError):
-        client = mlflow.MlflowClient()
+    # A store may forbid it; the run then says why it did not finish.
+    with suppress(MlflowException):
         run = client.get_run(run_id)
         figures = [key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)]
         inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -100,11 +114,6 @@ def _delete_if_empty(run_id: str) -> bool:
             client.delete_run(run_id)
             return True
     return False
-
-
-def store_fault(address: str, error: Exception) -> str:
-    """Return one sentence that says what a store did not do."""
-    return f"the MLflow store {without_login(address)} does not take the run: {shortened(str(error), 300)}"
 
 
 def keep_killed(run_id: str, address: str) -> None:

@@ -1,18 +1,21 @@
 """Log runs that were made without this project, once each, beside its own."""
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from fer.evaluation.names import rounded, sets_with_figures
 from fer.tracking import links, store
 from fer.tracking.descriptions import describe_experiment
 from fer.tracking.names import ACCURACY_VIEW, REPORTED, RUN_COLOUR, TESTED
-from fer.tracking.runs import TrackedRun, param_text
+from fer.tracking.params import param_text
 from fer.tracking.views import colour_after, next_colour, refresh
 
 
@@ -67,25 +70,29 @@ def log_external_runs(runs: Sequence[ExternalRun]) -> LoggedExternalRuns:
         if len(outdated) < len(namesakes):
             present.append(run.name)
         else:
-            _log_external_run(run, experiment_id, address, colour)
+            _log_external_run(run, experiment_id, colour)
             colour = colour_after(colour)
             made.append(run.name)
         # Last, so that the row is there at any time.
         for logged in outdated:
             mlflow.delete_run(logged.info.run_id)
     sets = sets_with_figures(chain.from_iterable(run.metrics for run in runs))
-    refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
+    # Views are a help to readers; a server may give rights to runs alone.
+    with suppress(MlflowException):
+        refresh(address, experiment_id, (ACCURACY_VIEW,), sets, matrices=False)
     where = links.where(address, links.page(address, experiment_id, view=ACCURACY_VIEW))
     return LoggedExternalRuns(tuple(made), tuple(present), where)
 
 
-def _log_external_run(run: ExternalRun, experiment_id: str, address: str, colour: str) -> None:
+def _log_external_run(run: ExternalRun, experiment_id: str, colour: str) -> None:
     client = mlflow.MlflowClient()
     run_id = client.create_run(experiment_id, run_name=run.name).info.run_id
-    logged = TrackedRun(run_id, experiment_id, address)
-    logged.params(run.params)
-    logged.metrics(run.metrics)
+    params = [Param(key, param_text(value)) for key, value in run.params.items()]
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, value, now, 0) for key, value in rounded(run.metrics).items()]
+    client.log_batch(run_id, params=params, metrics=metrics)
     # Last, so that a run whose logging was cut off is not taken for a whole one.
     tested = {TESTED: "true"} if sets_with_figures(run.metrics) else {}
-    logged.tags({**run.tags, **tested, RUN_COLOUR: colour, REPORTED: "true"})
+    tags = {**run.tags, **tested, RUN_COLOUR: colour, REPORTED: "true"}
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client.set_terminated(run_id, "FINISHED")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
@@ -30,6 +30,7 @@ from fer.portable.predictions import BOX, SPEC
 from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
 from fer.tracking.naming import MODELS, RUN, logged_model_name, no_model
+from fer.tracking.runs import TrackedRun
 
 N = TypeVar("N", Classifier, Encoder)
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
@@ -38,11 +39,11 @@ SPEC_METADATA = ("arch", "image_size", "crop_size", "framing", "expressions", "t
 CREDIT = "CenterFace (Xu, Yan, Yang, Sun & Ye, 2019; MIT, github.com/Star-Clouds/CenterFace)"
 
 
-def log_model(run_id: str, folder: Path, tags: Mapping[str, str], run_name: str) -> str:
-    """Log a classifier with its detector as a self-contained MLflow model and return the logged model's id.
+def log_model(run: TrackedRun, folder: Path, tags: Mapping[str, str], run_name: str) -> None:
+    """Log a classifier with its detector as the self-contained MLflow model of a run.
 
     Args:
-        run_id: The open run it belongs to.
+        run: The open run; its `model_id` stands for the model's id until the store gives it one.
         folder: What `save_classifier` wrote.
         tags: Tags of the logged model, such as its terms and its validation score; the file MLmodel holds them too.
         run_name: The run's name, which the logged model bears too.
@@ -50,8 +51,6 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str], run_name: str)
     Raises:
         DataError: The detector's weights are not installed.
     """
-    active = mlflow.active_run()
-    assert active is not None and active.info.run_id == run_id
     # uv's environments have no pip, which MLflow mentions at every model.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as name, _no_bytecode():
@@ -61,8 +60,18 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str], run_name: str)
         classifier = shutil.copytree(folder, temporary / "classifier")
         code = shutil.copy(serving.__file__, temporary)
         detector = _write_detector(temporary / "detector")
-        info = mlflow.pyfunc.log_model(
-            name=logged_model_name(run_name),
+        # Saved here and uploaded by the run's outbox: MLflow's `log_model` would wait for the server meanwhile.
+        described = Model(
+            run_id=run.id,
+            model_id=run.model_id,
+            model_uuid=run.model_id,
+            artifact_path=f"{MODELS}{run.model_id}",
+            metadata=_metadata(folder, tags),
+        )
+        saved = temporary / "model"
+        mlflow.pyfunc.save_model(
+            path=str(saved),
+            mlflow_model=described,
             python_model=code,
             code_paths=[str(package)],
             model_config={"package": package.name},
@@ -70,10 +79,10 @@ def log_model(run_id: str, folder: Path, tags: Mapping[str, str], run_name: str)
             signature=_signature(),
             input_example=_example(),
             pip_requirements=[_pinned(package) for package in REQUIREMENTS],
-            metadata=_metadata(folder, tags),
         )
-    mlflow.set_logged_model_tags(info.model_id, dict(tags))
-    return str(info.model_id)
+        for cache in list(saved.rglob("__pycache__")):
+            shutil.rmtree(cache)
+        run.model(saved, logged_model_name(run_name), tags)
 
 
 @contextmanager
@@ -143,19 +152,6 @@ def _metadata(folder: Path, tags: Mapping[str, str]) -> dict[str, Any]:
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     shown = {key: spec[key] for key in SPEC_METADATA}
     return {**tags, **shown, "detector": f"{CREDIT}, from {center_face_version()}"}
-
-
-def log_card(model_id: str, files: Mapping[str, str]) -> None:
-    """Add a card to a logged model, so that it comes along whenever the model is downloaded.
-
-    Args:
-        model_id: The logged model.
-        files: Texts by name.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
 
 
 @dataclass(frozen=True)

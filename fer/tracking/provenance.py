@@ -28,7 +28,7 @@ from fer.tracking.names import (
     TRAINING,
     checkpoint_path,
 )
-from fer.training.checkpoints import BEST, LAST
+from fer.training.checkpoints import BEST
 
 PACKAGES = ("torch", "torchvision", "lightning", "lightning-bolts", "mlflow", "numpy", "pillow")
 COMMIT = "git.commit"
@@ -57,15 +57,6 @@ class CodeVersion:
         """Return the commit, and whether files differed from it, as cards and pages say it."""
         return f"commit {self.commit}" + (", with changes that are not committed" if self.dirty else "")
 
-    @property
-    def doubt(self) -> str:
-        """Return why results of this code cannot be recognised as such later; empty if they can."""
-        if self.commit == UNKNOWN:
-            return "the code's commit is unknown"
-        if self.dirty:
-            return f"the code differs from commit {self.commit[:8]} (changes not committed)"
-        return ""
-
 
 @cache
 def environment_tags() -> dict[str, str]:
@@ -90,6 +81,17 @@ def code_version() -> CodeVersion:
     """Return the version of the code that runs, as every run's tags state it."""
     tags = environment_tags()
     return CodeVersion(tags[COMMIT], tags.get(DIRTY) == "true")
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of this package's own files: equal for the same code, whatever the commit is called."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _git_tags(folder: Path) -> dict[str, str]:
@@ -131,16 +133,16 @@ def _cpu() -> str:
     return platform.processor()
 
 
-def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, str], commit: str) -> str:
+def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, str], code: str) -> str:
     """Return a digest that is equal for two runs only if they must come out equal.
 
     Args:
         command: What is done.
         settings: The options that matter, resolved.
         inputs: Digests of what goes in, by name.
-        commit: The code's.
+        code: Digest of the code.
     """
-    content = [command, dict(settings), dict(inputs), commit]
+    content = [command, dict(settings), dict(inputs), code]
     # Sorted, so that the order in which options are declared does not matter.
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -148,19 +150,16 @@ def fingerprint(command: str, settings: Mapping[str, Any], inputs: Mapping[str, 
 
 def finished_run(mark: str, command: str) -> str:
     """Return the id of the latest finished run with this fingerprint whose artifacts are still there, or nothing."""
-    runs = _runs_with(mark, "FINISHED")
+    store.connect()
+    runs = store.search_runs(f"tags.`{FINGERPRINT}` = '{mark}' and attributes.status = 'FINISHED'")
     return next((run.info.run_id for run in runs if _has_results(run, command)), "")
 
 
-def stopped_run(mark: str) -> str:
-    """Return the id of the latest stopped run with this fingerprint that can be continued, or nothing."""
-    ids = [run.info.run_id for run in _runs_with(mark, "KILLED")]
-    return next((run_id for run_id in ids if _has_artifact(run_id, checkpoint_path(LAST))), "")
-
-
-def _runs_with(mark: str, status: str) -> list[Run]:
+def unfinished_run(mark: str) -> str:
+    """Return the id of the latest run with this fingerprint that was stopped, failed or died, or nothing."""
     store.connect()
-    return store.search_runs(f"tags.`{FINGERPRINT}` = '{mark}' and attributes.status = '{status}'")
+    runs = store.search_runs(f"tags.`{FINGERPRINT}` = '{mark}' and attributes.status != 'FINISHED'")
+    return runs[0].info.run_id if runs else ""
 
 
 def _has_results(run: Run, command: str) -> bool:

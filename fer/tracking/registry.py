@@ -66,7 +66,6 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
         ModelError: There is no such run, or it has logged no model that was scored on validation.
         RegistrationError: The registry refuses or does not answer.
     """
-    store.connect()
     run, model = _logged_model(run_id)
     if name == "auto":
         name = _intended_name(run)
@@ -113,7 +112,7 @@ def _logged_model(run_id: str) -> tuple[Run, LoggedModel]:
         logged = run.outputs.model_outputs if run.outputs else []
         model = client.get_logged_model(logged[-1].model_id) if logged else None
     except MlflowException as error:
-        raise ModelError(f"run {run_id} cannot be read: {shortened(str(error), 160)}") from None
+        raise ModelError(f"run {run_id} cannot be read: {shortened(str(error), 160)}") from error
     if model is None or SCORE not in model.tags:
         fault = "has logged no classifier that was scored on validation"
         raise ModelError(f"run {run_id} {fault}: name a run of finetune")

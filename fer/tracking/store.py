@@ -93,6 +93,26 @@ def get_run(run_id: str) -> Run:
     return mlflow.MlflowClient().get_run(run_id)
 
 
+def find_run(run_id: str) -> Run:
+    """Return a run by an id that a person gave.
+
+    Raises:
+        ModelError: There is none.
+    """
+    try:
+        return get_run(run_id)
+    except MlflowException as error:
+        raise ModelError(f"there is no run {run_id}: {shortened(str(error), 160)}") from None
+
+
+def is_run(run_id: str) -> bool:
+    """Return whether the store has a run that nobody has deleted."""
+    try:
+        return bool(get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
 def read_artifact(run_id: str, path: str) -> str | None:
     """Return a text that a run has logged; None for a run that never got so far, or one whose files were removed.
 

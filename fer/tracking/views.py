@@ -18,7 +18,6 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.data.datasets.registry import in_order
-from fer.errors import shortened
 from fer.tracking import store
 from fer.tracking.names import ACCURACY_VIEW, CURVES_VIEW, PRETRAINING_VIEW, RUN_COLOUR
 from fer.tracking.view_states import view_state
@@ -60,27 +59,25 @@ def refresh(
 ) -> None:
     """Write prepared views of an experiment, or add test sets to them; one that a person changed stays as it is.
 
-    A store that refuses them costs a line of warning, never the run.
-
     Args:
         address: The store.
         experiment_id: The experiment.
         views: Keys of the views.
         sets: Test sets whose figures they have to show, beside those they show already.
         matrices: Whether there are pictures of these sets' confusion matrices.
+
+    Raises:
+        MlflowException: The store refuses them, or does not answer.
     """
     client = mlflow.MlflowClient()
-    try:
-        # Of two runs that end together neither may lose the other's sets.
-        with store.locked(address, LOCK):
-            tags = client.get_experiment(experiment_id).tags
-            for view in views:
-                stored = tags.get(TAG + view, "")
-                value = updated(view, stored, sets, matrices)
-                if value != stored:
-                    client.set_experiment_tag(experiment_id, TAG + view, value)
-    except (MlflowException, OSError) as error:
-        print(f"warning: the views of MLflow's page of runs were not written: {shortened(str(error), 200)}")
+    # Of two runs that end together neither may lose the other's sets.
+    with store.locked(address, LOCK):
+        tags = client.get_experiment(experiment_id).tags
+        for view in views:
+            stored = tags.get(TAG + view, "")
+            value = updated(view, stored, sets, matrices)
+            if value != stored:
+                client.set_experiment_tag(experiment_id, TAG + view, value)
 
 
 def next_colour(experiment_id: str) -> str:

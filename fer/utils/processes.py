@@ -8,12 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from fer.errors import Interrupted
+
+T = TypeVar("T")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 PARENT_SECONDS = 1.0
 """How often `follow_parent` looks."""
+CALL_SECONDS = 0.1
+"""How often `call_patiently` gives way to signals."""
 
 
 def rank() -> int:
@@ -107,6 +112,46 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def call_patiently(call: Callable[[], T], grace: float, undo: Callable[[T], object]) -> T:
+    """Return what a call returns, hearing signals at once while it lasts.
+
+    Args:
+        call: Made in a thread of its own, as it may wait for a server that does not answer.
+        grace: Seconds that it is still waited for after a signal, and then `undo` after it.
+        undo: Takes back what the call did, given what it returned after all.
+
+    Raises:
+        Interrupted: A signal came.
+        Exception: What the call raised.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+    # Not the thread's `join`: interrupted, that takes the thread for ended (Python 3.11).
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while not done.wait(CALL_SECONDS):
+            pass
+    except BaseException:
+        done.wait(grace)
+        if results:
+            undoing = threading.Thread(target=undo, args=results, daemon=True)
+            undoing.start()
+            undoing.join(grace)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def follow_parent() -> None:

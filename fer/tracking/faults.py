@@ -1,0 +1,69 @@
+"""Tell what a store's fault means: whether it passes, and the sentence that names its cure."""
+
+import errno
+from dataclasses import dataclass
+
+import requests
+from mlflow.exceptions import MlflowException
+
+from fer.errors import FerError, shortened, without_login
+from fer.utils.http import TEMPORARY
+
+UNAUTHENTICATED, FORBIDDEN = 401, 403
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a store did not do what it was asked.
+
+    Attributes:
+        sentence: For people: what is wrong, and the cure.
+        passes: Whether the same request may succeed later by itself.
+    """
+
+    sentence: str
+    passes: bool
+
+
+def fault_of(address: str, error: BaseException) -> Fault:
+    """Return what a store's fault means.
+
+    Args:
+        address: The store.
+        error: What a request to it, or to its artifacts, raised.
+    """
+    store = f"the MLflow store {without_login(address)}"
+    if isinstance(error, FerError):
+        return Fault(str(error), passes=False)
+    if isinstance(error, ImportError):
+        package = error.name or str(error)
+        return Fault(
+            f"artifacts of {store} need the package {package}: install it, or let the server pass artifacts on "
+            "(`mlflow server --serve-artifacts`)",
+            passes=False,
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Fault(f"{store} has no space left: {error}", passes=True)
+    status = _status(error)
+    reason = shortened(str(error), 300)
+    if status == UNAUTHENTICATED:
+        return Fault(
+            f"{store} does not know this user: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            passes=False,
+        )
+    if status == FORBIDDEN:
+        return Fault(f"{store} does not let this user write ({reason}): ask its owner for the right to", passes=False)
+    return Fault(f"{store} does not take the run: {reason}", passes=status in TEMPORARY)
+
+
+def _status(error: BaseException) -> int:
+    """Return the HTTP status that a fault comes to; 503 for faults of the connection, 500 for unknown ones."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code
+    if isinstance(error, MlflowException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    # Of S3, whose package need not be installed.
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+    return 503 if isinstance(error, OSError) else 500

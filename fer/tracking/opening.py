@@ -1,0 +1,224 @@
+"""Open the run of a command: a new one, the launcher's, one to be continued, or one recorded on this machine only."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
+
+from fer.errors import FerError, ModelError
+from fer.tracking import store
+from fer.tracking.delivery import experiment_token
+from fer.tracking.endings import FINISHED, clear_reason, stop_run
+from fer.tracking.faults import fault_of
+from fer.tracking.liveness import beat, claim, new_attempt
+from fer.tracking.names import ATTEMPT, HEARTBEAT
+from fer.tracking.outbox import Outbox, remove_if_empty, spool_folder
+from fer.tracking.spool import Spool
+from fer.tracking.system_metrics import PREFIX
+from fer.utils.processes import call_patiently
+
+T = TypeVar("T")
+
+PARENT = "mlflow.parentRunId"
+"""Tag: the run that a run is nested in."""
+OFFLINE = "offline-"
+"""Beginning of the ids of runs that no store has given one yet."""
+GRACE_SECONDS = 2.0
+"""How long after a signal the making of a run is waited for, so that it can be ended."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open run.
+
+    Attributes:
+        outbox: Takes what it records.
+        attempt: The tag by which its processes are told apart.
+        continued: Whether an earlier process began it.
+        next_step: The first step of the machine's metrics.
+        launched: The run that `mlflow run` has made: this one, or one that stands for the continuation of it.
+    """
+
+    outbox: Outbox
+    attempt: str = ""
+    continued: bool = False
+    next_step: int = 0
+    launched: str = ""
+
+
+def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
+    """Make a run.
+
+    Args:
+        address: The store.
+        name: The run's name.
+        parent: The run to nest it in, or empty.
+        root: Where runs have their folders.
+
+    Raises:
+        FerError: The store refuses.
+        Interrupted: A signal came meanwhile; the run is KILLED.
+    """
+    client = mlflow.MlflowClient(address)
+    attempt = new_attempt(1)
+    tags = resolve_tags({ATTEMPT: attempt, HEARTBEAT: beat(), **({PARENT: parent} if parent else {})})
+
+    def place() -> str:
+        return str(client.get_run(parent).info.experiment_id) if parent else store.experiment_id(address)
+
+    experiment_id = _asked(address, place, lambda _: None)
+
+    def create() -> Run:
+        return client.create_run(experiment_id, tags=tags, run_name=name)
+
+    run = _asked(address, create, lambda run: stop_run(client, run.info.run_id))
+    return Opened(_outbox(address, run, root), attempt)
+
+
+def adopt(address: str, run_id: str, root: Path) -> Opened:
+    """Take over the run that `mlflow run` has made; it has its name already."""
+    client = mlflow.MlflowClient(address)
+    attempt = new_attempt(1)
+    tags = resolve_tags({ATTEMPT: attempt, HEARTBEAT: beat()})
+
+    def take() -> Run:
+        run = client.get_run(run_id)
+        for key, value in tags.items():
+            if key not in run.data.tags:
+                client.set_tag(run_id, key, value)
+        return run
+
+    run = _asked(address, take, lambda run: None)
+    return Opened(_outbox(address, run, root), attempt)
+
+
+def continue_run(address: str, run_id: str, root: Path) -> Opened:
+    """Carry on with a run that was stopped or died.
+
+    Raises:
+        ModelError: It has finished.
+        FerError: It goes on, or another process takes it over; or the store refuses.
+    """
+    client = mlflow.MlflowClient(address)
+    run = _asked(address, lambda: client.get_run(run_id), lambda run: None)
+    if run.info.status == FINISHED:
+        raise ModelError(f"run {run_id} has finished: there is nothing to continue")
+    # A process of this machine that is still alive has it open, and is refused before the store is asked.
+    spool = Spool(spool_folder(root / run_id))
+    try:
+        attempt = _asked(address, lambda: claim(client, run), lambda _: stop_run(client, run_id))
+        _asked(address, lambda: clear_reason(client, run_id), lambda _: None)
+        recorded = _asked(address, lambda: recorded_points(client, run), lambda _: None)
+    except BaseException:
+        _leave(spool)
+        raise
+    drop_end(spool)
+    recorded |= spooled_points(spool)
+    outbox = _outbox(address, run, root, spool)
+    outbox.recorded = recorded
+    steps = [step for key, step in recorded if key.startswith(PREFIX)]
+    return Opened(outbox, attempt, continued=True, next_step=max(steps, default=-1) + 1)
+
+
+def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Opened:
+    """Begin, or go on with, a run that is recorded on this machine only."""
+    run_id = continues or f"{OFFLINE}{uuid.uuid4().hex[:16]}"
+    spool = Spool(spool_folder(root / run_id))
+    if continues:
+        drop_end(spool)
+    else:
+        tags = dict(resolve_tags({}))
+        spool.write_head(id=run_id, name=name, parent=parent, started=_now(), tags=tags)
+    recorded = spooled_points(spool)
+    outbox = Outbox(
+        run_id=run_id,
+        experiment_id=experiment_token(run_id),
+        address="",
+        folder=root / run_id,
+        spool=spool,
+        started=int(spool.head["started"]),
+        recorded=recorded,
+    )
+    steps = [step for key, step in recorded if key.startswith(PREFIX)]
+    return Opened(outbox, continued=bool(continues), next_step=max(steps, default=-1) + 1)
+
+
+def _outbox(address: str, run: Run, root: Path, spool: Spool | None = None) -> Outbox:
+    run_id = run.info.run_id
+    folder = root / run_id
+    spool = spool or Spool(spool_folder(folder))
+    spool.write_head(id=run_id, run_id=run_id, experiment_id=run.info.experiment_id, name=run.info.run_name)
+    return Outbox(
+        run_id=run_id,
+        experiment_id=run.info.experiment_id,
+        address=address,
+        folder=folder,
+        spool=spool,
+        started=run.info.start_time,
+    )
+
+
+def _asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any]) -> T:
+    """Return the store's answer; a signal is heard while it is waited for.
+
+    Args:
+        address: The store.
+        ask: Asks it.
+        undo: Takes back what was done, if a signal comes first and the answer soon after.
+
+    Raises:
+        FerError: The store refuses.
+        Interrupted: A signal came.
+    """
+    try:
+        return call_patiently(ask, GRACE_SECONDS, undo)
+    except (MlflowException, OSError) as error:
+        raise FerError(fault_of(address, error).sentence) from error
+
+
+def _leave(spool: Spool) -> None:
+    """Close the spool of a run that is not carried on with, and leave no empty one behind."""
+    folder = spool.folder.parent
+    if spool.entries():
+        spool.close()
+    else:
+        spool.remove()
+    remove_if_empty(folder, folder.parent)
+
+
+def drop_end(spool: Spool) -> None:
+    """Forget how a run ended before it goes on, where that was not delivered."""
+    spool.write_head(end=None)
+    spool.mark_delivered([entry.number for entry in spool.pending() if entry.kind == "end"])
+
+
+def recorded_points(client: mlflow.MlflowClient, run: Run) -> dict[tuple[str, int], float]:
+    """Return the values of a run's metrics in the store, by key and step; of the machine's metrics one key's only."""
+    keys = [key for key in run.data.metrics if not key.startswith(PREFIX)]
+    # Their steps are counted together, and a long run has many.
+    keys += [key for key in sorted(run.data.metrics) if key.startswith(PREFIX)][:1]
+    points: dict[tuple[str, int], float] = {}
+    for key in keys:
+        for point in client.get_metric_history(run.info.run_id, key):
+            points[key, point.step] = point.value
+    return points
+
+
+def spooled_points(spool: Spool) -> dict[tuple[str, int], float]:
+    """Return the values of metrics in a spool, by key and step."""
+    points: dict[tuple[str, int], float] = {}
+    for entry in spool.entries():
+        for key, value, _, step in entry.content.get("points", ()):
+            points[key, step] = value
+    return points
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,176 @@
+"""What a run records, on its way to the store: the spool, and the threads that send it."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer.errors import Interrupted
+from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload
+from fer.tracking.delivery import Delivery
+from fer.tracking.endings import FAILED, FINISHED, KILLED
+from fer.tracking.kinds import deliver
+from fer.tracking.liveness import Heartbeat
+from fer.tracking.sender import Sender
+from fer.tracking.spool import SPOOL, Spool
+
+STALLED_SECONDS = 4.0
+"""After a signal nothing is waited for longer than this while the store takes nothing."""
+UPLOAD_SECONDS = 30.0
+"""How long after a signal the last checkpoint's upload is waited for, if the store answers."""
+
+
+@dataclass
+class Outbox:
+    """Take what a run records, keep it on this machine, and send it.
+
+    Attributes:
+        run_id: The run.
+        experiment_id: Its experiment.
+        address: The store; empty for a run that is recorded offline.
+        folder: The run's folder on this machine.
+        spool: What is to be sent.
+        started: When the run began, in milliseconds.
+        patience: Seconds that its end waits for a store that takes nothing.
+        recorded: Points that a continued run has, by key and step.
+    """
+
+    run_id: str
+    experiment_id: str
+    address: str
+    folder: Path
+    spool: Spool
+    started: int
+    patience: float = 300.0
+    recorded: dict[tuple[str, int], float] = field(default_factory=dict)
+    sender: Sender | None = None
+    heartbeat: Heartbeat | None = None
+    upload: CheckpointUpload | None = None
+    _end_is_put: bool = False
+
+    def start_sending(self, attempt: str, bytes_a_day: float, lost: Any) -> None:
+        """Start the threads.
+
+        Args:
+            attempt: This process's value of the tag `fer.attempt`.
+            bytes_a_day: Checkpoints are uploaded up to so many bytes a day; 0: none.
+            lost: Called when another process has taken the run over.
+        """
+        delivery = Delivery(self.spool, self.address, self.run_id, self.experiment_id)
+        self.sender = Sender(self.spool, self.address, lambda entry: deliver(delivery, entry))
+        self.sender.start()
+        self.heartbeat = Heartbeat(self.address, self.run_id, attempt, lost)
+        self.heartbeat.start()
+        if bytes_a_day:
+            self.upload = CheckpointUpload(self.address, self.run_id, self.folder, bytes_a_day)
+            self.upload.start()
+
+    def put(self, kind: str, **content: Any) -> int:
+        """Keep an entry for the store and return its number."""
+        number = self.spool.append(kind, **content)
+        if self.sender is not None:
+            self.sender.notify()
+        return number
+
+    def result(self, number: int) -> Any:
+        """Wait for the store to take all that was put, and return what came of one entry; None if it has not."""
+        if self.sender is None:
+            return None
+        self.sender.wait(self.patience)
+        return self.sender.results.get(number)
+
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
+        """Have the checkpoint in a folder uploaded, as soon as it may."""
+        if self.upload is not None:
+            self.upload.offer(folder, epoch, step)
+
+    def close(self, end: Mapping[str, Any]) -> str:
+        """Record the run's end, send what can be sent, and return a sentence on what is left; empty if nothing is.
+
+        Args:
+            end: Its `status`, `reason` and `time`, and whether to delete it `unless_begun`.
+
+        Raises:
+            Interrupted: A signal came while a finished run was being sent.
+        """
+        # First of all on the disk: whoever delivers the rest knows how the run ended.
+        self.spool.write_head(end=dict(end))
+        if self.sender is None:
+            self.spool.close()
+            return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
+        stop: Interrupted | None = None
+        until = time.monotonic() + self.patience
+        stalled = STALLED_SECONDS if end["status"] == KILLED else None
+        try:
+            self._send_end(end, until, stalled)
+        except (Interrupted, KeyboardInterrupt) as error:
+            stop = error if isinstance(error, Interrupted) else Interrupted(2)
+            self._send_end(end, until, STALLED_SECONDS)
+        left = self._stop_sending(end)
+        if stop is not None:
+            print(left or f"run {self.run_id} has ended")
+            raise stop
+        return left
+
+    def _send_end(self, end: Mapping[str, Any], until: float, stalled: float | None) -> None:
+        """Send all that waits and then the end, or as much as the store takes in time."""
+        assert self.sender is not None
+        self.sender.wait(until - time.monotonic(), stalled)
+        if not self._end_is_put:
+            self._end_is_put = True
+            self.put("end", **(dict(end) | self._what_is_missing(end)))
+        if self.sender.wait(until - time.monotonic(), stalled) and self.upload and end["status"] != FINISHED:
+            self.upload.finish(UPLOAD_SECONDS)
+
+    def _what_is_missing(self, end: Mapping[str, Any]) -> dict[str, str]:
+        """Return how a run ends whose store refuses part of it: not as if nothing were missing."""
+        assert self.sender is not None
+        refused = list(self.sender.refused.values())
+        if not refused or end["status"] != FINISHED:
+            return {}
+        reason = f"{refused[0].sentence}; what is missing waits in {self.spool.folder}: `fer sync` delivers it"
+        return {"status": FAILED, "reason": reason}
+
+    def _stop_sending(self, end: Mapping[str, Any]) -> str:
+        """Stop the threads, clear up, and return a sentence on what could not be sent."""
+        assert self.sender is not None and self.heartbeat is not None
+        self.heartbeat.stop()
+        self.sender.stop()
+        shutil.rmtree(self.folder / STAGED, ignore_errors=True)
+        left = self.spool.pending()
+        if left:
+            faults = [*self.sender.refused.values(), *filter(None, [self.sender.fault])]
+            why = faults[0].sentence if faults else f"the MLflow store {self.address} does not answer"
+            self.spool.close()
+            done = "has finished" if end["status"] == FINISHED else "has ended"
+            return (
+                f"run {self.run_id} {done}, but {why}; {len(left)} of its entries wait in {self.spool.folder}: "
+                "`fer sync` delivers them"
+            )
+        self.spool.remove()
+        if end["status"] == FINISHED:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        remove_if_empty(self.folder, self.folder.parent)
+        return ""
+
+    def give_up(self) -> None:
+        """Send nothing more of a run that another process has taken over."""
+        if self.sender is not None and self.heartbeat is not None:
+            self.heartbeat.stop()
+            self.sender.stop()
+        self.spool.remove()
+
+
+def remove_if_empty(*folders: Path) -> None:
+    """Remove folders that hold nothing, the inner ones first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def spool_folder(folder: Path) -> Path:
+    """Return the place of the spool in a run's folder."""
+    return folder / SPOOL

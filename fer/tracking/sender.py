@@ -1,0 +1,147 @@
+"""Send what a spool holds to the store in the background, in order, for as long as it takes."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fer.tracking.faults import Fault, fault_of
+from fer.tracking.spool import Entry, Spool
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds between attempts while the store does not take something; each pause is twice the one before."""
+ARTIFACTS = frozenset(
+    {"file", "model", "model_files", "model_metrics", "describe_model", "register", "forget_checkpoints"}
+)
+"""Kinds that go to the store of artifacts, which may be out of order by itself, or wait for what does."""
+LAST = "end"
+"""The kind that closes a run, and so waits for all others."""
+POLL = 0.1
+"""Seconds between looks at the sender while it is waited for, in which a signal is heard."""
+
+
+class Sender(threading.Thread):
+    """Deliver entries until told to stop; a daemon, so that no store can hold the process back.
+
+    Args:
+        spool: What to send.
+        address: The store, for its faults' sentences.
+        deliver: Does what an entry says.
+
+    Attributes:
+        results: What came of the delivered entries, by number.
+        refused: Why the store has not taken an entry and will not take it by itself, by number.
+        fault: Why it does not take anything at present; None while it does.
+    """
+
+    def __init__(self, spool: Spool, address: str, deliver: Callable[[Entry], Any]) -> None:
+        super().__init__(name="fer-sender", daemon=True)
+        self.spool = spool
+        self.address = address
+        self.results: dict[int, Any] = {}
+        self.refused: dict[int, Fault] = {}
+        self.fault: Fault | None = None
+        self._deliver = deliver
+        self._wake = threading.Event()
+        self._stop_asked = False
+        self._told = False
+        self.last_success = time.monotonic()
+
+    def notify(self) -> None:
+        """Say that there is something to send."""
+        self._wake.set()
+
+    def run(self) -> None:
+        """Send until stopped."""
+        pause = FIRST_PAUSE
+        while not self._stop_asked:
+            self._wake.clear()
+            if self._send_pending():
+                pause = FIRST_PAUSE
+                self._wake.wait()
+            else:
+                # What was appended meanwhile would be kept up by the same fault.
+                self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop_asked:
+            time.sleep(POLL)
+
+    def _send_pending(self) -> bool:
+        """Deliver what can be; return whether nothing is left that could be taken later by itself."""
+        blocked: set[bool] = set()
+        fault: Fault | None = None
+        for entry in self.spool.pending():
+            lane = entry.kind in ARTIFACTS
+            if self._stop_asked:
+                return False
+            # Within each of the two stores the order is kept; what ends the run comes last of all.
+            if lane in blocked or entry.number in self.refused or (entry.kind == LAST and blocked):
+                continue
+            found = self._try(entry)
+            if found is not None and found.passes:
+                blocked.add(lane)
+                fault = found
+                # Tags and figures not taken: the server itself is away, so its artifacts are too.
+                if not lane:
+                    break
+        self._note(fault)
+        return not blocked
+
+    def _try(self, entry: Entry) -> Fault | None:
+        """Deliver an entry and return None, or what kept it."""
+        try:
+            self.results[entry.number] = self._deliver(entry)
+        except Exception as error:
+            fault = fault_of(self.address, error)
+            if not fault.passes:
+                self.refused[entry.number] = fault
+            return fault
+        self.spool.mark_delivered([entry.number])
+        self.last_success = time.monotonic()
+        return None
+
+    def _note(self, fault: Fault | None) -> None:
+        """Say on stderr that the store has gone, and that it is back, once each."""
+        self.fault = fault
+        if fault is not None and not self._told:
+            self._told = True
+            print(
+                f"{fault.sentence}; what is recorded waits in {self.spool.folder} and is sent when that passes",
+                file=sys.stderr,
+                flush=True,
+            )
+        elif fault is None and self._told:
+            self._told = False
+            print(f"the MLflow store answers again; {self.spool.folder} is sent", file=sys.stderr, flush=True)
+
+    def settled(self) -> bool:
+        """Return whether all is delivered but what the store refuses."""
+        return all(entry.number in self.refused for entry in self.spool.pending())
+
+    def wait(self, seconds: float, stalled: float | None = None) -> bool:
+        """Wait until all is delivered but what the store refuses, and return whether it is.
+
+        Args:
+            seconds: How long at most.
+            stalled: Give up earlier once the store has taken nothing for so many seconds; None to go on trying.
+        """
+        started = time.monotonic()
+        self.notify()
+        while not self.settled():
+            now = time.monotonic()
+            if now - started >= seconds or not self.is_alive():
+                return False
+            if stalled is not None and now - max(started, self.last_success) >= stalled:
+                return False
+            time.sleep(POLL / 5)
+        return True
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way is given up with the process."""
+        self._stop_asked = True
+        self.notify()
+        self.join(timeout=2 * POLL)

@@ -1,0 +1,185 @@
+"""Keep on this machine what a run is to record until the store has it: an ordered journal, and files beside it.
+
+A line of the journal is written to the disk before the training goes on, so that whatever kills the process loses
+nothing that was said to be recorded.
+"""
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fer.errors import DataError, FerError, quoted_path
+from fer.utils.atomic import atomic_path
+
+SPOOL = "spool"
+"""Folder of a run's spool, beside its checkpoints."""
+HEAD, JOURNAL, DELIVERED, FILES = "run.json", "journal.jsonl", "delivered", "files"
+LOCK = "lock"
+LINKED_BYTES = 16 * 2**20
+"""Larger files are linked rather than copied where the disk can do it; nobody edits a model in place."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to record.
+
+    Attributes:
+        number: Its place in the order, from 0.
+        kind: What is to be done, a key of `fer.tracking.delivery.KINDS`.
+        content: What with; JSON.
+    """
+
+    number: int
+    kind: str
+    content: dict[str, Any]
+
+
+class Spool:
+    """The journal of one run, open in one process at a time.
+
+    Args:
+        folder: Its folder, made if need be.
+
+    Attributes:
+        folder: The folder.
+
+    Raises:
+        FerError: Another process has it open.
+        DataError: The journal is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / FILES).mkdir(parents=True, exist_ok=True)
+        # The system releases it when the process dies, however it dies.
+        self._process_lock = FileLock(folder / LOCK)
+        try:
+            self._process_lock.acquire(timeout=0)
+        except Timeout:
+            raise FerError(f"{quoted_path(folder.parent)} is in use by a process that is still running") from None
+        self._lock = threading.Lock()
+        self._entries = _read_journal(folder / JOURNAL)
+        self._delivered = _read_delivered(folder / DELIVERED)
+        self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
+        self._acknowledged = (folder / DELIVERED).open("a", encoding="utf-8")
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What is known of the run, such as its name; empty before it is written."""
+        path = self.folder / HEAD
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return content
+
+    def write_head(self, **content: Any) -> None:
+        """Add to what is known of the run."""
+        merged = self.head | content
+        with atomic_path(self.folder / HEAD) as partial:
+            partial.write_text(json.dumps(merged, indent=1), encoding="utf-8")
+
+    def append(self, kind: str, **content: Any) -> int:
+        """Write an entry to the disk and return its number."""
+        with self._lock:
+            entry = Entry(len(self._entries), kind, content)
+            # With its number, as a signal between here and the list leaves a line that counts for nothing.
+            self._journal.write(json.dumps([entry.number, entry.kind, entry.content]) + "\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+            self._entries.append(entry)
+        return entry.number
+
+    def keep(self, path: Path) -> str:
+        """Keep a file or folder as it is now, and return its place within the spool."""
+        folder = Path(FILES, uuid.uuid4().hex[:12])
+        target = self.folder / folder / path.name
+        target.parent.mkdir()
+        if path.is_dir():
+            shutil.copytree(path, target, copy_function=link_or_copy)
+        else:
+            link_or_copy(path, target)
+        return str(folder / path.name)
+
+    def keep_content(self, content: bytes, name: str) -> str:
+        """Keep a new file, and return its place within the spool."""
+        folder = Path(FILES, uuid.uuid4().hex[:12])
+        (self.folder / folder).mkdir()
+        (self.folder / folder / name).write_bytes(content)
+        return str(folder / name)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries."""
+        with self._lock:
+            return list(self._entries)
+
+    def pending(self) -> list[Entry]:
+        """Return the entries that are not delivered, in their order."""
+        with self._lock:
+            return [entry for entry in self._entries if entry.number not in self._delivered]
+
+    def mark_delivered(self, numbers: Iterable[int]) -> None:
+        """Note that entries need no more delivering, and drop their files."""
+        with self._lock:
+            for number in numbers:
+                self._delivered.add(number)
+                # Not forced to the disk: what is delivered twice is recorded once.
+                self._acknowledged.write(f"{number}\n")
+                for kept in self._entries[number].content.get("kept", ()):
+                    shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
+            self._acknowledged.flush()
+
+    def close(self) -> None:
+        """Let other processes open it."""
+        self._journal.close()
+        self._acknowledged.close()
+        self._process_lock.release()
+
+    def remove(self) -> None:
+        """Close it and delete its folder."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make a file appear at a second place; large ones share their content where the disk can do that."""
+    if Path(source).stat().st_size >= LINKED_BYTES:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
+
+
+def _read_journal(path: Path) -> list[Entry]:
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        # The process was killed within its last line, which it had not yet counted as recorded.
+        path.write_bytes(whole)
+    entries: list[Entry] = []
+    for count, line in enumerate(whole.splitlines(), start=1):
+        try:
+            number, kind, values = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"line {count} of {quoted_path(path)} is damaged: {error}") from None
+        # Of two lines with one number the first was given up by its writer.
+        del entries[number:]
+        entries.append(Entry(number, kind, values))
+    return entries
+
+
+def _read_delivered(path: Path) -> set[int]:
+    if not path.is_file():
+        return set()
+    # A line cut short is a shorter number, or none: the whole ones end in a line break.
+    content = path.read_text(encoding="utf-8")
+    return {int(line) for line in content[: content.rfind("\n") + 1].split()}
