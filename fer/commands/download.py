@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.config.commands import DownloadConfig
+from fer.config.models import DownloadConfig
 from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import README, headline, terms
 from fer.models.backbones import ModelSpec

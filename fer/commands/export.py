@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer.config.commands import ExportConfig
+from fer.config.models import ExportConfig
 from fer.errors import ConfigError, quoted, quoted_path
 from fer.model_card.card import INPUT, terms
 from fer.models.export import (

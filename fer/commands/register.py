@@ -1,6 +1,6 @@
 """`register`: register the model of a run later, where the registry refused it when the run ended."""
 
-from fer.config.commands import RegisterConfig
+from fer.config.models import RegisterConfig
 from fer.errors import ConfigError
 from fer.tracking import links, store
 from fer.tracking.naming import RUN

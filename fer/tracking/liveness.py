@@ -88,6 +88,17 @@ class Heartbeat(threading.Thread):
         self._stopped.set()
 
 
+def is_dead(run: Run) -> bool:
+    """Return whether the process that carries a run is known to have died, without watching for its heartbeat."""
+    known = _read_beat(run.data.tags.get(HEARTBEAT, ""))
+    # Runs of before there were heartbeats: nobody could tell, and whoever resumes one asks for it.
+    if known is None:
+        return True
+    if _is_here(known):
+        return not _is_process(known["process"], known["started"])
+    return time.time() - float(known["time"]) > OLD_SECONDS
+
+
 def is_going_on(client: mlflow.MlflowClient, run: Run) -> bool:
     """Return whether a process still carries on with a run; this may watch its heartbeat for half a minute.
 
@@ -95,18 +106,13 @@ def is_going_on(client: mlflow.MlflowClient, run: Run) -> bool:
         client: Of the store.
         run: The run as it was read a moment ago.
     """
-    if run.info.status != "RUNNING":
+    if run.info.status != "RUNNING" or is_dead(run):
         return False
-    value = run.data.tags.get(HEARTBEAT, "")
+    value = run.data.tags[HEARTBEAT]
     known = _read_beat(value)
-    # Runs of before there were heartbeats: nobody could tell, and the person asks for it.
-    if known is None:
-        return False
-    if known["host"] == platform.node() and known["boot"] == int(psutil.boot_time()):
-        return _is_process(known["process"], known["started"])
-    if time.time() - known["time"] > OLD_SECONDS:
-        return False
-    print(f"watching for {WATCHED_SECONDS:.0f} s whether run {run.info.run_id} still goes on at {known['host']}")
+    if known is not None and _is_here(known):
+        return True
+    print(f"watching for {WATCHED_SECONDS:.0f} s whether run {run.info.run_id} still goes on elsewhere")
     until = time.monotonic() + WATCHED_SECONDS
     while time.monotonic() < until:
         time.sleep(POLL)
@@ -127,6 +133,11 @@ def _read_beat(value: str) -> dict[str, Any] | None:
         if isinstance(content, dict) and {"host", "boot", "process", "started", "time"} <= content.keys():
             return content
     return None
+
+
+def _is_here(known: Mapping[str, Any]) -> bool:
+    """Return whether a heartbeat is of this machine, which has not been started anew since."""
+    return bool(known["host"] == platform.node() and known["boot"] == int(psutil.boot_time()))
 
 
 def _is_process(number: int, started: float) -> bool:

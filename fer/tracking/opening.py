@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +79,7 @@ def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
         return client.create_run(experiment_id, tags=tags, run_name=name)
 
     run = _asked(address, create, lambda run: stop_run(client, run.info.run_id))
-    return Opened(_outbox(address, run, root), attempt)
+    return _opened(address, run, root, attempt)
 
 
 def adopt(address: str, run_id: str, root: Path) -> Opened:
@@ -96,7 +96,7 @@ def adopt(address: str, run_id: str, root: Path) -> Opened:
         return run
 
     run = _asked(address, take, lambda run: None)
-    return Opened(_outbox(address, run, root), attempt)
+    return _opened(address, run, root, attempt)
 
 
 def continue_run(address: str, run_id: str, root: Path) -> Opened:
@@ -120,11 +120,9 @@ def continue_run(address: str, run_id: str, root: Path) -> Opened:
         _leave(spool)
         raise
     drop_end(spool)
-    recorded |= spooled_points(spool)
-    outbox = _outbox(address, run, root, spool)
-    outbox.recorded = recorded
-    steps = [step for key, step in recorded if key.startswith(PREFIX)]
-    return Opened(outbox, attempt, continued=True, next_step=max(steps, default=-1) + 1)
+    opened = _opened(address, run, root, attempt, spool)
+    opened.outbox.recorded = recorded | spooled_points(spool)
+    return replace(opened, continued=True, next_step=_next_step(opened.outbox))
 
 
 def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Opened:
@@ -136,7 +134,6 @@ def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Ope
     else:
         tags = dict(resolve_tags({}))
         spool.write_head(id=run_id, name=name, parent=parent, started=_now(), tags=tags)
-    recorded = spooled_points(spool)
     outbox = Outbox(
         run_id=run_id,
         experiment_id=experiment_token(run_id),
@@ -144,25 +141,30 @@ def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Ope
         folder=root / run_id,
         spool=spool,
         started=int(spool.head["started"]),
-        recorded=recorded,
+        recorded=spooled_points(spool),
     )
-    steps = [step for key, step in recorded if key.startswith(PREFIX)]
-    return Opened(outbox, continued=bool(continues), next_step=max(steps, default=-1) + 1)
+    return Opened(outbox, continued=bool(continues), next_step=_next_step(outbox))
 
 
-def _outbox(address: str, run: Run, root: Path, spool: Spool | None = None) -> Outbox:
-    run_id = run.info.run_id
-    folder = root / run_id
-    spool = spool or Spool(spool_folder(folder))
-    spool.write_head(id=run_id, run_id=run_id, experiment_id=run.info.experiment_id, name=run.info.run_name)
-    return Outbox(
+def _opened(address: str, run: Run, root: Path, attempt: str, spool: Spool | None = None) -> Opened:
+    run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    spool = spool or Spool(spool_folder(root / run_id))
+    spool.write_head(id=run_id, run_id=run_id, name=run.info.run_name, started=run.info.start_time, attempt=attempt)
+    outbox = Outbox(
         run_id=run_id,
-        experiment_id=run.info.experiment_id,
+        experiment_id=experiment_id,
         address=address,
-        folder=folder,
+        folder=root / run_id,
         spool=spool,
         started=run.info.start_time,
     )
+    return Opened(outbox, attempt)
+
+
+def _next_step(outbox: Outbox) -> int:
+    """Return the step after the last one of the machine's metrics."""
+    steps = [step for key, step in outbox.recorded if key.startswith(PREFIX)]
+    return max(steps, default=-1) + 1
 
 
 def _asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any]) -> T:

@@ -138,8 +138,8 @@ def call_patiently(call: Callable[[], T], grace: float, undo: Callable[[T], obje
             errors.append(error)
         done.set()
 
-    threading.Thread(target=work, daemon=True).start()
     try:
+        threading.Thread(target=work, daemon=True).start()
         while not done.wait(CALL_SECONDS):
             pass
     except BaseException:

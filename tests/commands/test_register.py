@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.cli import main
 from fer.config.build import build
-from fer.config.commands import ExportConfig, RegisterConfig
+from fer.config.models import ExportConfig, RegisterConfig
 from fer.errors import ConfigError, ModelError, RegistrationError
 from fer.pipeline.finalize import register_at_end
 from fer.tracking.lifecycle import tracked

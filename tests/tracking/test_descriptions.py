@@ -1,7 +1,7 @@
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from fer.config.commands import ExportConfig
+from fer.config.models import ExportConfig
 from fer.tracking.descriptions import (
     MAX_REGISTERED,
     describe_experiment,

@@ -5,7 +5,7 @@ import pytest
 
 import fer
 from fer.commands import download, export
-from fer.config.commands import DownloadConfig, ExportConfig
+from fer.config.models import DownloadConfig, ExportConfig
 from fer.errors import ModelError
 from fer.models.files import load_classifier
 from fer.tracking.models import fetch_model, fetch_network, log_card

@@ -1,4 +1,4 @@
-from fer.config.commands import ExportConfig
+from fer.config.models import ExportConfig
 from fer.data.manifest import ImageRow, Manifest
 from fer.tracking.lifecycle import tracked
 

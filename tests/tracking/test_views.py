@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
-from fer.config.commands import ExportConfig
+from fer.config.models import ExportConfig
 from fer.data.datasets.registry import DATASETS
 from fer.evaluation.names import ACCURACY, CLASS_MEAN, metric_key
 from fer.expressions import EXPRESSIONS

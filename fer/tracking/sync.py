@@ -1,0 +1,182 @@
+"""Deliver what runs have left on this machine, and close runs whose process died."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from fer.errors import FerError
+from fer.tracking import store
+from fer.tracking.delivery import Delivery
+from fer.tracking.endings import FINISHED, KILLED, clear_reason, write_end
+from fer.tracking.faults import fault_of
+from fer.tracking.kinds import deliver
+from fer.tracking.liveness import is_dead, new_attempt
+from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
+from fer.tracking.opening import OFFLINE, PARENT
+from fer.tracking.outbox import remove_if_empty, spool_folder
+from fer.tracking.sender import Sender
+from fer.tracking.spool import HEAD, Spool
+
+DIED = "its process died: it was killed, or its machine was lost"
+"""Why a run did not finish that nobody has ended."""
+SYNC_SECONDS = 60.0
+"""How long a store that takes nothing is waited for."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of the spool of one run.
+
+    Attributes:
+        run_id: The run in the store; what it is called here where the store has none.
+        message: A sentence for people.
+        done: Whether nothing is left.
+    """
+
+    run_id: str
+    message: str
+    done: bool
+
+
+def spools_in(root: Path) -> list[Path]:
+    """Return the folders of runs that have left something, in the order in which the runs began."""
+    heads = [path for path in root.glob(f"*/{spool_folder(Path()) / HEAD}") if path.is_file()]
+    # A run's stages come after it: they name it as the one they belong to.
+    return [path.parents[1] for path in sorted(heads, key=lambda path: path.stat().st_ctime)]
+
+
+def sync_run(address: str, folder: Path) -> Synced:
+    """Deliver what a run has left in its folder, and end it as it ended.
+
+    Args:
+        address: The store.
+        folder: The run's folder; it is removed when the run has finished and all is delivered.
+
+    Raises:
+        DataError: The journal is damaged.
+    """
+    try:
+        spool = Spool(spool_folder(folder))
+    except FerError as error:
+        return Synced(folder.name, str(error), done=False)
+    client = mlflow.MlflowClient(address)
+    try:
+        run = _run_of(client, address, spool)
+    except (MlflowException, OSError) as error:
+        spool.close()
+        return Synced(folder.name, fault_of(address, error).sentence, done=False)
+    run_id = run.info.run_id
+    attempt = spool.head.get("attempt")
+    if attempt and run.data.tags.get(ATTEMPT) not in (None, attempt):
+        spool.remove()
+        remove_if_empty(folder, folder.parent)
+        return Synced(run_id, f"run {run_id} was continued elsewhere since: what it left here is not needed", done=True)
+    return _deliver(client, address, spool, run)
+
+
+def _run_of(client: mlflow.MlflowClient, address: str, spool: Spool) -> Run:
+    """Return the run in the store that a spool is of; one that was recorded offline is made there."""
+    head = spool.head
+    if head.get("run_id"):
+        return client.get_run(head["run_id"])
+    local = str(head["id"])
+    # Made by an earlier attempt whose answer was lost.
+    found = store.search_runs(f"tags.`{SPOOLED_AS}` = '{local}'")
+    if found:
+        run = found[0]
+    else:
+        attempt = new_attempt(1)
+        spool.write_head(attempt=attempt)
+        parent = _parent_of(head)
+        tags = {**head["tags"], SPOOLED_AS: local, ATTEMPT: attempt}
+        if parent is not None:
+            tags[PARENT] = parent.info.run_id
+        place = parent.info.experiment_id if parent is not None else store.experiment_id(address)
+        run = client.create_run(place, start_time=head["started"], tags=tags, run_name=head["name"])
+    spool.write_head(run_id=run.info.run_id)
+    return client.get_run(run.info.run_id)
+
+
+def _parent_of(head: dict[str, Any]) -> Run | None:
+    """Return the run in the store that an offline run is nested in; None for none."""
+    parent = str(head.get("parent", ""))
+    if not parent:
+        return None
+    if not parent.startswith(OFFLINE):
+        return store.get_run(parent)
+    found = store.search_runs(f"tags.`{SPOOLED_AS}` = '{parent}'", limit=1)
+    return found[0] if found else None
+
+
+def _deliver(client: mlflow.MlflowClient, address: str, spool: Spool, run: Run) -> Synced:
+    run_id, folder = run.info.run_id, spool.folder.parent
+    # How it ended stands in the head; an end that could not be told yet is told last, or told anew.
+    spool.mark_delivered([entry.number for entry in spool.pending() if entry.kind == "end"])
+    delivery = Delivery(spool, address, run_id, run.info.experiment_id)
+    sender = Sender(spool, address, lambda entry: deliver(delivery, entry))
+    sender.start()
+    waiting = len(spool.pending())
+    sender.wait(SYNC_SECONDS, stalled=SYNC_SECONDS)
+    left = len(spool.pending())
+    sender.stop()
+    if left:
+        faults = [*sender.refused.values(), *filter(None, [sender.fault])]
+        why = faults[0].sentence if faults else f"the MLflow store {address} does not answer"
+        spool.close()
+        return Synced(run_id, f"run {run_id}: {left} of {waiting} entries still wait in {spool.folder}: {why}", False)
+    end = spool.head.get("end") or _death(run)
+    try:
+        clear_reason(client, run_id)
+        write_end(client, run_id, end)
+    except (MlflowException, OSError) as error:
+        spool.close()
+        return Synced(run_id, f"run {run_id} is delivered, but {fault_of(address, error).sentence}", done=False)
+    spool.remove()
+    _clear_up(folder, run_id, finished=end["status"] == FINISHED)
+    return Synced(run_id, f"run {run_id} is delivered: {waiting} entries; it {_ending(end)}", done=True)
+
+
+def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
+    """Remove the folder of a finished run; that of another keeps its checkpoints, under the run's id in the store."""
+    if finished:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.name != run_id and any(folder.iterdir()):
+        folder.rename(folder.with_name(run_id))
+    remove_if_empty(folder, folder.parent)
+
+
+def _death(run: Run) -> dict[str, Any]:
+    """Return the end of a run whose process died."""
+    return {"status": KILLED, "reason": DIED, "time": int(time.time() * 1000), "unless_begun": False}
+
+
+def _ending(end: dict[str, Any]) -> str:
+    return "has finished" if end["status"] == FINISHED else f"did not finish: {end['reason']}"
+
+
+def close_dead_runs(address: str, say: Callable[[str], None]) -> int:
+    """End the runs in the store that are RUNNING though their process died, and return how many they were.
+
+    Args:
+        address: The store.
+        say: Gets a sentence for each.
+    """
+    client = mlflow.MlflowClient(address)
+    closed = 0
+    for run in store.search_runs(f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"):
+        if not is_dead(run):
+            continue
+        # One that somebody may not write stays as it is.
+        with suppress(MlflowException):
+            write_end(client, run.info.run_id, _death(run))
+            say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
+            closed += 1
+    return closed
