@@ -22,8 +22,14 @@ class Recorder(Protocol):
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record figures of one step."""
 
-    def checkpoint(self, folder: Path) -> None:
-        """Take note that `last.ckpt` (and `best.ckpt`) in the folder were written anew."""
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
+        """Take note that `last.ckpt` (and `best.ckpt`) in a folder were written anew.
+
+        Args:
+            folder: The folder.
+            epoch: Finished epochs in it.
+            step: Steps of the next epoch in it.
+        """
 
 
 class TrainingBatch(Protocol):

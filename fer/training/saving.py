@@ -98,7 +98,8 @@ class CheckpointWriter:
         self._state.save(self._folder / LAST)
         self._written = time.monotonic()
         if rank() == 0:
-            self._recorder.checkpoint(self._folder)
+            progress = self._state.progress
+            self._recorder.checkpoint(self._folder, progress.epoch, progress.step)
 
     def write_stopped(self) -> None:
         """Write `last.ckpt` at a signal; if the state is no longer finite, the checkpoint before it stays."""

@@ -61,7 +61,7 @@ class Recorded:
     def metrics(self, values: dict[str, float], step: int) -> None:
         self.epochs.append(dict(values))
 
-    def checkpoint(self, folder: Path) -> None:
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
         pass
 
 

@@ -45,7 +45,7 @@ class Recorded:
     def metrics(self, values: dict[str, float], step: int) -> None:
         self.points.append((step, dict(values)))
 
-    def checkpoint(self, folder: Path) -> None:
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
         self.checkpoints += 1
 
 

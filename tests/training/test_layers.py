@@ -191,7 +191,7 @@ class Silent:
     def metrics(self, values: dict[str, float], step: int) -> None:
         pass
 
-    def checkpoint(self, folder: Path) -> None:
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
         pass
 
 

@@ -40,7 +40,7 @@ class Silent:
     def metrics(self, values, step):
         pass
 
-    def checkpoint(self, folder):
+    def checkpoint(self, folder, epoch, step):
         pass
 
 folder = Path(sys.argv[1])

@@ -70,7 +70,7 @@ class Watching(Recorded):
         super().__init__()
         self.seen: list[tuple[int, int]] = []
 
-    def checkpoint(self, folder: Path) -> None:
+    def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
         last = progress(folder / LAST)
         self.seen.append((last["epoch"], last["step"]))
         if last["best_epoch"]:
