@@ -134,7 +134,7 @@ def test_stages_nest_and_the_parent_stays_open_for_them(client):
 
 def test_tags_for_the_next_run_are_that_runs_alone(client):
     with tracked("main", Config(), "parent") as parent:
-        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:
+        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:  # noqa: SIM117
             with tracked("prepare", Config(), "within") as within:
                 pass
         with tracked("evaluate", Config(), "after") as after:
