@@ -3,11 +3,10 @@
 import errno
 from dataclasses import dataclass
 
-import requests
 from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError, shortened, without_login
-from fer.utils.http import TEMPORARY
+from fer.utils.http import TEMPORARY, status_of
 
 UNAUTHENTICATED, FORBIDDEN = 401, 403
 
@@ -58,8 +57,9 @@ def fault_of(address: str, error: BaseException) -> Fault:
 
 def _status(error: BaseException) -> int:
     """Return the HTTP status that a fault comes to; 503 for faults of the connection, 500 for unknown ones."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code
+    status = status_of(error)
+    if status is not None:
+        return status
     if isinstance(error, MlflowException):
         return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     # Of S3, whose package need not be installed.

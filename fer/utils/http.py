@@ -70,3 +70,10 @@ def retrying_session(agent: str = "fer", *, insists: bool = True) -> requests.Se
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     return session
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the status with which a server answered a request, where that is what an error says."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code
+    return None

@@ -132,11 +132,15 @@ def test_stages_nest_and_the_parent_stays_open_for_them(client):
     assert child.experiment_id == parent.experiment_id
 
 
+def prepare_within() -> TrackedRun:
+    with tracked("prepare", Config(), "within") as run:
+        return run
+
+
 def test_tags_for_the_next_run_are_that_runs_alone(client):
     with tracked("main", Config(), "parent") as parent:
-        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:  # noqa: SIM117
-            with tracked("prepare", Config(), "within") as within:
-                pass
+        with tagging_next({"fer.experiment": "mine"}), tracked("finetune", Config(), "stage") as stage:
+            within = prepare_within()
         with tracked("evaluate", Config(), "after") as after:
             pass
     assert client.get_run(stage.id).data.tags["fer.experiment"] == "mine"
