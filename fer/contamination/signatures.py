@@ -20,8 +20,9 @@ from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.errors import DataError
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, decode
+from fer.portable.memory import open_within_budget
 from fer.utils.atomic import cached
-from fer.utils.parallel import map_on_all_cores, open_within_budget
+from fer.utils.parallel import map_on_all_cores
 from fer.utils.paths import data_lock, manifest_path, translate_disk_errors
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from fer.errors import DataError
-from fer.portable.images import MAX_BYTES, UnusableImage
+from fer.portable.images import UnusableImage
+from fer.portable.memory import SMALL_FILE
 from fer.utils.paths import NO_ACCESS, NO_SPACE, printable
 
 # A KeyError is a link to a member that does not exist.
@@ -100,10 +101,11 @@ class ZippedFiles:
 
         Raises:
             DataError: The archive is damaged.
-            UnusableImage: The file is too large to be a picture.
+            UnusableImage: The file is larger than faces are that come in archives within a download.
         """
         size = self._zip.getinfo(name).file_size
-        if size > MAX_BYTES:
+        # Many threads read at once, each of which keeps what it has read until its picture may be decoded.
+        if size > SMALL_FILE:
             raise UnusableImage(f"huge file of {size} bytes")
         # `zipfile` counts its open members without a lock of its own, and closes the archive when it miscounts.
         with self._lock, _translate_errors(self.archive):

@@ -12,7 +12,7 @@ from PIL import ImageFile
 from fer.data.images import ImageFacts, cut_face, facts_of, is_black, is_lit, pixel_hash
 from fer.portable.detection import Box
 from fer.portable.images import MAX_BYTES, ORIENTATION, UnusableImage, decode, read_rgb
-from fer.utils.parallel import SMALL_FILE, open_within_budget
+from fer.portable.memory import SMALL_FILE, open_within_budget
 
 REDUCTION = 8
 """How much smaller JPEG is decoded at most, in the least time."""

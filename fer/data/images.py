@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fer.portable.detection import Box
-from fer.portable.images import MAX_BYTES, UnusableImage, read_with_notes
+from fer.portable.images import MAX_BYTES, UnusableImage, decode
+from fer.portable.memory import open_within_budget
 
 BLACK = 8
 """A picture that is nowhere brighter shows nothing."""
@@ -70,8 +71,12 @@ def inspect(path: Path) -> ImageFacts:
     Raises:
         UnusableImage: As `read_rgb`.
     """
-    picture, notes = read_with_notes(path)
-    return facts_of(path.read_bytes(), picture.size, notes, is_black(picture), pixel_hash(picture))
+
+    def look(image: ImageFile.ImageFile) -> ImageFacts:
+        picture, notes = decode(image)
+        return facts_of(path.read_bytes(), picture.size, notes, is_black(picture), pixel_hash(picture))
+
+    return open_within_budget(path, look)
 
 
 def facts_of(content: bytes, size: tuple[int, int], notes: list[str], black: bool, pixels: str) -> ImageFacts:

@@ -22,9 +22,10 @@ from fer.errors import DataError
 from fer.expressions import EXPRESSIONS
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, decode
+from fer.portable.memory import open_within_budget
 from fer.utils.atomic import atomic_path
 from fer.utils.compact_rows import CompactRows
-from fer.utils.parallel import map_on_all_cores, open_within_budget
+from fer.utils.parallel import map_on_all_cores
 from fer.utils.paths import data_lock, translate_disk_errors
 
 RESIDENT_FRACTION = 0.5

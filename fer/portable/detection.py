@@ -28,6 +28,9 @@ MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 """Intersection over union from which the weaker of two faces is dropped."""
 
+NETWORK_BYTES_PER_PIXEL = 250
+"""Memory that the network takes for each pixel of its input; measured are 210."""
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -60,6 +63,15 @@ class Detector(Protocol):
 
     def faces(self, picture: NDArray[np.uint8]) -> list[Face]:
         """Return the faces of a picture `(H, W, 3)`, RGB in [0, 255], best score first."""
+
+
+def detection_memory(width: int, height: int) -> int:
+    """Return the bytes that looking for faces takes beside a picture of so many pixels, as an upper bound."""
+    longest = max(width, height)
+    scale = min(max(longest, MIN_SIDE), MAX_SIDE) / longest
+    look = (width * scale + MULTIPLE) * (height * scale + MULTIPLE)
+    bordered = (MIN_SIDE * (1 + 2 * BORDER) + MULTIPLE) ** 2
+    return round(NETWORK_BYTES_PER_PIXEL * max(look, bordered))
 
 
 class CenterFace:

@@ -19,6 +19,12 @@ would do for frontal faces, but it shrinks as a head turns: its logarithm varies
 MAX_REACH = 10.0
 """A frame's largest side, as a multiple of the picture's longest; beyond it a manifest is damaged."""
 
+MAX_EXTENSION = 4
+"""Pixels around a frame's centre that are looked at, as a multiple of the picture's: a frame 1.4 times as long as a
+square picture has as many. A picture with a larger frame, which faces hardly have, is made smaller first."""
+SMALL_WINDOW = 2**18
+"""Pixels that are no matter in any picture."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -83,8 +89,8 @@ def cut(picture: Image.Image, frame: Frame | None, side: int) -> Image.Image:
     """
     if frame is None:
         return picture.resize((side, side), Image.Resampling.BILINEAR)
-    # Half the diagonal, and the pixels that the filters of both steps touch beyond it.
-    reach = math.ceil(math.sqrt(2) * (frame.side / 2 + max(frame.side / side, 1))) + 2
+    picture, frame = _within_memory(picture, frame, side)
+    reach = _reach(frame, side)
     left = math.floor(frame.x) - reach
     top = math.floor(frame.y) - reach
     columns = np.clip(np.arange(left, left + 2 * reach + 1), 0, picture.width - 1)
@@ -97,6 +103,21 @@ def cut(picture: Image.Image, frame: Frame | None, side: int) -> Image.Image:
         around = around.rotate(frame.rotation, Image.Resampling.BICUBIC, center=(x, y))
     box = (x - half, y - half, x + half, y + half)
     return around.resize((side, side), Image.Resampling.BILINEAR, box=box)
+
+
+def _reach(frame: Frame, side: int) -> int:
+    """Return how far from a frame's centre pixels are needed to cut it out as a square of `side` pixels."""
+    # Half the diagonal, and the pixels that the filters of both steps touch beyond it.
+    return math.ceil(math.sqrt(2) * (frame.side / 2 + max(frame.side / side, 1))) + 2
+
+
+def _within_memory(picture: Image.Image, frame: Frame, side: int) -> tuple[Image.Image, Frame]:
+    """Return a picture and its frame, both made smaller where the frame's surroundings would fill the memory."""
+    most = max(MAX_EXTENSION * picture.width * picture.height, SMALL_WINDOW)
+    factor = math.ceil(2 * _reach(frame, side) / math.sqrt(most))
+    if factor <= 1:
+        return picture, frame
+    return picture.reduce(factor), Frame(frame.x / factor, frame.y / factor, frame.side / factor, frame.rotation)
 
 
 @dataclass(frozen=True)

@@ -34,20 +34,8 @@ def read_rgb(source: Path | bytes) -> Image.Image:
     Raises:
         UnusableImage: It is empty, truncated, huge or no picture.
     """
-    return read_with_notes(source)[0]
-
-
-def read_with_notes(source: Path | bytes) -> tuple[Image.Image, list[str]]:
-    """Return a picture as displayed, and notes on what had to be converted.
-
-    Args:
-        source: A file or its content.
-
-    Raises:
-        UnusableImage: It is empty, truncated, huge or no picture.
-    """
     with open_picture(source) as image:
-        return decode(image)
+        return decode(image)[0]
 
 
 def decode(image: ImageFile.ImageFile) -> tuple[Image.Image, list[str]]:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from .detection import CenterFace
+from .detection import CenterFace, detection_memory
 from .framing import FramedFace, framed_faces
-from .images import MAX_PIXELS, UnusableImage, read_rgb
+from .images import MAX_PIXELS, UnusableImage, decode
 from .json_files import check_kinds, read_object, shorten
+from .memory import open_within_budget
 
 WEIGHTS = "model.safetensors"
 SPEC = "model.json"
@@ -205,13 +206,17 @@ class Predictor:
     def _faces(self, value: Any, framing: str) -> list[FramedFace]:
         if framing not in FRAMINGS:
             raise UnusableRow(f"the params framing must be {' or '.join(FRAMINGS)}")
+        detects = framing == "auto" and self._classifier.framing == "detect"
+        detector = self._detector if detects else None
         try:
-            picture = read_rgb(decode_value(value))
+            faces = open_within_budget(
+                decode_value(value),
+                lambda image: framed_faces(decode(image)[0], self._classifier.crop_size, detector),
+                detection_memory if detects else None,
+            )
         except UnusableImage as error:
             fault = "too large" if str(error).startswith("huge") else "not readable"
             raise UnusableRow(f"the picture is {fault}: send a JPEG or PNG of at most {MAX_PIXELS} pixels") from None
-        detects = framing == "auto" and self._classifier.framing == "detect"
-        faces = framed_faces(picture, self._classifier.crop_size, self._detector if detects else None)
         if not faces:
             raise UnusableRow(NO_FACE)
         return faces

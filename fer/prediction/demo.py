@@ -13,7 +13,9 @@ from PIL import Image
 import fer
 from fer.errors import ConfigError, DataError, FerError, unknown_name
 from fer.model_card.card import limits
-from fer.portable.images import MAX_PIXELS, UnusableImage, read_rgb
+from fer.portable.detection import detection_memory
+from fer.portable.images import MAX_PIXELS, UnusableImage, decode
+from fer.portable.memory import open_within_budget
 from fer.prediction.annotate import MAX_CARDS, SaliencyMap, draw_boxes, overlay_saliency
 from fer.prediction.explain import explain_faces
 from fer.prediction.recogniser import RecognisedFace, Recogniser
@@ -87,19 +89,27 @@ class DemoBackend:
             whole: Whether the whole picture is one face.
             explain: Whether to show a saliency map of each face.
         """
-        start = time.perf_counter()
         try:
             recogniser = self.recogniser(label)
-            picture = read_rgb(content)
-            faces = recogniser.faces(picture, framing="none" if whole else "auto")
-            maps = explain_faces(recogniser, faces) if explain else []
+            return open_within_budget(
+                content,
+                lambda image: _answer(recogniser, decode(image)[0], label, whole, explain),
+                detection_memory,
+            )
         except UnusableImage as error:
             limit = f"A picture may have up to {MAX_PIXELS // 10**6} million pixels."
             return error_html(f"No answer: {error}. {limit}")
         except FerError as error:
             return error_html(f"{error}.")
-        seconds = time.perf_counter() - start
-        return faces_html(picture, faces, maps, f"{label}, {seconds:.1f} seconds.")
+
+
+def _answer(recogniser: Recogniser, picture: Image.Image, label: str, whole: bool, explain: bool) -> str:
+    """Return the faces of a picture as HTML; arguments as of `DemoBackend.predict`."""
+    start = time.perf_counter()
+    faces = recogniser.faces(picture, framing="none" if whole else "auto")
+    maps = explain_faces(recogniser, faces) if explain else []
+    seconds = time.perf_counter() - start
+    return faces_html(picture, faces, maps, f"{label}, {seconds:.1f} seconds.")
 
 
 def faces_html(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -148,7 +149,7 @@ def _of_pictures(
     for path in tqdm(pictures, "features", unit="file", disable=len(pictures) == 1):
         name = printable(str(path.relative_to(folder)))
         try:
-            faces = find_faces(files.read_picture(path), encoder.spec, config.framing)
+            faces = files.use_picture(path, partial(find_faces, spec=encoder.spec, framing=config.framing))
         except UnusableImage as error:
             skipped[name] = str(error)
             continue

@@ -3,20 +3,25 @@
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from fer.data.images import refuse_large_file
 from fer.errors import ConfigError, DataError, quoted_path
 from fer.expressions import EXPRESSIONS
-from fer.portable.images import UnusableImage, read_rgb
+from fer.portable.detection import detection_memory
+from fer.portable.images import UnusableImage, decode
+from fer.portable.memory import open_within_budget
 from fer.prediction.recogniser import RecognisedFace
 from fer.utils.atomic import atomic_path
 from fer.utils.paths import printable
 from fer.utils.rendering import csv_text, text_table
+
+T = TypeVar("T")
 
 BOX_COLUMNS = ("left", "top", "right", "bottom")
 CSV_COLUMNS = ("picture", "face", *BOX_COLUMNS, "score", "expression", *EXPRESSIONS, "error")
@@ -123,7 +128,7 @@ def list_pictures(image: Path, output: Path) -> list[Path]:
     if image.is_file():
         # Read once before the run begins, so that a slip leaves no failed run behind.
         try:
-            read_picture(image)
+            use_picture(image, lambda picture: picture.size)
         except UnusableImage as error:
             raise DataError(f"{printable(str(image))} is no picture that can be read: {error}") from None
         return [image]
@@ -141,17 +146,23 @@ def list_pictures(image: Path, output: Path) -> list[Path]:
     return files
 
 
-def read_picture(file: Path) -> Image.Image:
-    """Read a picture, upright and RGB.
+def use_picture(file: Path, work: Callable[[Image.Image], T]) -> T:
+    """Return the result of a work on a picture, upright and RGB, which may look for faces in it.
+
+    Args:
+        file: The picture.
+        work: Keeps nothing of the picture's size.
 
     Raises:
         UnusableImage: It is none, or may not be read.
     """
     try:
         refuse_large_file(file)
-        return read_rgb(file.read_bytes())
+        with file.open("rb"):
+            pass
     except OSError as error:
         raise UnusableImage(f"cannot be read ({error.strerror})") from None
+    return open_within_budget(file, lambda image: work(decode(image)[0]), detection_memory)
 
 
 def output_stem(name: str) -> str:

@@ -142,12 +142,14 @@ class _Predictor:
     def predict(self, path: Path) -> None:
         """Predict a picture's faces and write its drawing."""
         name = path.relative_to(self.folder)
-        shown = printable(str(name))
         try:
-            picture = files.read_picture(path)
+            files.use_picture(path, lambda picture: self._predict(name, picture))
         except UnusableImage as error:
-            self.skipped.append(Prediction(shown, error=f"skipped: {error}"))
-            return
+            self.skipped.append(Prediction(printable(str(name)), error=f"skipped: {error}"))
+
+    def _predict(self, name: Path, picture: Image.Image) -> None:
+        """Predict the faces of a picture with this name in its folder."""
+        shown = printable(str(name))
         faces = self.recogniser.faces(picture, framing=self.config.framing)
         self._draw(self.output / name.parent / files.output_stem(name.name), picture, faces)
         for number, face in enumerate(faces, start=1):

@@ -19,9 +19,10 @@ from fer.errors import ConfigError, DataError, unknown_name
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier
 from fer.models.initial_weights import ADDRESSES
-from fer.portable.detection import CenterFace
+from fer.portable.detection import CenterFace, detection_memory
 from fer.portable.framing import FramedFace, framed_faces
-from fer.portable.images import UnusableImage, read_rgb, upright_rgb
+from fer.portable.images import UnusableImage, decode, upright_rgb
+from fer.portable.memory import open_within_budget
 from fer.training.devices import full_fp32, pick_device
 
 BATCH_SIZE = 32
@@ -99,7 +100,7 @@ class Recogniser(nn.Module):
             ConfigError: There is no such framing.
             DataError: The picture cannot be used, or the detector is not installed.
         """
-        framed = find_faces(_decode(picture), self.spec, framing)
+        framed = _framed(picture, self.spec, framing)
         faces = []
         # A crowd in one batch could exhaust a small GPU's memory.
         for start in range(0, len(framed), BATCH_SIZE):
@@ -171,25 +172,40 @@ def _detector() -> CenterFace:
     return center_face()
 
 
-def _decode(picture: Picture) -> Image.Image:
-    """Return any picture as displayed, in RGB.
+def _framed(picture: Picture, spec: ModelSpec, framing: str) -> list[FramedFace]:
+    """Find the faces of any picture; arguments as of `Recogniser.faces`.
 
     Raises:
-        DataError: It is none.
+        DataError: It is no picture.
     """
     try:
-        if isinstance(picture, (str, Path)):
-            return read_rgb(Path(picture).expanduser())
-        if isinstance(picture, bytes):
-            return read_rgb(picture)
+        if isinstance(picture, str | Path | bytes):
+            source = picture if isinstance(picture, bytes) else Path(picture).expanduser()
+            return open_within_budget(
+                source,
+                lambda image: find_faces(decode(image)[0], spec, framing),
+                detection_memory,
+            )
+        upright = _upright(picture)
+    except UnusableImage as error:
+        name = f"{picture}: " if isinstance(picture, str | Path) else ""
+        raise DataError(f"{name}{error}: give a picture such as a JPEG or PNG file") from None
+    return find_faces(upright, spec, framing)
+
+
+def _upright(picture: Image.Image | NDArray[np.uint8]) -> Image.Image:
+    """Return pixels as displayed, in RGB.
+
+    Raises:
+        DataError: They are none.
+        UnusableImage: As `upright_rgb`.
+    """
+    try:
         if isinstance(picture, Image.Image):
             return upright_rgb(picture)
         # Pillow would take pixels of some other types as other numbers than they are.
         if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
             raise TypeError
         return upright_rgb(Image.fromarray(picture))
-    except UnusableImage as error:
-        name = f"{picture}: " if isinstance(picture, (str, Path)) else ""
-        raise DataError(f"{name}{error}: give a picture such as a JPEG or PNG file") from None
     except (TypeError, ValueError, OSError):
         raise DataError("the picture holds no pixels: give uint8 of shape (H, W, 3)") from None

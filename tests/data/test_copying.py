@@ -15,7 +15,7 @@ from fer.data.images import FACE_SIDE, inspect
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
 from fer.portable.images import UnusableImage, decode
-from fer.utils.parallel import SMALL_FILE
+from fer.portable.memory import SMALL_FILE
 
 Box = tuple[float, float, float, float]
 

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +13,25 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from fer.data.datasets.kdef import KDEF, PROFILE_SIDE
 from fer.data.datasets.registry import DATASETS
 from fer.data.datasets.wikimedia import WIKIMEDIA
-from fer.data.framing import read_framed
+from fer.data.framing import read_thumbnail
 from fer.data.manifest import ImageRow, Manifest, read_manifest
 from fer.data.packing import pack
 from fer.data.prepare import prepare
 from fer.data.prepared import load_prepared, preparation_counts
 from fer.errors import DataError
 from fer.portable.detection import Face
-from fer.portable.framing import EYES_TO_MOUTH, Frame, cut, frame_of, main_face, read_frame
+from fer.portable.framing import (
+    EYES_TO_MOUTH,
+    MAX_REACH,
+    SMALL_WINDOW,
+    Frame,
+    cut,
+    frame_of,
+    main_face,
+    read_frame,
+)
 from fer.portable.images import read_rgb
+from fer.portable.memory import BYTES_PER_PIXEL
 from fer.utils.paths import manifest_path
 
 Pixels = NDArray[np.uint8]
@@ -317,7 +328,30 @@ def test_packs_hold_what_the_frames_hold(download: Path, tmp_path: Path) -> None
         frame, picture = row.square(), read_rgb(root / row.path)
         assert np.array_equal(pixels[index], np.asarray(cut(picture, frame, 24)))
         assert not np.array_equal(pixels[index], np.asarray(cut(picture, None, 24)))
-        assert read_framed(row, root).size == (round(frame.side),) * 2
+        assert read_thumbnail(row, root, 1000).size == (round(frame.side),) * 2
+
+
+@pytest.mark.parametrize("shape", [(600, 600), (2, 90_000)], ids=str)
+def test_a_frame_far_beyond_its_picture_takes_no_more_memory_than_the_picture_is_given(shape: tuple[int, int]) -> None:
+    picture = Image.new("RGB", shape, (9, 80, 200))
+    frame = Frame(shape[0] / 2, shape[1] / 2, MAX_REACH * max(shape), 30.0)
+    tracemalloc.start()
+    cut_out = np.asarray(cut(picture, frame, 24))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < BYTES_PER_PIXEL * max(picture.width * picture.height, SMALL_WINDOW)
+    # Beyond the picture its edge goes on, except in the corners of what is turned.
+    assert np.abs(cut_out[6:18, 6:18].astype(int) - (9, 80, 200)).max() <= 1
+
+
+def test_a_large_frame_shows_what_a_smaller_picture_would() -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    picture = coarse.resize((1200, 1200), Image.Resampling.BICUBIC)
+    large = np.asarray(cut(picture, Frame(600, 600, 2400), 24)).astype(int)
+    small = np.asarray(cut(picture.reduce(4), Frame(150, 150, 600), 24)).astype(int)
+    assert np.abs(large - small).max() <= 3
+    assert large.std() > 10
 
 
 def test_framing_none_packs_the_whole_picture_bit_for_bit(download: Path, tmp_path: Path) -> None:
@@ -327,7 +361,8 @@ def test_framing_none_packs_the_whole_picture_bit_for_bit(download: Path, tmp_pa
         with Image.open(download / row.source_name) as picture:
             wanted = np.asarray(picture.resize((24, 24), Image.Resampling.BILINEAR))
         assert np.array_equal(pixels[index], wanted)
-        assert read_framed(row, tmp_path / "data").size == (row.width, row.height)
+        whole = read_rgb(tmp_path / "data" / row.path)
+        assert np.array_equal(np.asarray(read_thumbnail(row, tmp_path / "data", 1000)), np.asarray(whole))
 
 
 def test_a_missing_detector_leaves_the_old_tree(download: Path, tmp_path: Path) -> None:
