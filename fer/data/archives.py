@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from fer.errors import DataError
+from fer.errors import LONGEST_QUOTE, DataError, shortened
 from fer.portable.images import UnusableImage
 from fer.portable.memory import SMALL_FILE
 from fer.utils.paths import NO_ACCESS, NO_SPACE, printable
 
-# A KeyError is a link to a member that does not exist.
+# A KeyError is a link to a member that does not exist, an IndexError a member without a name.
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -25,7 +25,7 @@ DAMAGE = (
     lzma.LZMAError,
     EOFError,
     ValueError,
-    KeyError,
+    LookupError,
 )
 BLOCK = 2**20
 """Bytes read at a time."""
@@ -65,7 +65,7 @@ def unpack(archive: Path, folder: Path) -> None:
             return tarfile.data_filter(member, path)
 
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter=check_member)
+            tar.extractall(folder, _forwards(tar), filter=check_member)
             _check_end(tar)
 
 
@@ -90,11 +90,11 @@ class ZippedFiles:
             for member in self._zip.infolist():
                 _refuse_climbing(archive, member.filename)
                 if member.flag_bits & ENCRYPTED:
-                    raise RuntimeError(f"{printable(member.filename)} is encrypted")
+                    raise RuntimeError(f"{_shown(member.filename)} is encrypted")
 
     def names(self) -> list[str]:
         """List the files' paths in the archive."""
-        return [member.filename for member in self._zip.infolist() if not member.is_dir()]
+        return [member.filename for member in self._zip.infolist() if not member.filename.endswith("/")]
 
     def read(self, name: str) -> bytes:
         """Return a picture's content.
@@ -117,20 +117,39 @@ def _translate_errors(archive: Path) -> Iterator[None]:
     try:
         yield
     except tarfile.FilterError as error:
-        message = f"holds what may not be unpacked ({error}): it was not unpacked"
+        message = f"holds what may not be unpacked ({_shown(error)}): it was not unpacked"
     except RuntimeError as error:
         # Encrypted, or compressed in a way that Python does not know.
-        message = f"cannot be unpacked here ({error}): unpack it and pass its folder"
+        message = f"cannot be unpacked here ({_shown(error)}): unpack it and pass its folder"
     except DAMAGE as error:
-        message = f"is damaged ({printable(str(error))}): download it again"
+        message = f"is damaged ({_shown(error)}): download it again"
     except OSError as error:
         # Whatever else the system says comes from names or places that a sound archive does not hold.
         if error.errno in (*NO_SPACE, *NO_ACCESS):
             raise
-        message = f"is damaged ({error.strerror or error}): download it again"
+        message = f"is damaged ({_shown(error.strerror or error)}): download it again"
     else:
         return
     raise DataError(f"{archive} {message}")
+
+
+def _shown(text: object) -> str:
+    """Return what an archive or its reader says as a message tells it."""
+    return shortened(printable(str(text)), 2 * LONGEST_QUOTE)
+
+
+def _forwards(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar, which `tarfile` would follow for ever where a size below 0 leads back.
+
+    Raises:
+        ReadError: One does.
+    """
+    end = -1
+    for member in tar:
+        if member.size < 0 or member.offset <= end:
+            raise tarfile.ReadError("a member has no possible size")
+        end = member.offset
+        yield member
 
 
 def _require_room(size: int, folder: Path) -> None:
@@ -160,4 +179,4 @@ def _refuse_climbing(archive: Path, name: str) -> None:
     # zipfile would quietly put such a member elsewhere; whoever made it meant no good, so nothing is unpacked.
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{archive} would write outside its folder ({printable(name)}): it was not unpacked")
+        raise DataError(f"{archive} would write outside its folder ({_shown(name)}): it was not unpacked")

@@ -118,6 +118,35 @@ def test_what_an_archive_says_it_holds_must_fit(raw_trees, tmp_path, out):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [-512, -1536, -(10**6)])
+def test_a_member_of_a_size_below_nothing_is_damage_and_no_endless_loop(tmp_path, out, size):
+    record = f"{len(f'00 size={size}') + 1} size={size}\n".encode()
+    header = tarfile.TarInfo("header")
+    header.type, header.size = tarfile.XHDTYPE, len(record)
+    content = header.tobuf() + record.ljust(512, b"\0") + tarfile.TarInfo("1/a.jpg").tobuf() + bytes(1024)
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        unpack(tmp_path / "a.tar", out)
+
+
+def test_long_names_of_members_are_told_in_part(tmp_path, out):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(f"../{'n' * 5000}.jpg", b"x")
+    with pytest.raises(DataError, match="outside its folder") as refusal:
+        unpack(tmp_path / "a.zip", out)
+    assert len(str(refusal.value)) < 300 + len(str(tmp_path))
+
+
+def test_a_member_without_a_name_is_damage(tmp_path, out):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("x.jpg", b"x")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"x.jpg", b"\0.jpg"))
+    with pytest.raises(DataError, match="is damaged"):
+        unpack(tmp_path / "a.zip", out)
+    assert ZippedFiles(tmp_path / "a.zip").names() == [""]
+
+
 def test_a_member_of_a_tar_that_does_not_fit_is_a_full_disk(tmp_path):
     member = tarfile.TarInfo("1/a.jpg")
     member.size = 10**17
