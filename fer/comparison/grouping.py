@@ -13,8 +13,8 @@ from fer.config.options import Scope
 from fer.errors import ConfigError, quoted, unknown_name
 from fer.evaluation.metrics import Floats
 
-REPETITION_OPTIONS = fields_of(Scope.SEED, Scope.NAME, Scope.MACHINE)
-"""Options in which repetitions of one configuration may differ: the seed, names and paths."""
+REPETITION_OPTIONS = fields_of(Scope.SEED, Scope.NAME, Scope.TESTED, Scope.MACHINE)
+"""Options in which repetitions of one configuration may differ: the seed, names, what is tested, and paths."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")
 LINES = ("-", "--", ":", "-.")

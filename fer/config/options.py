@@ -18,8 +18,10 @@ class Scope(Enum):
     """The draw of one repetition; runs that differ in nothing else are seeds of one configuration."""
     NAME = "name"
     """Under which name or alias the result is kept."""
+    TESTED = "tested"
+    """What is tested in the end; a continued run takes it over unless it is given another value."""
     MACHINE = "machine"
-    """Where this call reads and writes and what it has to test on; a continued run may be given another value."""
+    """Where this call reads and writes, and how it is kept; a continued run may be given another value."""
 
 
 class Shown(Enum):

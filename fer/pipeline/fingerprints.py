@@ -63,8 +63,8 @@ def settings(config: Any, resolved: dict[str, Any]) -> dict[str, Any]:
     The device is among them: `precision=auto` trains in bf16 on one and in fp32 on another.
     """
     options = asdict(config) | resolved
-    machine = fields_of(Scope.MACHINE)
-    return {key: value for key, value in options.items() if key not in machine}
+    without_effect = fields_of(Scope.MACHINE, Scope.TESTED)
+    return {key: value for key, value in options.items() if key not in without_effect}
 
 
 def weights_digest(init: str) -> dict[str, str]:

@@ -168,7 +168,7 @@ def _recorded_config(config: C, run_id: str, folder: Path) -> Any:
 
 
 def _stored_config(command: str, config: C, content: Any, source: str) -> C:
-    """Return a stopped run's configuration with this machine's paths.
+    """Return a stopped run's configuration with this machine's paths, and with other tests where they are given.
 
     Args:
         command: The command that continues it.
@@ -207,10 +207,12 @@ def _given_or_stored(item: Field[Any], given: Any, before: Any) -> Any:
     Raises:
         ConfigError: They contradict each other.
     """
-    if item.metadata["scope"] is Scope.MACHINE:
+    scope = item.metadata["scope"]
+    # An option left at its default was probably not given at all.
+    is_default = given == item.default
+    if scope is Scope.MACHINE or (scope is Scope.TESTED and not is_default):
         return given
-    # An option left at its default was probably not given at all, so it contradicts nothing.
-    if given not in (before, item.default):
+    if scope is not Scope.TESTED and not is_default and given != before:
         raise ConfigError(
             f"resume continues with {item.name}={before}, not {given}: leave {item.name} out, or start a new run"
         )

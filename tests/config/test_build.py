@@ -134,7 +134,7 @@ def test_a_wrong_type_names_key_value_and_expectation(key: str, raw: Any, expect
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("wombat", "choose from"), ("epoch", "'epochs'"), ("imagesize", "'image_size'")]
+    ("given", "near"), [("zzz", "choose from"), ("epoch", "'epochs'"), ("imagesize", "'image_size'")]
 )
 def test_an_unknown_key_is_refused(given: str, near: str) -> None:
     message = refusal(FinetuneConfig, {given: "1"})
@@ -269,9 +269,10 @@ def test_an_option_has_the_same_scope_in_every_command() -> None:
 
 def test_the_fields_of_a_scope() -> None:
     assert fields_of(Scope.MACHINE) == {
-        "data_root", "output", "resume", "config", "evaluate_on", "checkpoint_minutes", "checkpoint_upload_gb",
-        "tracking_patience", "offline",
+        "data_root", "output", "resume", "config", "checkpoint_minutes", "checkpoint_upload_gb", "tracking_patience",
+        "offline",
     }  # fmt: skip
+    assert fields_of(Scope.TESTED) == {"evaluate_on"}
     assert fields_of(Scope.NAME, Scope.SEED) == {"registered_name", "promote", "seed"}
     assert {"lr", "arch", "device", "contamination"} <= fields_of(Scope.RESULT)
 

@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +6,6 @@ import mlflow
 import pytest
 import torch
 
-from fer.config.training import FinetuneConfig
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest
 from fer.data.prepared import FORMAT_VERSION, Prepared
@@ -15,11 +13,10 @@ from fer.errors import ConfigError, DataError, ModelError
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import save_classifier, save_encoder
 from fer.models.initial_weights import load_initial_weights
-from fer.pipeline.initialize import expected_framing, fetch_initial_weights, find_stopped
+from fer.pipeline.initialize import expected_framing, fetch_initial_weights
 from fer.tracking import store
 from fer.tracking.models import log_model
 from fer.tracking.registry import register
-from fer.training.checkpoints import CHECKPOINT_FORMAT
 from fer.utils.paths import summary_path
 from tests import stores
 
@@ -55,18 +52,6 @@ def test_a_model_expects_faces_as_its_training_sets_showed_them(
 def test_a_set_whose_summary_is_gone_says_to_prepare_it_again(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run prepare again for 'kdef'"):
         expected_framing([DATASETS["kdef"]], tmp_path)
-
-
-def test_a_checkpoint_that_chose_by_a_score_of_another_name_is_not_continued(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "last.ckpt"
-    for selection in ("class_mean", "mean_class_accuracy"):
-        stored = asdict(FinetuneConfig(selection=selection))
-        torch.save({"format": CHECKPOINT_FORMAT, "optimizer": {}, "config": stored}, checkpoint)
-        if selection == "class_mean":
-            config, found = find_stopped("finetune", FinetuneConfig(resume=str(checkpoint)), tmp_path)
-            assert (config.selection, found) == (selection, checkpoint)
-    with pytest.raises(ModelError, match=r"earlier version .* selection=mean_class_accuracy: start a new run$"):
-        find_stopped("finetune", FinetuneConfig(resume=str(checkpoint)), tmp_path)
 
 
 TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}

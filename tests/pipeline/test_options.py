@@ -5,8 +5,8 @@ import pytest
 from fer.config.commands import fields_of
 from fer.config.options import Scope
 from fer.config.training import FinetuneConfig, PretrainConfig
+from fer.pipeline.fingerprints import settings
 from fer.pipeline.options import TrainingConfig, default_name, known_options, resolved_options, starting_weights
-from fer.pipeline.stages import _settings
 
 MEANT: list[tuple[TrainingConfig, dict[str, object]]] = [
     (
@@ -44,13 +44,14 @@ def open_ended(config: TrainingConfig) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("config", "meant"), MEANT, ids=lambda value: "")
-def test_what_a_fingerprint_is_made_of_is_every_option_but_the_machines(
+def test_what_a_fingerprint_is_made_of_is_every_option_but_the_machines_and_the_tests(
     config: TrainingConfig, meant: dict[str, object]
 ) -> None:
     options = asdict(config) | meant
-    expected = {key: value for key, value in options.items() if key not in fields_of(Scope.MACHINE)}
+    without_effect = fields_of(Scope.MACHINE, Scope.TESTED)
+    expected = {key: value for key, value in options.items() if key not in without_effect}
     # Equal for equal runs of earlier commits too: precision and tests stay as they were given.
-    assert _settings(config, resolved_options(config)) == expected
+    assert settings(config, resolved_options(config)) == expected
     assert expected["precision"] == "auto"
 
 
