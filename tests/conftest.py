@@ -16,6 +16,7 @@ from fer.data.datasets.registry import DATASETS
 from fer.data.prepare import prepare
 from fer.data.prepared import Prepared
 from fer.expressions import EXPRESSIONS
+from fer.utils.processes import STOPPING
 from tests import stores
 
 RAF_COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 3) | {"happiness": 20}, "test": dict.fromkeys(EXPRESSIONS, 2)}
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def signals_heard() -> Iterator[None]:
     """Fail a test that leaves signals ignored: processes that later tests start would inherit that."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPPING}
     yield
     assert {number: signal.getsignal(number) for number in before} == before
 

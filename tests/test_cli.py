@@ -187,6 +187,7 @@ def test_under_mlflow_run_a_default_yields_to_the_file(
     [
         (DataError("there are no images: run prepare"), 2, "fer: there are no images: run prepare\n"),
         (Interrupted(15), 143, "fer: stopped by signal 15\n"),
+        (Interrupted(10), 138, "fer: stopped by signal 10\n"),
         (KeyboardInterrupt(), 130, "fer: stopped by signal 2\n"),
     ],
 )

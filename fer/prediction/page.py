@@ -27,7 +27,7 @@ def serve(config: DemoConfig) -> None:
     Raises:
         ConfigError: Gradio is not installed, the address cannot be listened on, or there is no such device.
         ModelError: The model does not exist or does not fit.
-        Interrupted: Ctrl-C or SIGTERM came.
+        Interrupted: Ctrl-C or another stopping signal came.
     """
     with tempfile.TemporaryDirectory(prefix="fer-demo-") as name, interrupting():
         uploads = Path(name)

@@ -17,7 +17,7 @@ from fer.training.devices import make_fabric, pick_device
 from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
 from fer.training.saving import CheckpointWriter, EpochSums
 from fer.utils.distributed import Peers
-from fer.utils.processes import StopRequest, deferring, rank, world_size
+from fer.utils.processes import StopRequest, deferring, exit_nonzero_ranks, rank, world_size
 
 CHECK_LOSS_EVERY = 50
 """Steps after which the loss is read, to stop a training that diverged: reading it makes a GPU wait."""
@@ -53,7 +53,7 @@ def train(
 
     Raises:
         Interrupted: A signal came; `last.ckpt` holds the state after the last whole step, or an earlier one if that
-            step left something that is not finite.
+            step left something that is not finite. Processes but the first exit with code 0.
         ModelError: Loss or weights are no longer finite, or the checkpoint does not fit.
     """
     loop = _Loop(objective, batches, settings, recorder, folder, extra_state)
@@ -71,6 +71,8 @@ def train(
                 signum, _ = loop.agree(request)
             if signum:
                 loop.writer.write_stopped()
+                # What was trained is kept by the first, which may take longer than torchrun waits after a fault.
+                exit_nonzero_ranks()
                 raise Interrupted(signum)
     # A signal that came after the processes last agreed: the last epoch is saved already.
     if request.signum:

@@ -13,8 +13,9 @@ from typing import TypeVar
 from fer.errors import Interrupted
 
 T = TypeVar("T")
-
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+STOPPING: tuple[signal.Signals, ...] = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+"""Signals at which a command saves and ends; SLURM sends SIGUSR1, which Windows lacks, before a job's time is over."""
 PARENT_SECONDS = 1.0
 """How often `follow_parent` looks."""
 CALL_SECONDS = 0.1
@@ -42,7 +43,10 @@ def local_world_size() -> int:
 
 
 def exit_nonzero_ranks() -> None:
-    """End every process but the first: their part, the training, is done, and one of them logs and tests."""
+    """End every process but the first: their part, the training, is done, and one of them logs and tests.
+
+    With code 0, because whoever started them ends the first too when another fails.
+    """
     if rank() > 0:
         sys.exit(0)
 

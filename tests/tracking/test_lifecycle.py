@@ -113,7 +113,7 @@ def test_an_empty_run_that_cannot_be_deleted_says_why(client, monkeypatch):
     assert client.get_run(run.id).data.tags["fer.error"] == "no pictures"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_leaves_the_run_killed(client, number):
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as stop, tracked("prepare", Config(), "stopped") as run:

@@ -14,6 +14,8 @@ import torch
 from fer.data.batches import shard
 from fer.data.datasets import drawn
 from fer.expressions import EXPRESSIONS
+from fer.tracking.checkpoint_upload import stored_checkpoint
+from fer.training.checkpoints import LAST
 from fer.utils.distributed import Peers
 from fer.utils.processes import exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
 from tests import stores
@@ -195,8 +197,8 @@ def test_a_signal_to_torchrun_saves_once_and_leaves_the_run_killed(place, enviro
     client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
     (found,) = client.search_runs(["0"], "params.seed = '5'")
     assert found.info.status == "KILLED", rest
-    names = {item.path for item in client.list_artifacts(found.info.run_id, "checkpoints")}
-    assert "checkpoints/last.ckpt" in names
+    stored = stored_checkpoint(found.data.tags)
+    assert stored is not None and LAST in stored["files"]
 
 
 @pytest.mark.project
