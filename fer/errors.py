@@ -36,8 +36,10 @@ class RegistrationError(FerError):
     """The model registry refuses a version or does not answer; the logged model is not affected."""
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """A signal asked the process to stop; what was trained so far is saved.
+
+    Like `KeyboardInterrupt` it is no `Exception`, which libraries catch and turn into faults of their own.
 
     Attributes:
         signum: The signal's number. The process exits with 128 + signum.

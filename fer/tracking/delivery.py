@@ -36,6 +36,9 @@ class Delivery:
         address: The store.
         run_id: The run's id in the store.
         experiment_id: Its experiment's.
+
+    Attributes:
+        recorded: Points that the store has and the spool may hold again, by key and step.
     """
 
     def __init__(self, spool: Spool, address: str, run_id: str, experiment_id: str) -> None:
@@ -44,6 +47,7 @@ class Delivery:
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.client = mlflow.MlflowClient(address)
+        self.recorded: dict[tuple[str, int], float] = {}
         self._local_id = str(spool.head.get("id", run_id))
         self._artifacts: Any = None
 

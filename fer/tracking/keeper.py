@@ -11,12 +11,14 @@ from typing import Any
 
 import mlflow
 
+from fer.config.commands import TRAINING_COMMANDS
 from fer.config.options import shown_options
 from fer.errors import FerError
 from fer.tracking import store
+from fer.tracking.asking import check_artifacts
 from fer.tracking.endings import FAILED, FINISHED, KILLED, LAUNCHED_RUN, fail_run, keep_killed
 from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES
-from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, open_new, open_offline
+from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, leave, open_new, open_offline
 from fer.tracking.runs import TrackedRun
 from fer.tracking.system_metrics import SystemMetrics
 
@@ -25,10 +27,18 @@ PATIENCE_MINUTES = 5.0
 """How long the end of a run waits for a store that takes nothing, where no option says it."""
 
 
-def open_run(config: Any, name: str, parent: TrackedRun | None, root: Path, continues: str) -> Opened:
+def open_run(
+    command: str,
+    config: Any,
+    name: str,
+    parent: TrackedRun | None,
+    root: Path,
+    continues: str,
+) -> Opened:
     """Open the run of a command.
 
     Args:
+        command: The command.
         config: The command's configuration.
         name: The run's name; the launcher's run, and one that is continued, keep theirs.
         parent: The run within which it is opened.
@@ -47,13 +57,15 @@ def open_run(config: Any, name: str, parent: TrackedRun | None, root: Path, cont
     address = parent.address if parent else store.connect()
     try:
         if continues:
-            opened = continue_run(address, continues, root)
+            opened = continue_run(address, continues, parent_id, root)
             if launched:
                 _note_continuation(launched, continues)
         elif launched:
             opened = adopt(address, launched, root)
         else:
             opened = open_new(address, name, parent_id, root)
+        if command in TRAINING_COMMANDS:
+            _refuse_if_unwritable(opened)
     except FerError as error:
         if launched:
             fail_run(launched, str(error))
@@ -61,6 +73,20 @@ def open_run(config: Any, name: str, parent: TrackedRun | None, root: Path, cont
         raise
     os.environ.pop(LAUNCHED_RUN, None)
     return replace(opened, launched=launched)
+
+
+def _refuse_if_unwritable(opened: Opened) -> None:
+    """Find out whether a run's artifacts can be written before hours are spent on them.
+
+    Raises:
+        FerError: They cannot; the run is ended.
+    """
+    outbox = opened.outbox
+    try:
+        check_artifacts(outbox.address, outbox.run_id)
+    except BaseException:
+        leave(outbox.spool)
+        raise
 
 
 def _note_continuation(launched: str, continues: str) -> None:

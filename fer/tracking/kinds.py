@@ -36,7 +36,10 @@ def deliver(delivery: Delivery, entry: Entry) -> Any:
 
 
 def _metrics(delivery: Delivery, content: Mapping[str, Any]) -> None:
-    points = [Metric(*point) for point in content["points"]]
+    points = []
+    for key, value, timestamp, step in content["points"]:
+        if delivery.recorded.get((key, step)) != value:
+            points.append(Metric(key, value, timestamp, step))
     for first in range(0, len(points), BATCH):
         delivery.client.log_batch(delivery.run_id, metrics=points[first : first + BATCH])
 

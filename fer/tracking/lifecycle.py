@@ -78,7 +78,7 @@ def tracked(
     if os.environ.get(LAUNCHED_RUN):
         follow_parent()
     with interrupting():
-        keeper = Keeper(open_run(config, name, parent, root, continues), config)
+        keeper = Keeper(open_run(command, config, name, parent, root, continues), config)
         token = _open_run.set(keeper.run)
         try:
             keeper.describe(command, name, extra or {}, _tags_of_next.get())

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError
+from fer.tracking.endings import KILLED, write_end
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 
 BEAT_SECONDS = 10.0
@@ -26,6 +27,8 @@ OLD_SECONDS = 600.0
 SETTLE_SECONDS = 1.0
 """How long after a claim it is read again: of two processes that claim a run at once the later one wins."""
 POLL = 0.2
+DIED = "its process died: it was killed, or its machine was lost"
+"""Why a run did not finish that nobody has ended."""
 
 
 def new_attempt(number: int) -> str:
@@ -97,6 +100,19 @@ def is_dead(run: Run) -> bool:
     if _is_here(known):
         return not _is_process(known["process"], known["started"])
     return time.time() - float(known["time"]) > OLD_SECONDS
+
+
+def end_if_dead(client: mlflow.MlflowClient, run: Run) -> bool:
+    """End a run that is RUNNING though its process died, and return whether that was so."""
+    if run.info.status != "RUNNING" or HEARTBEAT not in run.data.tags or not is_dead(run):
+        return False
+    write_end(client, run.info.run_id, death())
+    return True
+
+
+def death() -> dict[str, Any]:
+    """Return the end of a run whose process died."""
+    return {"status": KILLED, "reason": DIED, "time": int(time.time() * 1000), "unless_begun": False}
 
 
 def is_going_on(client: mlflow.MlflowClient, run: Run) -> bool:

@@ -2,36 +2,28 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from fer.errors import FerError, ModelError
+from fer.errors import ModelError
 from fer.tracking import store
+from fer.tracking.asking import asked
 from fer.tracking.delivery import experiment_token
-from fer.tracking.endings import FINISHED, clear_reason, stop_run
-from fer.tracking.faults import fault_of
-from fer.tracking.liveness import beat, claim, new_attempt
+from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
+from fer.tracking.liveness import beat, claim, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 from fer.tracking.outbox import Outbox, remove_if_empty, spool_folder
+from fer.tracking.points import recorded_points, spooled_points
 from fer.tracking.spool import Spool
-from fer.tracking.system_metrics import PREFIX
-from fer.utils.processes import call_patiently
-
-T = TypeVar("T")
 
 PARENT = "mlflow.parentRunId"
 """Tag: the run that a run is nested in."""
 OFFLINE = "offline-"
 """Beginning of the ids of runs that no store has given one yet."""
-GRACE_SECONDS = 2.0
-"""How long after a signal the making of a run is waited for, so that it can be ended."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +65,12 @@ def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
     def place() -> str:
         return str(client.get_run(parent).info.experiment_id) if parent else store.experiment_id(address)
 
-    experiment_id = _asked(address, place, lambda _: None)
+    experiment_id = asked(address, place, lambda _: None)
 
     def create() -> Run:
         return client.create_run(experiment_id, tags=tags, run_name=name)
 
-    run = _asked(address, create, lambda run: stop_run(client, run.info.run_id))
+    run = asked(address, create, lambda run: stop_run(client, run.info.run_id))
     return _opened(address, run, root, attempt)
 
 
@@ -95,29 +87,37 @@ def adopt(address: str, run_id: str, root: Path) -> Opened:
                 client.set_tag(run_id, key, value)
         return run
 
-    run = _asked(address, take, lambda run: None)
+    run = asked(address, take, lambda run: None)
     return _opened(address, run, root, attempt)
 
 
-def continue_run(address: str, run_id: str, root: Path) -> Opened:
+def continue_run(address: str, run_id: str, parent: str, root: Path) -> Opened:
     """Carry on with a run that was stopped or died.
+
+    Args:
+        address: The store.
+        run_id: The run.
+        parent: The run within which it goes on, or empty; the one before, if its process died too, is ended.
+        root: Where runs have their folders.
 
     Raises:
         ModelError: It has finished.
         FerError: It goes on, or another process takes it over; or the store refuses.
     """
     client = mlflow.MlflowClient(address)
-    run = _asked(address, lambda: client.get_run(run_id), lambda run: None)
+    run = asked(address, lambda: client.get_run(run_id), lambda run: None)
     if run.info.status == FINISHED:
         raise ModelError(f"run {run_id} has finished: there is nothing to continue")
     # A process of this machine that is still alive has it open, and is refused before the store is asked.
     spool = Spool(spool_folder(root / run_id))
     try:
-        attempt = _asked(address, lambda: claim(client, run), lambda _: stop_run(client, run_id))
-        _asked(address, lambda: clear_reason(client, run_id), lambda _: None)
-        recorded = _asked(address, lambda: recorded_points(client, run), lambda _: None)
+        attempt = asked(address, lambda: claim(client, run), lambda _: stop_run(client, run_id))
+        asked(address, lambda: clear_reason(client, run_id), lambda _: None)
+        if parent:
+            asked(address, lambda: _move(client, run, parent), lambda _: None)
+        recorded = asked(address, lambda: recorded_points(client, run), lambda _: None)
     except BaseException:
-        _leave(spool)
+        leave(spool)
         raise
     drop_end(spool)
     opened = _opened(address, run, root, attempt, spool)
@@ -125,15 +125,24 @@ def continue_run(address: str, run_id: str, root: Path) -> Opened:
     return replace(opened, continued=True, next_step=_next_step(opened.outbox))
 
 
+def _move(client: mlflow.MlflowClient, run: Run, parent: str) -> None:
+    """Nest a run in another one than before."""
+    before = run.data.tags.get(PARENT, "")
+    client.set_tag(run.info.run_id, PARENT, parent)
+    if before and before != parent:
+        end_if_dead(client, client.get_run(before))
+
+
 def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Opened:
     """Begin, or go on with, a run that is recorded on this machine only."""
     run_id = continues or f"{OFFLINE}{uuid.uuid4().hex[:16]}"
     spool = Spool(spool_folder(root / run_id))
-    if continues:
-        drop_end(spool)
-    else:
+    drop_end(spool)
+    if "id" not in spool.head:
+        # A run that a store knows may go on without it.
+        known = {} if run_id.startswith(OFFLINE) else {"run_id": run_id}
         tags = dict(resolve_tags({}))
-        spool.write_head(id=run_id, name=name, parent=parent, started=_now(), tags=tags)
+        spool.write_head(id=run_id, name=name, parent=parent, started=int(time.time() * 1000), tags=tags, **known)
     outbox = Outbox(
         run_id=run_id,
         experiment_id=experiment_token(run_id),
@@ -163,29 +172,11 @@ def _opened(address: str, run: Run, root: Path, attempt: str, spool: Spool | Non
 
 def _next_step(outbox: Outbox) -> int:
     """Return the step after the last one of the machine's metrics."""
-    steps = [step for key, step in outbox.recorded if key.startswith(PREFIX)]
+    steps = [step for key, step in outbox.recorded if key.startswith(SYSTEM_METRICS)]
     return max(steps, default=-1) + 1
 
 
-def _asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any]) -> T:
-    """Return the store's answer; a signal is heard while it is waited for.
-
-    Args:
-        address: The store.
-        ask: Asks it.
-        undo: Takes back what was done, if a signal comes first and the answer soon after.
-
-    Raises:
-        FerError: The store refuses.
-        Interrupted: A signal came.
-    """
-    try:
-        return call_patiently(ask, GRACE_SECONDS, undo)
-    except (MlflowException, OSError) as error:
-        raise FerError(fault_of(address, error).sentence) from error
-
-
-def _leave(spool: Spool) -> None:
+def leave(spool: Spool) -> None:
     """Close the spool of a run that is not carried on with, and leave no empty one behind."""
     folder = spool.folder.parent
     if spool.entries():
@@ -199,28 +190,3 @@ def drop_end(spool: Spool) -> None:
     """Forget how a run ended before it goes on, where that was not delivered."""
     spool.write_head(end=None)
     spool.mark_delivered([entry.number for entry in spool.pending() if entry.kind == "end"])
-
-
-def recorded_points(client: mlflow.MlflowClient, run: Run) -> dict[tuple[str, int], float]:
-    """Return the values of a run's metrics in the store, by key and step; of the machine's metrics one key's only."""
-    keys = [key for key in run.data.metrics if not key.startswith(PREFIX)]
-    # Their steps are counted together, and a long run has many.
-    keys += [key for key in sorted(run.data.metrics) if key.startswith(PREFIX)][:1]
-    points: dict[tuple[str, int], float] = {}
-    for key in keys:
-        for point in client.get_metric_history(run.info.run_id, key):
-            points[key, point.step] = point.value
-    return points
-
-
-def spooled_points(spool: Spool) -> dict[tuple[str, int], float]:
-    """Return the values of metrics in a spool, by key and step."""
-    points: dict[tuple[str, int], float] = {}
-    for entry in spool.entries():
-        for key, value, _, step in entry.content.get("points", ()):
-            points[key, step] = value
-    return points
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

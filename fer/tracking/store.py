@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError, ModelError, shortened, without_login
 from fer.portable.json_files import parse_json
+from fer.utils.processes import call_patiently
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "version
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
+SOON = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+"""MLflow's settings while the server is looked for: three attempts more, after 1, 2 and 4 seconds."""
 MAX_RUNS = 1_000_000
 """More than any store holds."""
 
@@ -44,9 +47,23 @@ def connect() -> str:
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
     # Two processes that create one database would collide in its migrations.
-    with locked(address, CREATING), _one_sentence(address):
-        mlflow.MlflowClient().search_experiments(max_results=1)
+    with locked(address, CREATING), _one_sentence(address), _answering_soon():
+        call_patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
     return address
+
+
+@contextmanager
+def _answering_soon() -> Iterator[None]:
+    """Have MLflow give up on a server within some seconds: at the beginning nobody wants to wait for minutes."""
+    before = dict(os.environ)
+    os.environ.update(SOON)
+    try:
+        yield
+    finally:
+        for name in SOON:
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def experiment_id(address: str) -> str:

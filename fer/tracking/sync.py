@@ -1,8 +1,7 @@
 """Deliver what runs have left on this machine, and close runs whose process died."""
 
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +14,17 @@ from mlflow.exceptions import MlflowException
 from fer.errors import FerError
 from fer.tracking import store
 from fer.tracking.delivery import Delivery
-from fer.tracking.endings import FINISHED, KILLED, clear_reason, write_end
+from fer.tracking.endings import FINISHED, clear_reason, write_end
 from fer.tracking.faults import fault_of
 from fer.tracking.kinds import deliver
-from fer.tracking.liveness import is_dead, new_attempt
+from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
 from fer.tracking.opening import OFFLINE, PARENT
 from fer.tracking.outbox import remove_if_empty, spool_folder
+from fer.tracking.points import recorded_points
 from fer.tracking.sender import Sender
 from fer.tracking.spool import HEAD, Spool
 
-DIED = "its process died: it was killed, or its machine was lost"
-"""Why a run did not finish that nobody has ended."""
 SYNC_SECONDS = 60.0
 """How long a store that takes nothing is waited for."""
 
@@ -70,6 +68,8 @@ def sync_run(address: str, folder: Path) -> Synced:
     client = mlflow.MlflowClient(address)
     try:
         run = _run_of(client, address, spool)
+        # A run that went on without its store recorded some points anew.
+        recorded = recorded_points(client, run)
     except (MlflowException, OSError) as error:
         spool.close()
         return Synced(folder.name, fault_of(address, error).sentence, done=False)
@@ -77,9 +77,9 @@ def sync_run(address: str, folder: Path) -> Synced:
     attempt = spool.head.get("attempt")
     if attempt and run.data.tags.get(ATTEMPT) not in (None, attempt):
         spool.remove()
-        remove_if_empty(folder, folder.parent)
+        _clear_up(folder, run_id, finished=run.info.status == FINISHED)
         return Synced(run_id, f"run {run_id} was continued elsewhere since: what it left here is not needed", done=True)
-    return _deliver(client, address, spool, run)
+    return _deliver(client, address, spool, run, recorded)
 
 
 def _run_of(client: mlflow.MlflowClient, address: str, spool: Spool) -> Run:
@@ -116,11 +116,18 @@ def _parent_of(head: dict[str, Any]) -> Run | None:
     return found[0] if found else None
 
 
-def _deliver(client: mlflow.MlflowClient, address: str, spool: Spool, run: Run) -> Synced:
+def _deliver(
+    client: mlflow.MlflowClient,
+    address: str,
+    spool: Spool,
+    run: Run,
+    recorded: Mapping[tuple[str, int], float],
+) -> Synced:
     run_id, folder = run.info.run_id, spool.folder.parent
     # How it ended stands in the head; an end that could not be told yet is told last, or told anew.
     spool.mark_delivered([entry.number for entry in spool.pending() if entry.kind == "end"])
     delivery = Delivery(spool, address, run_id, run.info.experiment_id)
+    delivery.recorded = dict(recorded)
     sender = Sender(spool, address, lambda entry: deliver(delivery, entry))
     sender.start()
     waiting = len(spool.pending())
@@ -132,7 +139,7 @@ def _deliver(client: mlflow.MlflowClient, address: str, spool: Spool, run: Run) 
         why = faults[0].sentence if faults else f"the MLflow store {address} does not answer"
         spool.close()
         return Synced(run_id, f"run {run_id}: {left} of {waiting} entries still wait in {spool.folder}: {why}", False)
-    end = spool.head.get("end") or _death(run)
+    end = spool.head.get("end") or death()
     try:
         clear_reason(client, run_id)
         write_end(client, run_id, end)
@@ -153,11 +160,6 @@ def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
     remove_if_empty(folder, folder.parent)
 
 
-def _death(run: Run) -> dict[str, Any]:
-    """Return the end of a run whose process died."""
-    return {"status": KILLED, "reason": DIED, "time": int(time.time() * 1000), "unless_begun": False}
-
-
 def _ending(end: dict[str, Any]) -> str:
     return "has finished" if end["status"] == FINISHED else f"did not finish: {end['reason']}"
 
@@ -172,11 +174,9 @@ def close_dead_runs(address: str, say: Callable[[str], None]) -> int:
     client = mlflow.MlflowClient(address)
     closed = 0
     for run in store.search_runs(f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"):
-        if not is_dead(run):
-            continue
-        # One that somebody may not write stays as it is.
+        # One that this user may not write stays as it is.
         with suppress(MlflowException):
-            write_end(client, run.info.run_id, _death(run))
-            say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
-            closed += 1
+            if end_if_dead(client, run):
+                say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
+                closed += 1
     return closed

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from fer.tracking.endings import SYSTEM_METRICS
 from fer.tracking.runs import TrackedRun
-
-PREFIX = "system/"
-"""Beginning of the metrics of the machine."""
 
 
 class SystemMetrics(SystemMetricsMonitor):
@@ -33,7 +31,7 @@ class SystemMetrics(SystemMetricsMonitor):
 
     def publish_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record what the gauges show."""
-        self._run.metrics({PREFIX + key: value for key, value in metrics.items()}, self._logging_step)
+        self._run.metrics({SYSTEM_METRICS + key: value for key, value in metrics.items()}, self._logging_step)
         self._logging_step += 1
         for monitor in self.monitors:
             monitor.clear_metrics()  # type: ignore[no-untyped-call]

@@ -59,6 +59,7 @@ def train(
     loop = _Loop(objective, batches, settings, recorder, folder, extra_state)
     if resume:
         loop.state.load(resume)
+        loop.refuse_different_checkpoints()
         for epoch, figures in enumerate(loop.state.progress.history, start=1):
             recorder.metrics(figures, epoch)
     with deferring() as request, loop.progress_bar() as bar:
@@ -151,6 +152,21 @@ class _Loop:
         # A head that has learnt all it can must not end a training before the rest begins.
         waited = progress.epoch - max(progress.best_epoch, self.settings.freeze_epochs)
         return 0 < patience <= waited
+
+    def refuse_different_checkpoints(self) -> None:
+        """Make sure that all processes go on from the same place.
+
+        Raises:
+            ModelError: They do not: machines without a shared folder may each have kept another checkpoint.
+        """
+        progress = self.state.progress
+        places = self.peers.gather((progress.epoch, progress.step))
+        if len(set(places)) > 1:
+            raise ModelError(
+                "the processes found different checkpoints, after "
+                f"{', '.join(f'{epoch} epochs and {step} steps' for epoch, step in places)}: give all machines one "
+                "`output` folder on a shared disk, or delete the older checkpoints"
+            )
 
     def agree(self, request: StopRequest) -> tuple[int, bool]:
         """Return the signal that has come to any process, 0 if none, and whether a checkpoint is due.

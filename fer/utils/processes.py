@@ -118,7 +118,7 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
             signal.signal(number, old)
 
 
-def call_patiently(call: Callable[[], T], grace: float, undo: Callable[[T], object]) -> T:
+def call_patiently(call: Callable[[], T], grace: float = 0.0, undo: Callable[[T], object] = lambda _: None) -> T:
     """Return what a call returns, hearing signals at once while it lasts.
 
     Args:
