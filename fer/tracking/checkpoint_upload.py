@@ -49,6 +49,8 @@ class CheckpointUpload(threading.Thread):
         self._client = mlflow.MlflowClient(address)
         self._run_id = run_id
         self._staged = folder / STAGED
+        # Left by a process that was killed.
+        shutil.rmtree(self._staged, ignore_errors=True)
         self._bytes_a_day = bytes_a_day
         self._lock = threading.Lock()
         self._wake = threading.Event()

@@ -162,11 +162,8 @@ class _Loop:
         progress = self.state.progress
         places = self.peers.gather((progress.epoch, progress.step))
         if len(set(places)) > 1:
-            raise ModelError(
-                "the processes found different checkpoints, after "
-                f"{', '.join(f'{epoch} epochs and {step} steps' for epoch, step in places)}: give all machines one "
-                "`output` folder on a shared disk, or delete the older checkpoints"
-            )
+            found = ", ".join(f"{epoch} epochs and {step} steps" for epoch, step in places)
+            raise ModelError(f"the processes found different checkpoints, after {found}: give all one `output` folder")
 
     def agree(self, request: StopRequest) -> tuple[int, bool]:
         """Return the signal that has come to any process, 0 if none, and whether a checkpoint is due.
