@@ -9,6 +9,8 @@ LONGEST_QUOTE = 100
 LONGEST_PATH = 300
 """Characters of a user's value and of a path that a message quotes at most."""
 MAX_LISTED_NAMES = 20
+LONGEST_LIST = 300
+"""Names that a message lists at most, and the characters of all of them."""
 
 
 class FerError(Exception):
@@ -66,7 +68,8 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     listed = [shortened(valid_name) for valid_name in names[:MAX_LISTED_NAMES]]
     if len(names) > MAX_LISTED_NAMES:
         listed.append("...")
-    return f"unknown {kind} {quoted(name)}: choose from {', '.join(listed)}"
+    # Names may be those that a user gave to many long things.
+    return f"unknown {kind} {quoted(name)}: choose from {shortened(', '.join(listed), LONGEST_LIST)}"
 
 
 def quoted(value: object) -> str:

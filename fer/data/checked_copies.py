@@ -122,6 +122,9 @@ def _read_small(path: str) -> Path | bytes:
         raise UnusableImage("missing file") from None
     if not stat.S_ISREG(status.st_mode):
         raise UnusableImage("missing file")
+    if status.st_size == 0:
+        # Files that systems make up have no size, and reading one may wait for ever.
+        raise UnusableImage("empty file")
     if status.st_size > MAX_BYTES:
         raise UnusableImage(f"huge file of {status.st_size} bytes")
     if status.st_size > SMALL_FILE:

@@ -24,7 +24,7 @@ from fer.data.prepared import (
     first_of_each_reason,
     load_prepared,
 )
-from fer.errors import DataError, quoted
+from fer.errors import LONGEST_PATH, DataError, quoted, shortened
 from fer.expressions import EXPRESSIONS, code_of
 from fer.portable.detection import Detector
 from fer.utils.paths import data_lock, manifest_path, summary_path, translate_disk_errors
@@ -150,7 +150,7 @@ def _make_draft(
     overlap = manifest.of("train", "test").person_overlap()
     if overlap:
         people = ", ".join(sorted(overlap))
-        raise DataError(f"{dataset.title}: people stand in both training and test: {people}")
+        raise DataError(f"{dataset.title}: people stand in both training and test: {shortened(people, LONGEST_PATH)}")
     return Prepared(
         manifest=manifest,
         source=str(source),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
+MAX_BYTES = 20_000_000
+"""Of a file; the largest, the summary of a prepared set, has less than a tenth."""
 MAX_NUMBER = 2**31
 """Whole numbers lie below it, and numbers below its square."""
 MAX_QUOTE = 100
@@ -16,9 +18,14 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: It is missing or may not be read.
-        ValueError: It is not JSON in UTF-8, is nested too deep, or holds NaN or infinity; the message says so briefly.
+        ValueError: It is not JSON in UTF-8, is huge, is nested too deep, or holds NaN or infinity; the message says so
+            briefly.
     """
-    return parse_json(path.read_bytes())
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+    return parse_json(content)
 
 
 def parse_json(content: bytes | str) -> Any:

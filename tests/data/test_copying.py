@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from fer.data import checked_copies
+from fer.data.checked_copies import Copy, copy_pictures
 from fer.data.datasets.base import Candidate, DataSet, Scan
 from fer.data.datasets.wikimedia import WIKIMEDIA
 from fer.data.images import FACE_SIDE, inspect
@@ -270,3 +271,12 @@ def test_a_changed_box_is_prepared_anew(gradient: Path, tmp_path: Path) -> None:
     reused, moved = digest((100, 80, 140, 121))
     assert not reused
     assert moved != first[1]
+
+
+def test_a_file_without_a_size_is_not_waited_for(tmp_path: Path) -> None:
+    # Such as what the kernel has to say, which comes when there is something.
+    endless = Path("/proc/kmsg")
+    if not endless.is_file():
+        pytest.skip("only Linux has such files")
+    assert copy_pictures([Copy(str(endless), str(tmp_path / "copy.png"))], hash_pixels=False) == ["empty file"]
+    assert not (tmp_path / "copy.png").exists()

@@ -16,6 +16,7 @@ from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.models.files import ENCODER_SPEC, SPEC, load_classifier, read_folder, save_classifier, save_encoder
 from fer.models.initial_weights import resolve_init
+from fer.portable import json_files
 from fer.portable.json_files import read_json, read_object
 from fer.portable.predictions import PortableClassifier, UnusableModel
 
@@ -218,3 +219,11 @@ def test_other_than_names_and_values_is_said(tmp_path: Path) -> None:
     assert read_json(tmp_path / "any.json") == []
     with pytest.raises(ValueError, match="it holds list, not names and values"):
         read_object(tmp_path / "any.json")
+
+
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert read_object(tmp_path / "a.json") == {"a": 1}
+    monkeypatch.setattr(json_files, "MAX_BYTES", 7)
+    with pytest.raises(ValueError, match="it is larger than 7 bytes"):
+        read_object(tmp_path / "a.json")

@@ -60,6 +60,8 @@ NO_EXPRESSION = {
 }
 CHUNK = 500
 """Annotation files that a thread reads at a time."""
+LARGEST_ANNOTATION = 1_000_000
+"""Bytes that are read of an annotation: a few thousand."""
 DAMAGED = "its annotation is missing or damaged"
 JSON_LABEL = "human-label"
 NPY_MAGIC = b"\x93NUMPY\x01\x00"
@@ -193,10 +195,15 @@ def _read_code(annotations: Path, stem: str) -> str:
     try:
         array = annotations / f"{stem}_exp.npy"
         if array.exists():
-            return _npy_code(array.read_bytes())
-        return str(int(json.loads((annotations / f"{stem}.json").read_bytes())[JSON_LABEL]))
-    except (OSError, ValueError, TypeError, LookupError):
+            return _npy_code(_read_small(array))
+        return str(int(json.loads(_read_small(annotations / f"{stem}.json"))[JSON_LABEL]))
+    except Exception:  # NumPy raises nearly anything on a damaged file
         return ""
+
+
+def _read_small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LARGEST_ANNOTATION)
 
 
 def _npy_code(content: bytes) -> str:

@@ -25,6 +25,8 @@ from fer.expressions import EXPRESSIONS
 IMAGES = "cohn-kanade-images"
 LABELS = "Emotion"
 LABEL_ENDING = "_emotion.txt"
+LONGEST_LABEL = 1000
+"""Characters that are read of a label, which has 16."""
 FRAME = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECASE)
 CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 CLASS_OF: dict[float, str] = dict(enumerate(CLASSES))
@@ -91,7 +93,8 @@ def _from_sequences(images: Path, labels: Path) -> Scan:
 
 
 def _read_label(path: Path) -> str:
-    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(LONGEST_LABEL).strip()
     try:
         return CLASS_OF[float(text)]
     except (ValueError, KeyError):

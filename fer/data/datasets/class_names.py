@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from fer.errors import ConfigError, DataError, quoted, unknown_name
+from fer.errors import ConfigError, DataError, quoted, shortened, unknown_name
 from fer.expressions import EXPRESSIONS
 
 SYNONYMS = {
@@ -83,6 +83,6 @@ def map_classes(classes: Iterable[str], given: dict[str, str | None]) -> dict[st
         # No whole map: who copied it would have labelled the pictures by our order.
         raise DataError(
             f"no class means an expression: there are {quoted(', '.join(names))}; say what each shows, such as "
-            f"map={names[0]}:<expression>,... with {', '.join(EXPRESSIONS)} or {NO_EXPRESSION}"
+            f"map={shortened(names[0])}:<expression>,... with {', '.join(EXPRESSIONS)} or {NO_EXPRESSION}"
         )
     return mapped

@@ -11,7 +11,7 @@ from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder
 from fer.data.datasets.fer2013 import SIDE, SPLIT_OF, TABLES, find_table, read_faces
 from fer.data.datasets.tables import read_table
 from fer.data.manifest import votes_text
-from fer.errors import DataError
+from fer.errors import DataError, shortened
 from fer.expressions import EXPRESSIONS
 
 VOTES = "fer2013new.csv"
@@ -99,7 +99,7 @@ def _read_labels(path: Path) -> dict[str, Label]:
             try:
                 labels[name] = Label(number, name, SPLIT_OF[usage], tuple(map(int, votes)))
             except (KeyError, ValueError):
-                raise DataError(f"{where} ({name}) holds no usage and ten whole numbers") from None
+                raise DataError(f"{where} ({shortened(name)}) holds no usage and ten whole numbers") from None
     return labels
 
 

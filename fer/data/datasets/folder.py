@@ -9,7 +9,7 @@ from fer.data.datasets.class_names import map_classes, parse_class_map
 from fer.data.datasets.labelled_files import LabelledFile, read_source
 from fer.data.manifest import SPLITS
 from fer.data.splits import TEST_FRACTION, VALIDATION_FRACTION, held_out_groups, held_out_names
-from fer.errors import DataError
+from fer.errors import DataError, quoted
 from fer.expressions import EXPRESSIONS
 from fer.utils.rendering import text_table
 
@@ -31,6 +31,8 @@ def scan(class_map: str, split: str, source: Path) -> Scan:
         ConfigError: The map names a class that is not there.
     """
     files, kind = read_source(source)
+    if not files:
+        raise DataError(f"{source} has no file in its class folders: put the pictures there")
     labels = sorted({file.label for file in files})
     expressions = map_classes(labels, parse_class_map(class_map))
     used = [file for file in files if expressions[file.label]]
@@ -116,8 +118,8 @@ def _refuse_divided_people(files: Sequence[LabelledFile], splits: Sequence[str])
     for file, split in zip(files, splits, strict=True):
         if file.person and first.setdefault(file.person, split) != split:
             raise DataError(
-                f"person {file.person!r} stands in {first[file.person]} and in {split}: keep each person in one split, "
-                "or leave the splits out"
+                f"person {quoted(file.person)} stands in {first[file.person]} and in {split}: keep each person in one "
+                "split, or leave the splits out"
             )
 
 

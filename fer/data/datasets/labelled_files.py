@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fer.data.datasets.base import WrongFolder
 from fer.data.datasets.class_names import expression_of
-from fer.data.datasets.tables import open_table
+from fer.data.datasets.tables import bounded_lines, open_table
 from fer.errors import DataError, quoted
 from fer.utils.paths import printable
 
@@ -152,10 +152,10 @@ def _of_classes(base: Path, folders: list[Path], split: str) -> Iterator[Labelle
 
 def _read_table(table: Path) -> tuple[list[LabelledFile], str]:
     with open_table(table, "save it as CSV in UTF-8") as file:
-        header = file.readline()
+        header = next(bounded_lines(file), "")
         file.seek(0)
         # Spreadsheets of half the world write semicolons.
-        reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+        reader = csv.DictReader(bounded_lines(file), delimiter=max(",;\t", key=header.count))
         files, repeated = _parse_rows(table, reader, _columns(table, list(reader.fieldnames or ())))
     return files, f"a table, {table.name}{f'; {repeated:,} of its rows repeat others' if repeated else ''}"
 

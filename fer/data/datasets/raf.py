@@ -23,7 +23,7 @@ from fer.data.datasets.base import Candidate, DataSet, Scan, WrongFolder, files_
 from fer.data.datasets.tables import read_lines, read_table
 from fer.data.manifest import votes_text
 from fer.data.splits import validation_names
-from fer.errors import DataError, quoted
+from fer.errors import DataError, quoted, shortened
 from fer.expressions import EXPRESSIONS, name_of
 
 LABELS = Path("EmoLabel/list_patition_label.txt")  # the misspelling is the data set's own
@@ -118,7 +118,7 @@ def _read_labels(path: Path) -> dict[str, str]:
         name, code = words
         expression = _expression(code, where)
         if labels.setdefault(name, expression) != expression:
-            raise DataError(f"{where}: {name} has two labels, {labels[name]} and {expression}")
+            raise DataError(f"{where}: {shortened(name)} has two labels, {labels[name]} and {expression}")
     if not labels:
         raise DataError(f"{path} is empty")
     return labels
@@ -220,7 +220,7 @@ def _compare_with_table(
         expression = _expression(code, where)
         listed.add(label)
         if labels.setdefault(label, expression) != expression:
-            raise DataError(f"{where}: {image} shows {expression}, but lies in {pictures[label].parent}")
+            raise DataError(f"{where}: {shortened(image)} shows {expression}, but lies in {pictures[label].parent}")
         pictures.setdefault(label, base / part / code / image)
     unlisted = next((label for label in labels if label.startswith(part) and label not in listed), None)
     if unlisted:

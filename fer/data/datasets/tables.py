@@ -11,17 +11,32 @@ from fer.errors import DataError
 ENCODING = "utf-8-sig"
 """Editors on Windows add a mark of byte order."""
 DOWNLOAD_AGAIN = "take it from the download again"
+LONGEST_LINE = 1_000_000
+"""Characters of a line, of which the longest known, a row of FER2013's table, has 10,000."""
 
 
-def read_lines(path: Path) -> list[tuple[str, str]]:
-    """Return the lines of a list that hold something, each after its place as messages name it.
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a list that hold something, each after its place as messages name it.
 
     Raises:
         DataError: The file is no text.
     """
-    with _faults_as_errors(path, "UTF-8 text", DOWNLOAD_AGAIN):
-        lines = path.read_text(encoding=ENCODING).splitlines()
-    return [(f"{path} line {number}", line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    with _faults_as_errors(path, "UTF-8 text", DOWNLOAD_AGAIN), path.open(encoding=ENCODING) as file:
+        for number, line in enumerate(bounded_lines(file), start=1):
+            if line.strip():
+                yield f"{path} line {number}", line.strip()
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a text, none of which may fill the memory.
+
+    Raises:
+        csv.Error: One is too long.
+    """
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise csv.Error(f"it has a line of more than {LONGEST_LINE:,} characters")
+        yield line
 
 
 def read_table(path: Path, columns: Sequence[str], header: bool = True) -> Iterator[tuple[str, list[str]]]:
@@ -41,14 +56,14 @@ def read_table(path: Path, columns: Sequence[str], header: bool = True) -> Itera
         DataError: A column is missing, or the file is no text or no table.
     """
     with open_table(path) as file:
-        reader = csv.reader(file)
+        reader = csv.reader(bounded_lines(file))
         names = [name.strip() for name in next(reader, [])]
         missing = [column for column in columns if column not in names]
         if missing and (header or len(missing) < len(columns)):
             raise DataError(f"{path} has no column {missing[0]!r}: {DOWNLOAD_AGAIN}")
         if missing:
             file.seek(0)
-            reader = csv.reader(file)
+            reader = csv.reader(bounded_lines(file))
             names = list(columns)
         places = [names.index(column) for column in columns]
         for number, row in enumerate(reader, start=1):

@@ -20,6 +20,11 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+def npy(header: str) -> bytes:
+    """A file of NumPy with any header, and a few bytes behind it."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"\xff\xff\xff\xff" * 8
+
+
 @pytest.fixture(scope="module")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The three layouts; tests only read them."""
@@ -117,6 +122,10 @@ def test_a_wrong_table_is_one_sentence(own, wrong: str, right: str, message: str
         ("plus", "train_set/annotations/3.json", b'{"human-label'),
         ("plus", "train_set/annotations/3.json", b'{"label": 3}'),
         ("plus", "train_set/annotations/3.json", b"[3]"),
+        ("plus", "train_set/annotations/3.json", b'{"human-label": 1e999}'),
+        ("plus", "train_set/annotations/3.json", b"[" * 100_000),
+        ("arrays", "train_set/annotations/3_exp.npy", npy("(" * 20)),
+        ("arrays", "train_set/annotations/3_exp.npy", npy("{'descr': '<U1', 'fortran_order': False, 'shape': (), }")),
     ],
 )
 def test_a_missing_or_damaged_annotation_leaves_its_picture_out(own, layout, file, content) -> None:

@@ -67,3 +67,12 @@ def test_numbers_alone_are_refused_without_a_map_that_would_label_them_by_our_or
     with pytest.raises(DataError) as caught:
         map_classes(["0", "1", "2"], {})
     assert f"map=0:<expression>,... with {', '.join(EXPRESSIONS)} or none" in str(caught.value)
+
+
+def test_many_long_names_are_told_in_part() -> None:
+    names = [f"{number}{'x' * 200}" for number in range(100)]
+    with pytest.raises(DataError) as unmapped:
+        map_classes(names, {})
+    with pytest.raises(ConfigError) as unknown:
+        map_classes(names, {"other": "anger"})
+    assert max(len(str(refusal.value)) for refusal in (unmapped, unknown)) < 600

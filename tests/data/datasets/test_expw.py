@@ -113,3 +113,10 @@ def test_what_is_missing_is_said(own_list: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match=r"is not ExpW: it has no label\.lst"):
         scan(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\0b"], ids=["long", "zero byte"])
+def test_a_name_that_no_file_can_have_is_a_missing_picture(own_list: Path, name: str) -> None:
+    own_list.write_text(own_list.read_text().replace("happy_child_0.jpg", name))
+    (own_list.parent.parent / "image/origin").rename(own_list.parent.parent / "pictures")
+    assert len(scan(own_list.parent.parent).candidates) == 56

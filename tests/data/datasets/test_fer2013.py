@@ -121,3 +121,10 @@ def test_a_row_of_fewer_pixels_is_left_out(own_table: Path, tmp_path: Path) -> N
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not FER2013: it has neither fer2013\.csv nor icml_face_data\.csv"):
         scan(tmp_path)
+
+
+def test_a_row_without_end_is_refused_like_any_wrong_row(own_table: Path) -> None:
+    with own_table.open("ab") as table:
+        table.write(b"0," + b"1 " * 2_000_000)
+    with pytest.raises(DataError, match="is none of the usages Training, PublicTest, PrivateTest"):
+        scan(own_table.parent)

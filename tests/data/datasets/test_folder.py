@@ -126,3 +126,10 @@ def test_of_many_classes_that_are_left_out_the_largest_are_shown(source: Path) -
 def test_a_map_of_no_class_is_refused(source: Path) -> None:
     with pytest.raises(ConfigError, match="map: unknown class"):
         scan("rage:anger", "auto", source)
+
+
+def test_folders_of_splits_and_classes_without_a_picture_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train/happy").mkdir(parents=True)
+    (tmp_path / "train/happy/backup.jpg~").touch()
+    with pytest.raises(DataError, match="has no file in its class folders: put the pictures there"):
+        scan("", "auto", tmp_path)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.datasets.tables import read_lines, read_table
+from fer.data.datasets.tables import LONGEST_LINE, read_lines, read_table
 from fer.errors import DataError
 
 
@@ -47,6 +47,13 @@ def test_what_is_no_table_is_one_sentence(tmp_path: Path, content: bytes) -> Non
 
 def test_lines_that_hold_something_come_with_their_places(tmp_path: Path) -> None:
     path = written(tmp_path / "labels.lst", "\ufeffone 1\r\n\r\n  two 2 ")
-    assert read_lines(path) == [(f"{path} line 1", "one 1"), (f"{path} line 3", "two 2")]
+    assert list(read_lines(path)) == [(f"{path} line 1", "one 1"), (f"{path} line 3", "two 2")]
     with pytest.raises(DataError, match="is no UTF-8 text"):
-        read_lines(written(path, "one".encode("utf-16")))
+        list(read_lines(written(path, "one".encode("utf-16"))))
+
+
+def test_a_line_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = written(tmp_path / "labels.csv", b"a,b\n" + b"1," * LONGEST_LINE)
+    for read in (read_lines, lambda table: read_table(table, ("a",))):
+        with pytest.raises(DataError, match="it has a line of more than 1,000,000 characters"):
+            list(read(path))
