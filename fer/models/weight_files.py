@@ -1,6 +1,7 @@
 """Read files of weights of any origin, never running code from them."""
 
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from fer.errors import ModelError
+from fer.errors import ModelError, shortened
 from fer.models.matching import AVERAGE_WORDS
+from fer.utils.paths import printable
 
 NETWORK_KEYS = ("state_dict", "model")
 """Where Lightning, and this project and many authors, keep the network.
@@ -63,6 +65,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        _refuse_packed(path)
         with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
@@ -121,5 +124,18 @@ def _refusal_reason(message: str) -> str:
     """Say why torch refused a file, naming what it refers to where that is the reason."""
     refused = re.search(r"GLOBAL (\S+) w", message)
     if refused:
-        return f"it refers to {refused[1]}, and only tensors and known bookkeeping are read"
-    return " ".join(message.split())[:160]
+        return f"it refers to {shortened(printable(refused[1]))}, and only tensors and known bookkeeping are read"
+    return shortened(printable(message), 160)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip that holds more than its size: nobody packs weights, but a small file could fill the memory.
+
+    Raises:
+        ValueError: It does.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as content:
+            size = sum(member.file_size for member in content.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"it would unpack to {size:,} bytes")
