@@ -33,10 +33,10 @@ from fer.tracking.names import (
 from fer.tracking.naming import resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training import Batches, Validate
-from fer.training.checkpoints import Progress
 from fer.training.devices import pick_device, use_bf16
 from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings, clip_grad_norm
+from fer.training.progress import Progress
 from fer.utils.paths import manifest_path, resolve_data_root
 from fer.utils.processes import rank
 

@@ -34,7 +34,8 @@ from fer.tracking.naming import RUN
 from fer.tracking.provenance import code_version
 from fer.tracking.registry import Registration
 from fer.tracking.runs import TrackedRun
-from fer.training.checkpoints import BEST, Progress
+from fer.training.checkpoints import BEST
+from fer.training.progress import Progress
 from fer.utils.rendering import today
 
 # Imported where they are used, so that a test without a training starts without them: the logged model and its card.

@@ -34,8 +34,9 @@ from fer.pipeline.initialize import initialize_model
 from fer.pipeline.options import probe_sets, training_sets
 from fer.pipeline.run_page import log_pretrain_page
 from fer.tracking.names import CURVES_PLOT, ENCODER, FEATURE_MAP, PRETRAINING, PRETRAINING_VIEW
-from fer.training.checkpoints import BEST, Progress
+from fer.training.checkpoints import BEST
 from fer.training.optimization import OptimizationSettings
+from fer.training.progress import Progress
 from fer.utils.processes import exit_nonzero_ranks, rank, world_size
 
 PROBE_BATCH = 256

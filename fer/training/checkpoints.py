@@ -1,6 +1,5 @@
 """Checkpoints of a training: how far it got, its random state, and reading and writing them."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from fer.errors import ModelError
+from fer.errors import LONGEST_QUOTE, ModelError, shortened
 from fer.models.weight_files import read_file
+from fer.training.progress import Progress, read_progress
 from fer.utils.atomic import atomic_path
 from fer.utils.distributed import Peers
+from fer.utils.paths import printable
 from fer.utils.processes import rank, world_size
 
 LAST = "last.ckpt"
@@ -24,75 +25,6 @@ BEST = "best.ckpt"
 """The network that is kept; it lacks what a training needs to go on."""
 CHECKPOINT_FORMAT = 1
 """Raised whenever checkpoints hold something else than before."""
-
-
-@dataclass
-class Progress:
-    """How far a training got; part of every checkpoint.
-
-    Attributes:
-        epoch: Epoch under way, from 0.
-        step: Steps done in it.
-        sums: The loss, the objective's figures, images and seconds summed over those steps by this process.
-        best_score: Validation score of the epoch kept, higher is better.
-        best_epoch: That epoch, from 1; 0 before any.
-        history: Figures of each finished epoch.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def training_figures(self) -> dict[str, float]:
-        """Return this process's means of the epoch under way, as `train/<figure>`, and the images per second."""
-        figures = {f"train/{key}": total / self.step for key, total in self.sums.items()}
-        # Sums of the whole epoch, of which only the quotient is a figure.
-        del figures["train/seconds"], figures["train/images"]
-        figures["train/images_per_second"] = self.sums["images"] / self.sums["seconds"]
-        return figures
-
-    def end_epoch(self, figures: dict[str, float], selection: str, choose: bool) -> bool:
-        """Close the epoch under way, and return whether it is the one to keep.
-
-        Args:
-            figures: All its figures.
-            selection: The validation figure that chooses; of `loss` the lowest wins.
-            choose: Whether the best epoch is kept; else the latest is.
-        """
-        score = figures[f"validation/{selection}"]
-        if selection == "loss":
-            score = -score
-        self.history.append(figures)
-        self.epoch += 1
-        self.step = 0
-        self.sums = {}
-        # Of equal epochs the first is kept: it was trained less on what it is chosen by.
-        is_kept = score > self.best_score or not choose
-        if is_kept:
-            self.best_score = score
-            self.best_epoch = self.epoch
-        return is_kept
-
-    def summary(self, epochs: int, selection: str) -> str:
-        """Summarize the last finished epoch in one line.
-
-        Args:
-            epochs: How many there will be.
-            selection: The validation figure to show.
-        """
-        figures = self.history[-1]
-        score = figures[f"validation/{selection}"]
-        best = " (best)" if self.best_epoch == self.epoch else ""
-        parts = (
-            f"epoch {self.epoch}/{epochs}",
-            f"loss {figures['train/loss']:.3f}",
-            f"validation {selection} {score:.3f}{best}",
-            f"{figures['train/images_per_second']:.0f} images/s",
-        )
-        return "  ".join(parts)
 
 
 @dataclass
@@ -164,16 +96,24 @@ class TrainingState:
         """Restore what `save` wrote as `LAST`.
 
         Raises:
-            ModelError: The file cannot be read, holds no training state, or has another format.
+            ModelError: The file cannot be read, holds no training state or that of another network, or has another
+                format.
         """
         content = read_checkpoint(path)
+        try:
+            self._restore(content)
+        except Exception as error:  # torch raises many kinds for what does not fit
+            reason = shortened(printable(f"{type(error).__name__}: {error}"), 2 * LONGEST_QUOTE)
+            raise ModelError(f"{path} does not fit this training ({reason}): continue from another {LAST}") from None
+
+    def _restore(self, content: Mapping[str, Any]) -> None:
         # The network is a part of the objective, so that its own state need not be loaded again.
         self.objective.load_state_dict(content["objective"])
         if self.average is not None:
             self.average.load_state_dict(content["average"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
-        self.progress = Progress(**content["progress"])
+        self.progress = read_progress(content["progress"])
         # Other processes than before have the mean of the earlier ones.
         sums = content.get("sums", ())
         if len(sums) == world_size():
@@ -187,7 +127,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a `last.ckpt` onto the CPU, never running code from it.
 
     Raises:
-        ModelError: It cannot be read, holds no training state, or has another format.
+        ModelError: It cannot be read, holds no training state, or has another format; or it is damaged.
     """
     content = read_file(path)
     # A `best.ckpt` or a foreign file.
@@ -195,6 +135,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} holds no training state: continue from {LAST}")
     if content.get("format") != CHECKPOINT_FORMAT:
         raise ModelError(f"{path} was written by another version of fer: train again, or resume with that version")
+    try:
+        read_progress(content.get("progress"))
+    except (TypeError, ValueError, AttributeError):
+        raise ModelError(f"{path} is damaged: it does not say how far its training got") from None
     return content
 
 

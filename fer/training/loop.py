@@ -12,9 +12,10 @@ from tqdm import tqdm
 from fer.errors import Interrupted, ModelError
 from fer.models.backbones import train_small_maps_fast
 from fer.training import AfterStep, Batches, Recorder, TrainingBatch, Validate
-from fer.training.checkpoints import Progress, TrainingState, all_finite
+from fer.training.checkpoints import TrainingState, all_finite
 from fer.training.devices import make_fabric, pick_device
 from fer.training.optimization import OptimizationSettings, make_average, make_optimizer, make_schedule
+from fer.training.progress import Progress
 from fer.training.saving import CheckpointWriter, EpochSums
 from fer.utils.distributed import Peers
 from fer.utils.processes import StopRequest, deferring, exit_nonzero_ranks, rank, world_size

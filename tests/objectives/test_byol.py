@@ -21,9 +21,10 @@ from fer.errors import Interrupted
 from fer.expressions import EXPRESSIONS
 from fer.objectives.features import feature_std
 from fer.objectives.registry import METHODS
-from fer.training.checkpoints import LAST, Progress
+from fer.training.checkpoints import LAST
 from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings
+from fer.training.progress import Progress
 from tests.objectives.byol import BYOL, METHOD, target_momentum
 from tests.objectives.test_learning import Small
 

@@ -12,10 +12,11 @@ from fer.data.augment import Augmentation
 from fer.data.batches import Batch, TrainingBatches
 from fer.data.packing import PackedImages
 from fer.errors import ConfigError, Interrupted, ModelError
-from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST, Progress
+from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST
 from fer.training.devices import pick_device
 from fer.training.loop import train
 from fer.training.optimization import rate_factor
+from fer.training.progress import Progress
 from fer.utils.distributed import Peers
 from tests.training.small import (
     EXTRA,
@@ -238,6 +239,29 @@ def test_a_checkpoint_of_another_format_is_refused_with_the_cure(batches, tmp_pa
     torch.save(content | {"format": CHECKPOINT_FORMAT + 1}, tmp_path / LAST)
     with pytest.raises(ModelError, match="another version of fer: train again, or resume with that version"):
         train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA, tmp_path / LAST)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("progress", {"epoch": "one"}, "is damaged: it does not say how far its training got"),
+        ("progress", {"epochs": 1}, "is damaged: it does not say how far its training got"),
+        ("progress", {"history": [{"train/loss": "low"}]}, "is damaged: it does not say how far its training got"),
+        ("progress", None, "is damaged: it does not say how far its training got"),
+        ("objective", {"a": torch.zeros(1)}, r"does not fit this training \(RuntimeError: .*\): continue from another"),
+        ("optimizer", [], r"does not fit this training \(.*\): continue from another"),
+        ("scheduler", "none", r"does not fit this training \(.*\): continue from another"),
+        ("rng_state", [["seed"]], r"does not fit this training \(TypeError: .*\): continue from another"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_was_edited_is_refused_in_a_sentence(batches, tmp_path, key, value, fault):
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
+    content = torch.load(tmp_path / LAST, weights_only=True)
+    torch.save(content | {key: value}, tmp_path / LAST)
+    with pytest.raises(ModelError, match=fault) as refusal:
+        train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA, tmp_path / LAST)
+    assert len(str(refusal.value)) < 300 + len(str(tmp_path))
 
 
 def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tmp_path):
