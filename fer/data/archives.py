@@ -15,7 +15,8 @@ from threading import Lock
 from fer.errors import LONGEST_QUOTE, DataError, shortened
 from fer.portable.images import UnusableImage
 from fer.portable.memory import SMALL_FILE
-from fer.utils.paths import NO_ACCESS, NO_SPACE, printable
+from fer.utils.disk import NO_SPACE
+from fer.utils.paths import NO_ACCESS, printable
 
 # A KeyError is a link to a member that does not exist, an IndexError a member without a name.
 DAMAGE = (

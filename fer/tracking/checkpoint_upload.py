@@ -77,7 +77,7 @@ class CheckpointUpload(threading.Thread):
         target.mkdir(parents=True)
         for name in (LAST, BEST):
             if (folder / name).is_file():
-                link_or_copy(folder / name, target / name)
+                link_or_copy(folder / name, target / name, linked_bytes=0)
         with self._lock:
             replaced, self._newest = self._newest, target
             self._position = {"epoch": epoch, "step": step}

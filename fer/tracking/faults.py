@@ -1,11 +1,11 @@
 """Tell what a store's fault means: whether it passes, and the sentence that names its cure."""
 
-import errno
 from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError, shortened, without_login
+from fer.utils.disk import is_no_space
 from fer.utils.http import TEMPORARY, status_of
 
 UNAUTHENTICATED, FORBIDDEN = 401, 403
@@ -41,8 +41,8 @@ def fault_of(address: str, error: BaseException) -> Fault:
             "(`mlflow server --serve-artifacts`)",
             passes=False,
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Fault(f"{store} has no space left: {error}", passes=True)
+    if is_no_space(error) or "disk is full" in str(error):
+        return Fault(f"{store} has no space left ({shortened(str(error), 200)}): free some on its disk", passes=True)
     status = _status(error)
     reason = shortened(str(error), 300)
     if status == UNAUTHENTICATED:

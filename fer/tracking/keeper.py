@@ -13,7 +13,7 @@ import mlflow
 
 from fer.config.commands import TRAINING_COMMANDS
 from fer.config.options import shown_options
-from fer.errors import FerError
+from fer.errors import DataError, FerError
 from fer.tracking import store
 from fer.tracking.asking import check_artifacts
 from fer.tracking.endings import FAILED, FINISHED, KILLED, LAUNCHED_RUN, fail_run, keep_killed
@@ -21,6 +21,7 @@ from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES
 from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, leave, open_new, open_offline
 from fer.tracking.runs import TrackedRun
 from fer.tracking.system_metrics import SystemMetrics
+from fer.utils.disk import full_disk_among, temporary_cure
 
 GIGABYTE = 10**9
 PATIENCE_MINUTES = 5.0
@@ -162,9 +163,18 @@ class Keeper:
         self.reason = str(stop) or "stopped by signal 2"
 
     def failed(self, error: BaseException) -> None:
-        """Note what ended the body."""
+        """Note what ended the body.
+
+        Raises:
+            DataError: A full disk did, which a person can cure.
+        """
         self._refused = isinstance(error, FerError)
         self.reason = str(error) if self._refused else f"{type(error).__name__}: {error}"
+        cures = {self.run.folder.parent: "give another folder with `output`", **temporary_cure()}
+        full = full_disk_among(error, cures)
+        if full:
+            self.reason = full
+            raise DataError(full) from error
 
     def _note_loss(self) -> None:
         """Stop this process, as another one carries on with the run."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer.errors import Interrupted
+from fer.errors import DataError, Interrupted
 from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FAILED, FINISHED, KILLED
@@ -96,8 +96,9 @@ class Outbox:
         Raises:
             Interrupted: A signal came while a finished run was being sent.
         """
-        # First of all on the disk: whoever delivers the rest knows how the run ended.
-        self.spool.write_head(end=dict(end))
+        # First of all on the disk: whoever delivers the rest knows how the run ended. A full one may be why it ended.
+        with suppress(OSError):
+            self.spool.write_head(end=dict(end))
         if self.sender is None:
             self.spool.close()
             return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
@@ -118,10 +119,14 @@ class Outbox:
     def _send_end(self, end: Mapping[str, Any], until: float, stalled: float | None) -> None:
         """Send all that waits and then the end, or as much as the store takes in time."""
         assert self.sender is not None
-        self.sender.wait(until - time.monotonic(), stalled)
+        if not self.sender.wait(until - time.monotonic(), stalled):
+            # The server itself may still be told that its store of artifacts takes nothing.
+            self.sender.set_artifacts_aside()
+            until = max(until, time.monotonic() + STALLED_SECONDS)
         if not self._end_is_put:
             self._end_is_put = True
-            self.put("end", **(dict(end) | self._what_is_missing(end)))
+            with suppress(DataError):
+                self.put("end", **(dict(end) | self._what_is_missing(end)))
         if self.sender.wait(until - time.monotonic(), stalled) and self.upload and end["status"] != FINISHED:
             self.upload.finish(UPLOAD_SECONDS)
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fer.errors import without_login
 from fer.tracking.faults import Fault, fault_of
 from fer.tracking.spool import Entry, Spool
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between attempts while the store does not take something; each pause is twice the one before."""
+HURRIED_PAUSE = 1.0
+"""The longest of them while the run's end waits."""
 ARTIFACTS = frozenset(
     {"file", "model", "model_files", "model_metrics", "describe_model", "register", "forget_checkpoints"}
 )
@@ -45,6 +48,7 @@ class Sender(threading.Thread):
         self._deliver = deliver
         self._wake = threading.Event()
         self._stop_asked = False
+        self._hurried = False
         self._told = False
         self.last_success = time.monotonic()
 
@@ -66,8 +70,12 @@ class Sender(threading.Thread):
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._stop_asked:
+        started = time.monotonic()
+        while not self._stop_asked:
+            # Somebody waits for the run's end.
+            limit = min(seconds, HURRIED_PAUSE) if self._hurried else seconds
+            if time.monotonic() - started >= limit:
+                return
             time.sleep(POLL)
 
     def _send_pending(self) -> bool:
@@ -130,6 +138,7 @@ class Sender(threading.Thread):
             stalled: Give up earlier once the store has taken nothing for so many seconds; None to go on trying.
         """
         started = time.monotonic()
+        self._hurried = True
         self.notify()
         while not self.settled():
             now = time.monotonic()
@@ -138,7 +147,16 @@ class Sender(threading.Thread):
             if stalled is not None and now - max(started, self.last_success) >= stalled:
                 return False
             time.sleep(POLL / 5)
+        self._hurried = False
         return True
+
+    def set_artifacts_aside(self) -> None:
+        """Wait no longer for the store of artifacts, where it is what holds up the end of the run."""
+        fault = self.fault or Fault(f"the MLflow store {without_login(self.address)} does not answer", passes=True)
+        for entry in self.spool.pending():
+            if entry.kind in ARTIFACTS:
+                self.refused.setdefault(entry.number, fault)
+        self.notify()
 
     def stop(self) -> None:
         """Send nothing more; what is under way is given up with the process."""

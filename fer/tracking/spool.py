@@ -18,11 +18,13 @@ from filelock import FileLock, Timeout
 
 from fer.errors import DataError, FerError, quoted_path
 from fer.utils.atomic import atomic_path
+from fer.utils.disk import naming_full_disk
 
 SPOOL = "spool"
 """Folder of a run's spool, beside its checkpoints."""
 HEAD, JOURNAL, DELIVERED, FILES = "run.json", "journal.jsonl", "delivered", "files"
 LOCK = "lock"
+CURE = "give another folder with `output`"
 LINKED_BYTES = 16 * 2**20
 """Larger files are linked rather than copied where the disk can do it; nobody edits a model in place."""
 
@@ -88,29 +90,35 @@ class Spool:
         """Write an entry to the disk and return its number."""
         with self._lock:
             entry = Entry(len(self._entries), kind, content)
-            # With its number, as a signal between here and the list leaves a line that counts for nothing.
-            self._journal.write(json.dumps([entry.number, entry.kind, entry.content]) + "\n")
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
-            self._entries.append(entry)
+            try:
+                with naming_full_disk(self.folder, CURE):
+                    # With its number, as a signal between here and the list leaves a line that counts for nothing.
+                    self._journal.write(json.dumps([entry.number, entry.kind, entry.content]) + "\n")
+                    self._journal.flush()
+                    os.fsync(self._journal.fileno())
+            finally:
+                # Even if the disk is full: the store may take it while this process lives.
+                self._entries.append(entry)
         return entry.number
 
     def keep(self, path: Path) -> str:
         """Keep a file or folder as it is now, and return its place within the spool."""
         folder = Path(FILES, uuid.uuid4().hex[:12])
         target = self.folder / folder / path.name
-        target.parent.mkdir()
-        if path.is_dir():
-            shutil.copytree(path, target, copy_function=link_or_copy)
-        else:
-            link_or_copy(path, target)
+        with naming_full_disk(self.folder, CURE):
+            target.parent.mkdir()
+            if path.is_dir():
+                shutil.copytree(path, target, copy_function=link_or_copy)
+            else:
+                link_or_copy(path, target)
         return str(folder / path.name)
 
     def keep_content(self, content: bytes, name: str) -> str:
         """Keep a new file, and return its place within the spool."""
         folder = Path(FILES, uuid.uuid4().hex[:12])
-        (self.folder / folder).mkdir()
-        (self.folder / folder / name).write_bytes(content)
+        with naming_full_disk(self.folder, CURE):
+            (self.folder / folder).mkdir()
+            (self.folder / folder / name).write_bytes(content)
         return str(folder / name)
 
     def entries(self) -> list[Entry]:
@@ -146,9 +154,15 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Make a file appear at a second place; large ones share their content where the disk can do that."""
-    if Path(source).stat().st_size >= LINKED_BYTES:
+def link_or_copy(source: str | Path, target: str | Path, linked_bytes: int = LINKED_BYTES) -> None:
+    """Make a file appear at a second place; large ones share their content where the disk can do that.
+
+    Args:
+        source: The file.
+        target: The second place.
+        linked_bytes: From which size on; 0 for files that are never changed but only replaced.
+    """
+    if Path(source).stat().st_size >= linked_bytes:
         try:
             os.link(source, target)
             return

@@ -15,6 +15,7 @@ from fer.errors import LONGEST_QUOTE, ModelError, shortened
 from fer.models.weight_files import read_file
 from fer.training.progress import Progress, read_progress
 from fer.utils.atomic import atomic_path
+from fer.utils.disk import naming_full_disk
 from fer.utils.distributed import Peers
 from fer.utils.paths import printable
 from fer.utils.processes import rank, world_size
@@ -80,7 +81,9 @@ class TrainingState:
             content["sums"] = self.peers.gather(self.progress.sums)
             content["progress"] = {**vars(self.progress), "sums": self.peers.mean(self.progress.sums)}
         if rank() == 0:
-            with atomic_path(path) as partial:
+            cure = "give another folder with `output`; the checkpoint before this one stays"
+            needed = sum(tensor.nbytes for tensor in _tensors(content))
+            with naming_full_disk(path.parent, cure, needed), atomic_path(path) as partial:
                 torch.save(content, partial)
 
     def _resumable(self) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from urllib3.exceptions import HTTPError as TransferError
 from urllib3.exceptions import MaxRetryError
 
 from fer.utils import http
-from fer.utils.paths import NO_ACCESS, NO_SPACE
+from fer.utils.disk import NO_SPACE
+from fer.utils.paths import NO_ACCESS
 
 CHUNK = 1 << 18
 PAGE_STARTS = (b"<!doctype html", b"<html")

@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from fer.errors import ConfigError, DataError, quoted_path
+from fer.utils.disk import NO_SPACE, free_bytes, megabytes
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
@@ -105,7 +105,9 @@ def translate_disk_errors(root: Path) -> Iterator[None]:
         path = printable(str(error.filename or root))
         reason = error.strerror
         if error.errno in NO_SPACE:
-            message = f"no space left under {root}: nothing half-written was kept"
+            free = megabytes(free_bytes(root))
+            message = f"no space left under {root} ({free} free): free some or choose another data_root; nothing "
+            message += "half-written was kept"
         elif error.errno in NO_ACCESS:
             cure = "change its permissions or choose another data_root"
             message = f"{path} may not be read or written ({reason}): {cure}"
