@@ -129,7 +129,11 @@ def _model(delivery: Delivery, content: Mapping[str, Any]) -> None:
         )
     # From here on an attempt that is cut off goes on with this one.
     delivery.spool.write_head(model_id=model.model_id, model_location=model.artifact_location)
-    client.log_outputs(delivery.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    outputs = client.get_run(delivery.run_id).outputs
+    named = [output.model_id for output in outputs.model_outputs] if outputs else []
+    # The store refuses to be told twice.
+    if model.model_id not in named:
+        client.log_outputs(delivery.run_id, [LoggedModelOutput(model.model_id, step=0)])
     _upload_model_files(delivery, delivery.kept(content["kept"][0]))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 

@@ -19,7 +19,9 @@ def is_no_space(error: BaseException) -> bool:
     """Return whether an error says that a disk, or a person's part of it, is full."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in NO_SPACE
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in WORDS)
+    # Copying a folder gives all its faults as one text.
+    in_words = isinstance(error, RuntimeError | shutil.Error)
+    return in_words and any(words in str(error).lower() for words in WORDS)
 
 
 def no_space(folder: Path, cure: str, needed: int = 0) -> str:
