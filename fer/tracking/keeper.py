@@ -13,17 +13,20 @@ import mlflow
 
 from fer.config.commands import TRAINING_COMMANDS
 from fer.config.options import shown_options
-from fer.errors import DataError, FerError
+from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
 from fer.tracking.asking import check_artifacts
 from fer.tracking.endings import FAILED, FINISHED, KILLED, LAUNCHED_RUN, fail_run, keep_killed
 from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES
 from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, leave, open_new, open_offline
+from fer.tracking.outbox import WARNED_SECONDS
 from fer.tracking.runs import TrackedRun
 from fer.tracking.system_metrics import SystemMetrics
 from fer.utils.disk import full_disk_among, temporary_cure
 
 GIGABYTE = 10**9
+WARNING = getattr(signal, "SIGUSR1", 0)
+"""The signal by which a scheduler says that it will end the process in some minutes; 0 where there is none."""
 PATIENCE_MINUTES = 5.0
 """How long the end of a run waits for a store that takes nothing, where no option says it."""
 
@@ -161,6 +164,8 @@ class Keeper:
             raise FerError(self.reason) from stop
         self._status = KILLED
         self.reason = str(stop) or "stopped by signal 2"
+        if isinstance(stop, Interrupted) and stop.signum == WARNING:
+            self.run.outbox.upload_seconds = WARNED_SECONDS
 
     def failed(self, error: BaseException) -> None:
         """Note what ended the body.

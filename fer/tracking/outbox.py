@@ -21,6 +21,8 @@ STALLED_SECONDS = 4.0
 """After a signal nothing is waited for longer than this while the store takes nothing."""
 UPLOAD_SECONDS = 30.0
 """How long after a signal the last checkpoint's upload is waited for, if the store answers."""
+WARNED_SECONDS = 240.0
+"""The same after SIGUSR1, which schedulers send minutes before they end a job."""
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Outbox:
         spool: What is to be sent.
         started: When the run began, in milliseconds.
         patience: Seconds that its end waits for a store that takes nothing.
+        upload_seconds: Seconds that the end of a stopped run waits for its last checkpoint's upload.
         recorded: Points that a continued run has, by key and step.
     """
 
@@ -45,6 +48,7 @@ class Outbox:
     spool: Spool
     started: int
     patience: float = 300.0
+    upload_seconds: float = UPLOAD_SECONDS
     recorded: dict[tuple[str, int], float] = field(default_factory=dict)
     sender: Sender | None = None
     heartbeat: Heartbeat | None = None
@@ -128,7 +132,7 @@ class Outbox:
             with suppress(DataError):
                 self.put("end", **(dict(end) | self._what_is_missing(end)))
         if self.sender.wait(until - time.monotonic(), stalled) and self.upload and end["status"] != FINISHED:
-            self.upload.finish(UPLOAD_SECONDS)
+            self.upload.finish(self.upload_seconds)
 
     def _what_is_missing(self, end: Mapping[str, Any]) -> dict[str, str]:
         """Return how a run ends whose store refuses part of it: not as if nothing were missing."""
