@@ -29,6 +29,13 @@ def copy(empty_store: Path, folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def model_of(run_id: str) -> str:
+    """Return the id of the one model that a run has logged."""
+    outputs = mlflow.MlflowClient().get_run(run_id).outputs
+    (model,) = outputs.model_outputs
+    return str(model.model_id)
+
+
 @contextlib.contextmanager
 def connected(folder: Path) -> Iterator[mlflow.MlflowClient]:
     """Let commands of this process use the store of a folder, which is the current one meanwhile."""

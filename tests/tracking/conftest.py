@@ -6,9 +6,11 @@ import mlflow
 import pytest
 import torch
 
+from fer.config.models import ExportConfig
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
 from fer.tracking import store
+from fer.tracking.lifecycle import tracked
 from fer.tracking.models import log_model
 from tests import stores
 
@@ -52,9 +54,11 @@ def stored(empty_store, classifier, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "dont_write_bytecode", False)  # as it is for most people
         for _ in _connected(folder, patch):
-            with mlflow.start_run() as run:
-                model_id = log_model(run.info.run_id, folder / "classifier", tags, "squeezenet1_1 · raf · seed 0")
-    return folder, run.info.run_id, model_id
+            name = "squeezenet1_1 · raf · seed 0"
+            with tracked("finetune", ExportConfig(), name) as run:
+                log_model(run, folder / "classifier", tags, name)
+            model_id = stores.model_of(run.id)
+    return folder, run.id, model_id
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from fer.config.models import ExportConfig
 from fer.tracking.descriptions import (
     MAX_REGISTERED,
     describe_experiment,
-    describe_model,
     describe_version,
 )
 from fer.tracking.lifecycle import tracked
 from fer.tracking.registry import register_run
+from tests import stores
+from tests.tracking.made import TAGS
 
 NOTE = "mlflow.note.content"
 
@@ -50,19 +51,19 @@ def test_an_experiment_that_may_not_be_described_stops_nothing(client, monkeypat
     describe_experiment("0")
 
 
-def test_a_version_takes_its_models_text_over_and_the_name_is_explained_once(logged, monkeypatch):
-    run_id, model_id = logged
-    client = mlflow.MlflowClient()
-    describe_model(model_id, "what it is")
-    assert client.get_logged_model(model_id).tags[NOTE] == "what it is"
-    registered = register_run(run_id, "fer", promote=False)
+def test_a_version_takes_its_models_text_over_and_the_name_is_explained_once(client, downloaded):
+    with tracked("finetune", ExportConfig(), "mine") as run:
+        run.model(downloaded, "mine", TAGS | {"score": "0.5"})
+        run.describe_model("\nwhat\nit is\n")
+    assert client.get_logged_model(stores.model_of(run.id)).tags[NOTE] == "what it is"
+    registered = register_run(run.id, "fer", promote=False)
     assert client.get_model_version("fer", registered.version).description == "what it is"
     text = client.get_registered_model("fer").description
     assert "`models:/fer@champion`" in text
     assert "`validation_digest`" in text
     client.update_registered_model("fer", "a person's")
     client.update_model_version("fer", registered.version, "a person's too")
-    register_run(run_id, "fer", promote=False)
+    register_run(run.id, "fer", promote=False)
     assert client.get_registered_model("fer").description == "a person's"
     assert client.get_model_version("fer", registered.version).description == "a person's too"
 

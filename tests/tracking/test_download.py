@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,28 +14,21 @@ from fer.evaluation.report import report
 from fer.model_card.card import Origin, card_files, headline
 from fer.models.files import load_classifier
 from fer.tracking import models
-from fer.tracking.models import log_card
-from fer.tracking.registry import register
 from tests.paths import ROOT
 from tests.predictions import draw
-
-TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "research only"}
+from tests.tracking.made import log_version
 
 
 @pytest.fixture
 def place(client, downloaded, classifier, tmp_path, capsys, monkeypatch) -> SimpleNamespace:
     """Two versions of fer-demo, the first the champion and with a card; the current folder is empty."""
-    shutil.copytree(downloaded, tmp_path / "store" / "files")
-    ids = []
-    for _ in range(2):
-        logged = client.create_logged_model("0")
-        client.log_model_artifacts(logged.model_id, str(tmp_path / "store" / "files"))
-        client.finalize_logged_model(logged.model_id, "READY")
-        register("fer-demo", logged.model_id, 0.5, TAGS, promote=False)
-        ids.append(logged.model_id)
-    origin = Origin("fer-demo", ids[0], classifier.spec, 1, "scratch", "epoch 1", "ab", "commit", "2026-11-25")
-    card = card_files(origin, {"raf": "test"}, {"raf": report(*draw(0))}, [])
-    log_card(ids[0], card)
+
+    def card(model_id: str) -> dict[str, str]:
+        origin = Origin("fer-demo", model_id, classifier.spec, 1, "scratch", "epoch 1", "ab", "commit", "2026-11-25")
+        return card_files(origin, {"raf": "test"}, {"raf": report(*draw(0))}, [])
+
+    first = log_version(downloaded, card)
+    log_version(downloaded, lambda _: {})
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -52,7 +44,7 @@ def place(client, downloaded, classifier, tmp_path, capsys, monkeypatch) -> Simp
         printed = capsys.readouterr()
         return code, printed.out + printed.err
 
-    return SimpleNamespace(here=here, card=card["README.md"], run=run)
+    return SimpleNamespace(here=here, card=card(first)["README.md"], run=run)
 
 
 def names(folder: Path) -> set[str]:

@@ -1,5 +1,3 @@
-import shutil
-
 import mlflow
 import pytest
 
@@ -8,9 +6,10 @@ from fer.commands import download, export
 from fer.config.models import DownloadConfig, ExportConfig
 from fer.errors import ModelError
 from fer.models.files import load_classifier
-from fer.tracking.models import fetch_model, fetch_network, log_card
+from fer.tracking.models import fetch_model, fetch_network
 from fer.tracking.naming import resolve_alias
 from fer.tracking.registry import register
+from tests.tracking.made import TAGS, log_version
 
 
 def exported(address: str) -> None:
@@ -42,25 +41,14 @@ def test_a_classifier_comes_with_its_place(logged, classifier, tmp_path):
     assert fetched.path.is_relative_to(tmp_path / "model")
 
 
-TAGS = {"validation_digest": "v1", "protocol": "p", "terms": "none"}
-
-
 @pytest.fixture
-def versions(client, downloaded, tmp_path) -> list[str]:
-    """The ids of two logged models, registered as versions 1 and 2 of fer-demo; the first is the champion."""
-    shutil.copytree(downloaded, tmp_path / "files")
-    ids = []
-    for _ in range(2):
-        logged = client.create_logged_model("0")
-        client.log_model_artifacts(logged.model_id, str(tmp_path / "files"))
-        client.finalize_logged_model(logged.model_id, "READY")
-        register("fer-demo", logged.model_id, 0.5, TAGS, promote=False)
-        ids.append(logged.model_id)
-    return ids
+def versions(client, downloaded) -> list[str]:
+    """The ids of two logged models, registered as versions 1 and 2 of fer-demo; the first, the champion, has a card."""
+    card = {"README.md": "# fer-demo\nüber", "LICENSE.md": "free"}
+    return [log_version(downloaded, lambda _: card), log_version(downloaded, lambda _: {})]
 
 
 def test_a_card_comes_along_with_the_version_it_belongs_to_and_with_no_other(versions, tmp_path):
-    log_card(versions[0], {"README.md": "# fer-demo\nüber", "LICENSE.md": "free"})
     for number, address in enumerate(("models:/fer-demo@champion", "models:/fer-demo/1", f"models:/{versions[0]}")):
         folder = tmp_path / str(number)
         mlflow.artifacts.download_artifacts(address, dst_path=str(folder))
@@ -71,8 +59,7 @@ def test_a_card_comes_along_with_the_version_it_belongs_to_and_with_no_other(ver
 
 
 def test_a_model_with_a_card_still_loads(versions):
-    log_card(versions[1], {"README.md": "# fer-demo"})
-    assert mlflow.pyfunc.load_model("models:/fer-demo/2").metadata is not None
+    assert mlflow.pyfunc.load_model("models:/fer-demo/1").metadata is not None
 
 
 def test_an_alias_becomes_its_version_and_any_other_address_stays(client, versions):

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError
 from fer.tracking import store
-from fer.tracking.endings import store_fault
+from fer.tracking.faults import fault_of
 from tests.paths import ROOT
 
 CREATE = "from fer.tracking import store; print(store.connect()); store.experiment_id(store.connect())"
@@ -28,7 +28,7 @@ def test_a_relative_database_is_made_absolute(tmp_path, monkeypatch):
 def test_sentences_hold_no_password_of_a_store():
     server = "https://user:se@cret@server:8080"
     refused = MlflowException(f"API request to {server}/api/2.0 failed")
-    for sentence in (store.why_unusable(server, refused), store_fault(server, refused)):
+    for sentence in (store.why_unusable(server, refused), fault_of(server, refused).sentence):
         assert "cret" not in sentence
         assert sentence.count("https://server:8080") == 2
 
