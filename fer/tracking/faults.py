@@ -18,10 +18,12 @@ class Fault:
     Attributes:
         sentence: For people: what is wrong, and the cure.
         passes: Whether the same request may succeed later by itself.
+        of_rights: Whether the user is unknown to the store, or may not do it.
     """
 
     sentence: str
     passes: bool
+    of_rights: bool = False
 
 
 def fault_of(address: str, error: BaseException) -> Fault:
@@ -49,9 +51,14 @@ def fault_of(address: str, error: BaseException) -> Fault:
         return Fault(
             f"{store} does not know this user: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             passes=False,
+            of_rights=True,
         )
     if status == FORBIDDEN:
-        return Fault(f"{store} does not let this user write ({reason}): ask its owner for the right to", passes=False)
+        return Fault(
+            f"{store} does not let this user do that ({reason}): ask its owner for the right to edit",
+            passes=False,
+            of_rights=True,
+        )
     return Fault(f"{store} does not take the run: {reason}", passes=status in TEMPORARY)
 
 

@@ -1,7 +1,6 @@
 """What a run records, on its way to the store: the spool, and the threads that send it."""
 
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -107,31 +106,29 @@ class Outbox:
             self.spool.close()
             return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
         stop: Interrupted | None = None
-        until = time.monotonic() + self.patience
-        stalled = STALLED_SECONDS if end["status"] == KILLED else None
         try:
-            self._send_end(end, until, stalled)
+            self._send_end(end, STALLED_SECONDS if end["status"] == KILLED else self.patience)
         except (Interrupted, KeyboardInterrupt) as error:
             stop = error if isinstance(error, Interrupted) else Interrupted(2)
-            self._send_end(end, until, STALLED_SECONDS)
+            self._send_end(end, STALLED_SECONDS)
         left = self._stop_sending(end)
         if stop is not None:
             print(left or f"run {self.run_id} has ended")
             raise stop
         return left
 
-    def _send_end(self, end: Mapping[str, Any], until: float, stalled: float | None) -> None:
-        """Send all that waits and then the end, or as much as the store takes in time."""
+    def _send_end(self, end: Mapping[str, Any], patience: float) -> None:
+        """Send all that waits and then the end, or as much as the store takes before patience runs out."""
         assert self.sender is not None
-        if not self.sender.wait(until - time.monotonic(), stalled):
+        if not self.sender.wait(patience):
             # The server itself may still be told that its store of artifacts takes nothing.
             self.sender.set_artifacts_aside()
-            until = max(until, time.monotonic() + STALLED_SECONDS)
+            patience = STALLED_SECONDS
         if not self._end_is_put:
             self._end_is_put = True
             with suppress(DataError):
                 self.put("end", **(dict(end) | self._what_is_missing(end)))
-        if self.sender.wait(until - time.monotonic(), stalled) and self.upload and end["status"] != FINISHED:
+        if self.sender.wait(patience) and self.upload and end["status"] != FINISHED:
             self.upload.finish(self.upload_seconds)
 
     def _what_is_missing(self, end: Mapping[str, Any]) -> dict[str, str]:

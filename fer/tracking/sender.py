@@ -130,21 +130,18 @@ class Sender(threading.Thread):
         """Return whether all is delivered but what the store refuses."""
         return all(entry.number in self.refused for entry in self.spool.pending())
 
-    def wait(self, seconds: float, stalled: float | None = None) -> bool:
+    def wait(self, patience: float) -> bool:
         """Wait until all is delivered but what the store refuses, and return whether it is.
 
         Args:
-            seconds: How long at most.
-            stalled: Give up earlier once the store has taken nothing for so many seconds; None to go on trying.
+            patience: Give up once the store has taken nothing for so many seconds.
         """
         started = time.monotonic()
         self._hurried = True
         self.notify()
         while not self.settled():
-            now = time.monotonic()
-            if now - started >= seconds or not self.is_alive():
-                return False
-            if stalled is not None and now - max(started, self.last_success) >= stalled:
+            idle = time.monotonic() - max(started, self.last_success)
+            if idle >= patience or not self.is_alive():
                 return False
             time.sleep(POLL / 5)
         self._hurried = False

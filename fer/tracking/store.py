@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError, ModelError, shortened, without_login
 from fer.portable.json_files import parse_json
+from fer.tracking.faults import fault_of
 from fer.utils.processes import call_patiently
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ CREATING = "creating"
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
 SOON = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 """MLflow's settings while the server is looked for: three attempts more, after 1, 2 and 4 seconds."""
+ABSENT = ": start it, or give the right address as MLFLOW_TRACKING_URI; trainings run without it with `offline=true`"
 MAX_RUNS = 1_000_000
 """More than any store holds."""
 
@@ -218,19 +220,28 @@ def why_unusable(address: str, error: Exception) -> str:
     # MLflow tells of every database of another version to run `mlflow db upgrade`, which cannot help where the database
     # is the newer one. Its migrations bear names, and those of later versions are unknown here.
     reason = " ".join(str(error).split())
+    fault = fault_of(address, error)
+    if fault.of_rights:
+        return fault.sentence
     address = without_login(address)
     named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
     if named is None:
-        return f"the MLflow store {address} does not answer: {shortened(reason, 200)}"
+        return f"the MLflow store {address} does not answer ({_briefly(reason)}){ABSENT if 'http' in address else ''}"
     revision = named[1] or named[2]
     # None stands in databases from before schemas had names.
     if revision == "None" or any(MIGRATIONS.glob(f"{revision}_*.py")):
-        fault = f"was made by an older MLflow than {mlflow.__version__}"
+        age = f"was made by an older MLflow than {mlflow.__version__}"
         cure = f"keep a copy of it and run `mlflow db upgrade {address}`"
     else:
-        fault = f"was made or changed by a newer MLflow than {mlflow.__version__} (its schema is {revision})"
+        age = f"was made or changed by a newer MLflow than {mlflow.__version__} (its schema is {revision})"
         cure = "use that MLflow, or another store with MLFLOW_TRACKING_URI=sqlite:///<new file>"
-    return f"the MLflow store {address} {fault}: {cure}"
+    return f"the MLflow store {address} {age}: {cure}"
+
+
+def _briefly(reason: str) -> str:
+    """Return the last part of what is said on a connection, which says why; other reasons in part."""
+    known = re.search(r"Connection refused|Name or service not known|timed out|No route to host", reason)
+    return known[0] if known else shortened(reason, 200)
 
 
 def absolute(address: str) -> str:

@@ -25,7 +25,7 @@ from fer.tracking.points import recorded_points
 from fer.tracking.sender import Sender
 from fer.tracking.spool import HEAD, Spool
 
-SYNC_SECONDS = 60.0
+SYNC_SECONDS = 300.0
 """How long a store that takes nothing is waited for."""
 
 
@@ -131,7 +131,7 @@ def _deliver(
     sender = Sender(spool, address, lambda entry: deliver(delivery, entry))
     sender.start()
     waiting = len(spool.pending())
-    sender.wait(SYNC_SECONDS, stalled=SYNC_SECONDS)
+    sender.wait(SYNC_SECONDS)
     left = len(spool.pending())
     sender.stop()
     if left:
