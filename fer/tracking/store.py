@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -126,10 +126,9 @@ def find_run(run_id: str) -> Run:
 
 def is_run(run_id: str) -> bool:
     """Return whether the store has a run that nobody has deleted."""
-    try:
+    with suppress(MlflowException):
         return bool(get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False
+    return False
 
 
 def read_artifact(run_id: str, path: str) -> str | None:
@@ -239,7 +238,7 @@ def why_unusable(address: str, error: Exception) -> str:
 
 
 def _briefly(reason: str) -> str:
-    """Return the last part of what is said on a connection, which says why; other reasons in part."""
+    """Return the part of what is said on a connection that says why; other reasons in part."""
     known = re.search(r"Connection refused|Name or service not known|timed out|No route to host", reason)
     return known[0] if known else shortened(reason, 200)
 
