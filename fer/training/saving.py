@@ -74,17 +74,15 @@ class CheckpointWriter:
         self._state = state
         self._folder = folder
         self._recorder = recorder
-        self._seconds = 60 * minutes
+        # Clocks differ, and all processes must write after the same step: only the first one's says when.
+        self._seconds = 60 * minutes if rank() == 0 else 0.0
         self._written = time.monotonic()
         # At once: a folder that cannot be written must not be found out after hours.
         folder.mkdir(parents=True, exist_ok=True)
 
     def due(self) -> bool:
-        """Return whether so many minutes have passed since the last `last.ckpt`; never in processes but the first.
-
-        Clocks differ, and all processes must write after the same step.
-        """
-        return rank() == 0 and 0 < self._seconds <= time.monotonic() - self._written
+        """Return whether so many minutes have passed since the last `last.ckpt`; never in processes but the first."""
+        return 0 < self._seconds <= time.monotonic() - self._written
 
     def write(self, is_best: bool = False) -> None:
         """Write `last.ckpt`, from which a training goes on; the caller has found the state finite.
