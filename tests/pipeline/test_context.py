@@ -35,13 +35,13 @@ def client(empty_store, tmp_path, monkeypatch):
 def test_a_training_started_from_what_the_alias_stood_for_then(client, tmp_path, monkeypatch):
     for name in ("check_training", "ensure_prepared"):
         monkeypatch.setattr(contexts, name, lambda *rest: None)
+    monkeypatch.setattr(contexts, "training_fingerprint", lambda *rest: "mark")
     config = FinetuneConfig(init="models:/fer@champion", device="cpu", output=str(tmp_path / "out"))
     progress = SimpleNamespace(best_epoch=1, history=[{"validation/accuracy": 0.5}])
     with training_run("finetune", config, ()) as context:
-        context.folder.mkdir(parents=True)
         client.set_registered_model_alias("fer", "champion", "2")
         model = Classifier(ModelSpec("squeezenet1_1", 32))
-        assert origin_of(context, model, progress, "m-1").init == "models:/fer/1"
+        assert origin_of(context, model, progress).init == "models:/fer/1"
     run = client.get_run(context.run.id)
     assert run.data.params["init"] == "models:/fer/1"
     assert "fer/1" in run.info.run_name

@@ -5,7 +5,8 @@ import pytest
 from fer.config.training import PretrainConfig
 from fer.pipeline.descriptions import SHOWN, describe_compared, describe_pretrained, describe_stages
 from fer.pipeline.stages import Stage
-from fer.tracking.runs import MAX_DESCRIPTION, NullRun
+from fer.tracking.endings import MAX_DESCRIPTION
+from fer.tracking.runs import NullRun
 
 RUN = NullRun()
 RUN.id, RUN.experiment_id = "0" * 32, "1"

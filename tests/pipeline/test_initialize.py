@@ -6,6 +6,7 @@ import mlflow
 import pytest
 import torch
 
+from fer.config.models import ExportConfig
 from fer.data.datasets.registry import DATASETS
 from fer.data.manifest import Manifest
 from fer.data.prepared import FORMAT_VERSION, Prepared
@@ -15,6 +16,7 @@ from fer.models.files import save_classifier, save_encoder
 from fer.models.initial_weights import load_initial_weights
 from fer.pipeline.initialize import expected_framing, fetch_initial_weights
 from fer.tracking import store
+from fer.tracking.lifecycle import tracked
 from fer.tracking.models import log_model
 from fer.tracking.registry import register
 from fer.utils.paths import summary_path
@@ -74,15 +76,16 @@ def runs(empty_store, tmp_path_factory):
             patch.delenv(name, raising=False)
         mlflow.set_tracking_uri(None)
         store.connect()
-        with mlflow.start_run() as pretrained:
-            mlflow.log_artifacts(str(folder / "made" / "encoder"), "encoder")
-        with mlflow.start_run() as finetuned:
-            mlflow.log_artifact(str(folder / "best.ckpt"), "checkpoints")
-            model_id = log_model(finetuned.info.run_id, folder / "made" / "classifier", TAGS, "a model")
-        register("fer-demo", model_id, 0.5, TAGS, promote=False)
-        with mlflow.start_run() as empty:
+        with tracked("pretrain", ExportConfig(), "pretrained") as pretrained:
+            for path in (folder / "made" / "encoder").iterdir():
+                pretrained.file(path, "encoder")
+        with tracked("finetune", ExportConfig(), "finetuned") as finetuned:
+            finetuned.file(folder / "best.ckpt", "checkpoints")
+            log_model(finetuned, folder / "made" / "classifier", TAGS, "a model")
+        register("fer-demo", stores.model_of(finetuned.id), 0.5, TAGS, promote=False)
+        with tracked("finetune", ExportConfig(), "empty") as empty:
             pass
-        ids = [run.info.run_id for run in (pretrained, finetuned, empty)]
+        ids = [run.id for run in (pretrained, finetuned, empty)]
         yield SimpleNamespace(pretrained=ids[0], finetuned=ids[1], empty=ids[2], encoder=encoder, classifier=classifier)
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
