@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
@@ -24,7 +25,6 @@ from fer.tracking.outbox import spool_folder
 from fer.tracking.provenance import unfinished_run
 from fer.tracking.spool import HEAD
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
-from fer.utils.atomic import atomic_path
 from fer.utils.paths import resolve_data_root
 
 C = TypeVar("C", FinetuneConfig, PretrainConfig)
@@ -131,10 +131,7 @@ def _newest_checkpoint(run_id: str, tags: Mapping[str, str], folder: Path) -> Pa
     # Several processes of one training look at once.
     with FileLock(folder / DOWNLOADING):
         if not local.is_file() or _position(local) < (stored["epoch"], stored["step"]):
-            # The best epoch first: a checkpoint without it would be of no use.
-            for name in (BEST, LAST):
-                if name in stored["files"]:
-                    _download(run_id, stored["files"][name], folder / name)
+            _download(run_id, stored["files"], folder)
     return local
 
 
@@ -143,18 +140,28 @@ def _position(checkpoint: Path) -> tuple[int, int]:
     return progress["epoch"], progress["step"]
 
 
-def _download(run_id: str, file: Mapping[str, Any], target: Path) -> None:
-    with atomic_path(target) as partial:
-        scratch = partial.with_name(f"{partial.name}.d")
-        try:
-            fetched = store.fetch_file(run_id, file["path"], scratch)
-            with fetched.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if digest != file["sha256"]:
-                raise ModelError(f"{file['path']} of run {run_id} is damaged: its content is not what was uploaded")
-            fetched.replace(partial)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+def _download(run_id: str, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Download a checkpoint's files into a folder, whose own are replaced when all have come undamaged."""
+    with tempfile.TemporaryDirectory(prefix=DOWNLOADING, dir=folder) as scratch:
+        fetched = {name: _fetch(run_id, file, Path(scratch, name)) for name, file in files.items()}
+        # The best epoch first: a checkpoint without it would be of no use.
+        for name in (BEST, LAST):
+            if name in fetched:
+                fetched[name].replace(folder / name)
+
+
+def _fetch(run_id: str, file: Mapping[str, Any], scratch: Path) -> Path:
+    """Download one of them into an empty folder and return its place.
+
+    Raises:
+        ModelError: It is not there, or not what was uploaded.
+    """
+    fetched = store.fetch_file(run_id, file["path"], scratch)
+    with fetched.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != file["sha256"]:
+        raise ModelError(f"{file['path']} of run {run_id} is damaged: its content is not what was uploaded")
+    return fetched
 
 
 def _recorded_config(config: C, run_id: str, folder: Path) -> Any:
