@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class CheckpointUpload(threading.Thread):
         self._hurried = False
         self._busy = False
         self._refused = False
+        self._ended = False
 
     def offer(self, folder: Path, epoch: int, step: int) -> None:
         """Take the checkpoint that a folder holds as the newest one.
@@ -70,7 +71,7 @@ class CheckpointUpload(threading.Thread):
             epoch: Finished epochs in it.
             step: Steps of the next epoch in it.
         """
-        if self._refused:
+        if self._refused or self._ended:
             return
         target = self._staged / str(self._count)
         self._count += 1
@@ -86,17 +87,17 @@ class CheckpointUpload(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        """Upload until the process ends."""
-        while True:
+        """Upload until the training has ended, or its process."""
+        while not self._ended:
             self._wake.wait()
             self._wake.clear()
-            while time.monotonic() < self._not_before and not self._hurried:
+            while time.monotonic() < self._not_before and not (self._hurried or self._ended):
                 time.sleep(POLL)
             with self._lock:
                 staged, self._newest = self._newest, None
                 position = self._position
                 self._busy = staged is not None
-            if staged is not None:
+            if staged is not None and not self._ended:
                 self._upload_and_pause(staged, position)
                 self._busy = False
 
@@ -142,10 +143,19 @@ class CheckpointUpload(threading.Thread):
             if stored.get(place) != size:
                 repository.log_artifact(str(named), CHECKPOINTS)
             named.rename(path)
+            # What is sent by now goes with the rest, when that is forgotten.
+            if self._ended:
+                return
             files[path.name] = {"path": place, "sha256": digest, "bytes": size}
         # One tag, so that it names the old files or the new ones.
         self._client.set_tag(self._run_id, CHECKPOINT, json.dumps({**position, "files": files}))
-        _delete(repository, [place for place in stored if place not in {file["path"] for file in files.values()}])
+        _delete(repository, stored.keys() - {file["path"] for file in files.values()})
+
+    def end(self) -> None:
+        """Upload nothing more, and wait for what is under way: the training has ended, and its checkpoints go."""
+        self._ended = True
+        self._wake.set()
+        self.join()
 
     def finish(self, seconds: float) -> bool:
         """Upload the newest checkpoint now, and return whether that was done within some seconds."""
@@ -172,16 +182,16 @@ def stored_checkpoint(tags: Mapping[str, str]) -> dict[str, Any] | None:
 def forget_checkpoints(client: mlflow.MlflowClient, run_id: str) -> None:
     """Delete what a training was to be continued from, as it has ended."""
     run = client.get_run(run_id)
-    if CHECKPOINT not in run.data.tags:
-        return
     repository = get_artifact_repository(run.info.artifact_uri)
-    places = [item.path for item in repository.list_artifacts(CHECKPOINTS)]
-    client.delete_tag(run_id, CHECKPOINT)
-    _delete(repository, [place for place in places if place not in map(checkpoint_path, (LAST, BEST))])
+    if CHECKPOINT in run.data.tags:
+        client.delete_tag(run_id, CHECKPOINT)
+    # An upload that was cut off has left files that no tag names.
+    _delete(repository, {item.path for item in repository.list_artifacts(CHECKPOINTS)})
 
 
-def _delete(repository: Any, places: list[str]) -> None:
-    for place in places:
+def _delete(repository: Any, places: Set[str]) -> None:
+    # What a finished training keeps bears its own name, and may be there already.
+    for place in sorted(places - set(map(checkpoint_path, (LAST, BEST)))):
         # A server may forbid it, or may have lost it: it takes space and does no harm.
         with suppress(MlflowException, OSError, NotImplementedError):
             repository.delete_artifacts(place)

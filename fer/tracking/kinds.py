@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -17,7 +18,7 @@ from fer.tracking import endings
 from fer.tracking.checkpoint_upload import forget_checkpoints
 from fer.tracking.delivery import Delivery
 from fer.tracking.faults import fault_of
-from fer.tracking.names import DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
+from fer.tracking.names import ATTEMPT, DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
 from fer.tracking.params import means_the_same
 from fer.tracking.spool import Entry
 
@@ -160,10 +161,6 @@ def _describe_model(delivery: Delivery, content: Mapping[str, Any]) -> None:
     delivery.client.set_logged_model_tags(delivery.model_id(), {DESCRIPTION: text})
 
 
-def _forget_checkpoints(delivery: Delivery, content: Mapping[str, Any]) -> None:
-    forget_checkpoints(delivery.client, delivery.run_id)
-
-
 def _register(delivery: Delivery, content: Mapping[str, Any]) -> Any:
     """Register the run's model; return the registration, or a sentence where the registry refuses it."""
     from fer.tracking.registry import register_run  # only trainings that ended need it
@@ -181,7 +178,24 @@ def _register(delivery: Delivery, content: Mapping[str, Any]) -> Any:
 
 
 def _end(delivery: Delivery, content: Mapping[str, Any]) -> None:
-    endings.write_end(delivery.client, delivery.run_id, content)
+    attempt = delivery.client.get_run(delivery.run_id).data.tags.get(ATTEMPT)
+    # Another process may carry on with it by now, and will end it.
+    if attempt in (None, delivery.spool.head.get("attempt")):
+        end_run(delivery.client, delivery.run_id, content)
+
+
+def end_run(client: mlflow.MlflowClient, run_id: str, end: Mapping[str, Any]) -> None:
+    """End a run in the store, as `write_end` does, and tidy up after a training.
+
+    Args:
+        client: Of the store.
+        run_id: The run.
+        end: How it ended; with `forget` the checkpoints go that a finished training needs no more.
+    """
+    endings.write_end(client, run_id, end)
+    # After it: a process that is killed in between leaves a finished run and not one that has to begin again.
+    if end["status"] == endings.FINISHED and end.get("forget"):
+        forget_checkpoints(client, run_id)
 
 
 KINDS: dict[str, Callable[[Delivery, Mapping[str, Any]], Any]] = {
@@ -197,7 +211,6 @@ KINDS: dict[str, Callable[[Delivery, Mapping[str, Any]], Any]] = {
     "model": _model,
     "model_files": _model_files,
     "describe_model": _describe_model,
-    "forget_checkpoints": _forget_checkpoints,
     "register": _register,
     "end": _end,
 }

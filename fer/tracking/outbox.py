@@ -13,11 +13,13 @@ from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FAILED, FINISHED, KILLED
 from fer.tracking.kinds import deliver
 from fer.tracking.liveness import Heartbeat
-from fer.tracking.sender import Sender
-from fer.tracking.spool import SPOOL, Spool
+from fer.tracking.sender import LAST, Sender
+from fer.tracking.spool import SPOOL, Entry, Spool
 
 STALLED_SECONDS = 4.0
-"""After a signal nothing is waited for longer than this while the store takes nothing."""
+"""How long a store that has taken nothing for the run's patience is still waited for."""
+SIGNAL_SECONDS, END_SECONDS = 3.0, 1.0
+"""After a signal nothing is waited for longer while the store takes nothing: for what was recorded, and for the end."""
 UPLOAD_SECONDS = 30.0
 """How long after a signal the last checkpoint's upload is waited for, if the store answers."""
 WARNED_SECONDS = 240.0
@@ -38,6 +40,7 @@ class Outbox:
         patience: Seconds that its end waits for a store that takes nothing.
         upload_seconds: Seconds that the end of a stopped run waits for its last checkpoint's upload.
         recorded: Points that a continued run has, by key and step.
+        forgets_checkpoints: Whether what the training could be continued from goes when the run has finished.
     """
 
     run_id: str
@@ -52,6 +55,7 @@ class Outbox:
     sender: Sender | None = None
     heartbeat: Heartbeat | None = None
     upload: CheckpointUpload | None = None
+    forgets_checkpoints: bool = False
     _end_is_put: bool = False
 
     def start_sending(self, attempt: str, bytes_a_day: float, lost: Any) -> None:
@@ -63,13 +67,26 @@ class Outbox:
             lost: Called when another process has taken the run over.
         """
         delivery = Delivery(self.spool, self.address, self.run_id, self.experiment_id)
-        self.sender = Sender(self.spool, self.address, lambda entry: deliver(delivery, entry))
+        self.sender = Sender(self.spool, self.address, lambda entry: self._deliver(delivery, entry))
         self.sender.start()
         self.heartbeat = Heartbeat(self.address, self.run_id, attempt, lost)
         self.heartbeat.start()
         if bytes_a_day:
             self.upload = CheckpointUpload(self.address, self.run_id, self.folder, bytes_a_day)
             self.upload.start()
+
+    def _deliver(self, delivery: Delivery, entry: Entry) -> Any:
+        if entry.kind == LAST:
+            self._end_others()
+        return deliver(delivery, entry)
+
+    def _end_others(self) -> None:
+        """Wait until nothing else writes to the run: what came after its end would stay for ever."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+            self.heartbeat.join()
+        if self.upload is not None and self.forgets_checkpoints:
+            self.upload.end()
 
     def put(self, kind: str, **content: Any) -> int:
         """Keep an entry for the store and return its number."""
@@ -82,7 +99,9 @@ class Outbox:
         """Wait for the store to take all that was put, and return what came of one entry; None if it has not."""
         if self.sender is None:
             return None
-        self.sender.wait(self.patience)
+        if not self.sender.wait(self.patience):
+            # The run's end need not wait as long once more.
+            self.patience = min(self.patience, STALLED_SECONDS)
         return self.sender.results.get(number)
 
     def checkpoint(self, folder: Path, epoch: int, step: int) -> None:
@@ -99,18 +118,20 @@ class Outbox:
         Raises:
             Interrupted: A signal came while a finished run was being sent.
         """
+        end = {**end, "forget": self.forgets_checkpoints}
         # First of all on the disk: whoever delivers the rest knows how the run ended. A full one may be why it ended.
         with suppress(OSError):
-            self.spool.write_head(end=dict(end))
+            self.spool.write_head(end=end)
         if self.sender is None:
             self.spool.close()
             return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
         stop: Interrupted | None = None
+        patience = SIGNAL_SECONDS if end["status"] == KILLED else self.patience
         try:
-            self._send_end(end, STALLED_SECONDS if end["status"] == KILLED else self.patience)
+            self._send_end(end, patience)
         except (Interrupted, KeyboardInterrupt) as error:
             stop = error if isinstance(error, Interrupted) else Interrupted(2)
-            self._send_end(end, STALLED_SECONDS)
+            self._send_end(end, SIGNAL_SECONDS)
         left = self._stop_sending(end)
         if stop is not None:
             print(left or f"run {self.run_id} has ended")
@@ -123,7 +144,7 @@ class Outbox:
         if not self.sender.wait(patience):
             # The server itself may still be told that its store of artifacts takes nothing.
             self.sender.set_artifacts_aside()
-            patience = STALLED_SECONDS
+            patience = END_SECONDS if patience == SIGNAL_SECONDS else STALLED_SECONDS
         if not self._end_is_put:
             self._end_is_put = True
             with suppress(DataError):

@@ -148,8 +148,8 @@ class TrackedRun:
         self.outbox.checkpoint(folder, epoch, step)
 
     def forget_checkpoints(self) -> None:
-        """Have the checkpoints deleted that the training was to be continued from: it has ended."""
-        self.outbox.put("forget_checkpoints")
+        """Have the checkpoints deleted, when the run has finished, that the training was to be continued from."""
+        self.outbox.forgets_checkpoints = True
 
     def describe(self, text: str) -> None:
         """Describe the run in Markdown, unless somebody has done so while it went on."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fer.errors import without_login
+from fer.tracking.delivery import NotYet
 from fer.tracking.faults import Fault, fault_of
 from fer.tracking.spool import Entry, Spool
 
@@ -14,9 +15,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between attempts while the store does not take something; each pause is twice the one before."""
 HURRIED_PAUSE = 1.0
 """The longest of them while the run's end waits."""
-ARTIFACTS = frozenset(
-    {"file", "model", "model_files", "model_metrics", "describe_model", "register", "forget_checkpoints"}
-)
+ARTIFACTS = frozenset({"file", "model", "model_files", "model_metrics", "describe_model", "register"})
 """Kinds that go to the store of artifacts, which may be out of order by itself, or wait for what does."""
 LAST = "end"
 """The kind that closes a run, and so waits for all others."""
@@ -89,7 +88,7 @@ class Sender(threading.Thread):
             # Within each of the two stores the order is kept; what ends the run comes last of all.
             if lane in blocked or entry.number in self.refused or (entry.kind == LAST and blocked):
                 continue
-            found = self._try(entry)
+            found = self._try(entry, waits=True in blocked)
             if found is not None and found.passes:
                 blocked.add(lane)
                 fault = found
@@ -99,10 +98,21 @@ class Sender(threading.Thread):
         self._note(fault)
         return not blocked
 
-    def _try(self, entry: Entry) -> Fault | None:
-        """Deliver an entry and return None, or what kept it."""
+    def _try(self, entry: Entry, waits: bool) -> Fault | None:
+        """Deliver an entry and return None, or what kept it.
+
+        Args:
+            entry: The entry.
+            waits: Whether artifacts are to be tried again, for one of which it may wait.
+        """
         try:
             self.results[entry.number] = self._deliver(entry)
+        except NotYet as error:
+            if waits:
+                return None
+            fault = fault_of(self.address, error)
+            self.refused[entry.number] = fault
+            return fault
         except Exception as error:
             fault = fault_of(self.address, error)
             if not fault.passes:

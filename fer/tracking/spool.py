@@ -134,6 +134,9 @@ class Spool:
     def mark_delivered(self, numbers: Iterable[int]) -> None:
         """Note that entries need no more delivering, and drop their files."""
         with self._lock:
+            # Given up while it was sent: it is sent again, and recorded once.
+            if self._acknowledged.closed:
+                return
             for number in numbers:
                 self._delivered.add(number)
                 # Not forced to the disk: what is delivered twice is recorded once.
@@ -144,8 +147,9 @@ class Spool:
 
     def close(self) -> None:
         """Let other processes open it."""
-        self._journal.close()
-        self._acknowledged.close()
+        with self._lock:
+            self._journal.close()
+            self._acknowledged.close()
         self._process_lock.release()
 
     def remove(self) -> None:
@@ -172,15 +176,8 @@ def link_or_copy(source: str | Path, target: str | Path, linked_bytes: int = LIN
 
 
 def _read_journal(path: Path) -> list[Entry]:
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        # The process was killed within its last line, which it had not yet counted as recorded.
-        path.write_bytes(whole)
     entries: list[Entry] = []
-    for count, line in enumerate(whole.splitlines(), start=1):
+    for count, line in enumerate(_whole_lines(path), start=1):
         try:
             number, kind, values = json.loads(line)
         except ValueError as error:
@@ -192,8 +189,15 @@ def _read_journal(path: Path) -> list[Entry]:
 
 
 def _read_delivered(path: Path) -> set[int]:
+    return {int(line) for line in _whole_lines(path)}
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Read the lines of a file, without a last one that is cut short, as its process was killed while writing it."""
     if not path.is_file():
-        return set()
-    # A line cut short is a shorter number, or none: the whole ones end in a line break.
-    content = path.read_text(encoding="utf-8")
-    return {int(line) for line in content[: content.rfind("\n") + 1].split()}
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    # Off the file too: what is appended next would become a part of it.
+    os.truncate(path, len(whole))
+    return whole.splitlines()

@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from fer.errors import FerError
 from fer.tracking import store
 from fer.tracking.delivery import Delivery
-from fer.tracking.endings import FINISHED, clear_reason, write_end
+from fer.tracking.endings import FINISHED, clear_reason
 from fer.tracking.faults import fault_of
-from fer.tracking.kinds import deliver
+from fer.tracking.kinds import deliver, end_run
 from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
 from fer.tracking.opening import OFFLINE, PARENT
@@ -142,7 +142,7 @@ def _deliver(
     end = spool.head.get("end") or death()
     try:
         clear_reason(client, run_id)
-        write_end(client, run_id, end)
+        end_run(client, run_id, end)
     except (MlflowException, OSError) as error:
         spool.close()
         return Synced(run_id, f"run {run_id} is delivered, but {fault_of(address, error).sentence}", done=False)
