@@ -34,7 +34,7 @@ Path("codes").write_text(" ".join(map(str, codes)))
 sys.exit(max(code if code >= 0 else 128 - code for code in codes))
 """
 SCONTROL = '#!/bin/sh\necho "$@" >> requeued\n'
-SMALL = ["--dataset", "raf", "--arch", "resnet18", "--image_size", "32", "--init", "scratch", "--batch_size", "16"]
+SMALL = ["--dataset", "raf", "--arch", "squeezenet1_1", "--image_size", "32", "--init", "scratch", "--batch_size", "16"]
 
 
 class Cluster:
@@ -122,9 +122,9 @@ def test_a_job_that_one_process_is_warned_in_stops_as_a_whole_and_the_next_job_e
     cluster.environment |= {
         "MLFLOW_TRACKING_URI": stores.copy(empty_store, tmp_path), "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"
     }  # fmt: skip
-    words = [*SMALL, "--epochs", "40", "--registered_name", "none"]
+    words = [*SMALL, "--epochs", "12", "--registered_name", "none"]
     job = cluster.submit(*words)
-    seen = epochs_until(job, "epoch 2/40")
+    seen = epochs_until(job, "epoch 2/12")
     assert job.stdout is not None
     second = int((tmp_path / "tasks").read_text().split()[1])
     os.kill(second, signal.SIGUSR1)
@@ -141,8 +141,8 @@ def test_a_job_that_one_process_is_warned_in_stops_as_a_whole_and_the_next_job_e
     job = cluster.submit(*words)
     printed, _ = job.communicate(timeout=200)
     assert job.returncode == 0, printed
-    assert "epoch 2/40" not in printed and "epoch 40/40" in printed
+    assert "epoch 2/12" not in printed and "epoch 12/12" in printed
     (same,) = client.search_runs(["0"], "tags.`fer.command` = 'finetune'")
     assert (same.info.run_id, same.info.status) == (run.info.run_id, "FINISHED")
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(1, 41))
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(1, 13))
     assert cluster.requeued() == ["requeue 4711"]
