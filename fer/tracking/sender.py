@@ -49,7 +49,6 @@ class Sender(threading.Thread):
         self._stop_asked = False
         self._hurried = False
         self._told = False
-        self.last_success = time.monotonic()
 
     def notify(self) -> None:
         """Say that there is something to send."""
@@ -119,7 +118,6 @@ class Sender(threading.Thread):
                 self.refused[entry.number] = fault
             return fault
         self.spool.mark_delivered([entry.number])
-        self.last_success = time.monotonic()
         return None
 
     def _note(self, fault: Fault | None) -> None:
@@ -136,26 +134,31 @@ class Sender(threading.Thread):
             self._told = False
             print(f"the MLflow store answers again; {self.spool.folder} is sent", file=sys.stderr, flush=True)
 
-    def settled(self) -> bool:
-        """Return whether all is delivered but what the store refuses."""
-        return all(entry.number in self.refused for entry in self.spool.pending())
-
     def wait(self, patience: float) -> bool:
         """Wait until all is delivered but what the store refuses, and return whether it is.
 
         Args:
             patience: Give up once the store has taken nothing for so many seconds.
         """
-        started = time.monotonic()
+        since = time.monotonic()
         self._hurried = True
         self.notify()
-        while not self.settled():
-            idle = time.monotonic() - max(started, self.last_success)
-            if idle >= patience or not self.is_alive():
+        first = self._first_unsettled()
+        while first is not None:
+            # By the first one: what is recorded meanwhile may be taken, and says nothing of what is waited for.
+            if time.monotonic() - since >= patience or not self.is_alive():
                 return False
             time.sleep(POLL / 5)
+            before, first = first, self._first_unsettled()
+            if first != before:
+                since = time.monotonic()
         self._hurried = False
         return True
+
+    def _first_unsettled(self) -> int | None:
+        """Return the number of the first entry that is neither delivered nor refused; None if there is none."""
+        waiting = [entry.number for entry in self.spool.pending() if entry.number not in self.refused]
+        return waiting[0] if waiting else None
 
     def set_artifacts_aside(self) -> None:
         """Wait no longer for the store of artifacts, where it is what holds up the end of the run."""

@@ -9,6 +9,7 @@ import mlflow
 import pytest
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from fer.cli import main
 from fer.config.build import build
@@ -39,7 +40,7 @@ def refused(prepared, empty_store, tmp_path_factory) -> Iterator[SimpleNamespace
     printed: list[str] = []
 
     def refuse(client: mlflow.MlflowClient, **words: object) -> None:
-        raise MlflowException("Permission denied", error_code=7)
+        raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
