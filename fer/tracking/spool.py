@@ -10,6 +10,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,17 +140,21 @@ class Spool:
                 return
             for number in numbers:
                 self._delivered.add(number)
-                # Not forced to the disk: what is delivered twice is recorded once.
-                self._acknowledged.write(f"{number}\n")
-                for kept in self._entries[number].content.get("kept", ()):
-                    shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
-            self._acknowledged.flush()
+                # Not forced to the disk, which may be full: what is delivered twice is recorded once.
+                with suppress(OSError):
+                    self._acknowledged.write(f"{number}\n")
+                    self._acknowledged.flush()
+                    # After the note: a process that is killed in between leaves no entry without its files.
+                    for kept in self._entries[number].content.get("kept", ()):
+                        shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
 
     def close(self) -> None:
         """Let other processes open it."""
         with self._lock:
-            self._journal.close()
-            self._acknowledged.close()
+            for file in (self._journal, self._acknowledged):
+                # What a full disk has not taken is known already.
+                with suppress(OSError):
+                    file.close()
         self._process_lock.release()
 
     def remove(self) -> None:

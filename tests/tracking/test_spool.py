@@ -204,3 +204,16 @@ def test_a_removed_one_leaves_nothing(folder):
     spool.append("tags")
     spool.remove()
     assert not folder.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk to try")
+def test_a_full_disk_is_one_sentence_and_what_it_did_not_take_can_still_be_sent(folder):
+    folder.mkdir(parents=True)
+    (folder / JOURNAL).symlink_to("/dev/full")
+    spool = Spool(folder)
+    with pytest.raises(DataError, match=r"no space left in .*spool") as fault:
+        spool.append("tags")
+    assert "\n" not in str(fault.value)
+    assert kinds(spool) == ["tags"]
+    spool.close()
+    Spool(folder).close()
