@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from fer.errors import FerError, shortened
 from fer.tracking import endings
 from fer.tracking.checkpoint_upload import forget_checkpoints
-from fer.tracking.delivery import Delivery
+from fer.tracking.delivery import Delivery, NotYet
 from fer.tracking.faults import fault_of
 from fer.tracking.names import ATTEMPT, DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
 from fer.tracking.params import means_the_same
@@ -137,6 +137,7 @@ def _model(delivery: Delivery, content: Mapping[str, Any]) -> None:
         client.log_outputs(delivery.run_id, [LoggedModelOutput(model.model_id, step=0)])
     _upload_model_files(delivery, delivery.kept(content["kept"][0]))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    delivery.spool.write_head(model_complete=True)
 
 
 def _model_files(delivery: Delivery, content: Mapping[str, Any]) -> None:
@@ -165,7 +166,9 @@ def _register(delivery: Delivery, content: Mapping[str, Any]) -> Any:
     """Register the run's model; return the registration, or a sentence where the registry refuses it."""
     from fer.tracking.registry import register_run  # only trainings that ended need it
 
-    delivery.model_id()
+    # Nobody is to be offered a model of which files are missing.
+    if not delivery.spool.head.get("model_complete"):
+        raise NotYet(f"it waits for the files of the model of run {delivery.run_id}, which the store has not taken")
     try:
         return register_run(delivery.run_id, content["name"], content["promote"])
     except FerError as error:

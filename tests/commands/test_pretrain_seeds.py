@@ -13,7 +13,6 @@ from fer.config.commands import CompareConfig, ExperimentConfig
 from fer.errors import ConfigError, FerError
 from fer.pipeline import stages
 from fer.tracking import store
-from fer.tracking.provenance import CodeVersion
 from tests import stores
 from tests.pages import Page
 
@@ -58,12 +57,11 @@ def place(empty_store: Path, tmp_path_factory: pytest.TempPathFactory, prepared)
 
 @pytest.fixture
 def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """Runs an experiment of `place` from a clean commit."""
+    """Runs an experiment of `place`."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
     monkeypatch.chdir(place)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("fer.pipeline.experiment.code_version", lambda: CodeVersion("a" * 40, dirty=False))
     mlflow.set_tracking_uri(None)
     store.connect()
     told = {"data_root": str(place / "data"), "output": str(place / "outputs"), "device": "cpu"}

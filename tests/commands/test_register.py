@@ -1,13 +1,13 @@
 import re
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
 import pytest
-from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
@@ -101,10 +101,10 @@ def test_auto_means_the_model_that_the_run_was_meant_for(refused):
 def test_auto_is_never_a_name_also_in_a_run_of_an_earlier_version(refused, quote):
     with tracked("finetune", ExportConfig(), "earlier") as run:
         _log_a_model(run)
-    run.params({"registered_name": f"{quote}auto{quote}"})
+    refused.client.log_param(run.id, "registered_name", f"{quote}auto{quote}")
     with pytest.raises(ConfigError, match="registered_name=<name>"):
         register_run(run.id, "auto", promote=False)
-    run.params({"registered_name_used": f"fer-earlier-{len(quote)}"})
+    refused.client.log_param(run.id, "registered_name_used", f"fer-earlier-{len(quote)}")
     assert register_run(run.id, "auto", promote=False).name == f"fer-earlier-{len(quote)}"
 
 
@@ -137,9 +137,9 @@ def test_a_run_without_a_scored_model_or_a_name_is_one_sentence(refused):
 
 
 def _log_a_model(run: TrackedRun) -> None:
-    client = mlflow.MlflowClient()
-    model = client.create_logged_model(run.experiment_id, source_run_id=run.id, tags={**TAGS, "score": "0.500000"})
-    client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "MLmodel").write_text("artifact_path: model\n")
+        run.model(Path(folder), "a model", {**TAGS, "score": "0.500000"})
 
 
 @pytest.mark.project

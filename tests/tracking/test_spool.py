@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,21 @@ def test_a_second_one_in_the_same_process_is_refused_until_the_first_is_closed(f
         Spool(folder)
     spool.close()
     Spool(folder).close()
+
+
+def test_a_process_that_is_killed_while_files_are_dropped_leaves_no_entry_without_its_files(folder, monkeypatch):
+    def killed(*words: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    spool = Spool(folder)
+    spool.append("file", kept=[spool.keep_content(b"a", "a.txt")], folder="")
+    spool.append("file", kept=[spool.keep_content(b"b", "b.txt")], folder="")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        spool.mark_delivered([0])
+    (left,) = reopened(spool).pending()
+    assert left.number == 1
+    assert (folder / left.content["kept"][0]).read_bytes() == b"b"
 
 
 @pytest.mark.parametrize("linked", [False, True])
