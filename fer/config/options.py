@@ -131,7 +131,7 @@ checkpoints = partial(
 )
 # A continuation may lie on another machine, so what it is called there is no part of what is computed.
 resume = partial(
-    path,
+    output,
     default="",
     help="continue a stopped run: its MLflow run id, a last.ckpt, or auto: the newest unfinished run of equal options, "
     "code and data, else a new one",

@@ -17,7 +17,7 @@ from fer.data.packing import PackedImages, pack, packed_side
 from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.pipeline.fingerprints import training_fingerprint
 from fer.pipeline.options import default_name, known_options, needed_sets, starting_weights
-from fer.pipeline.requirements import check_training, ensure_prepared
+from fer.pipeline.requirements import check_training, ensure_prepared, unprepared
 from fer.pipeline.resume import find_stopped, place_best
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
@@ -111,8 +111,6 @@ class RunContext(Generic[C]):
                 log_dataset(self.run, manifest.of(split), self.root, purpose)
             self.run.tags({dataset_tag(manifest.dataset, DIGEST): manifest.digest})
         self.run.params({"precision": self.precision, "training_images": count})
-        if self.config.resume:
-            self.run.tags({RESUMED_FROM: self.config.resume})
 
     def settings(self, **own: Any) -> OptimizationSettings:
         """Return how to optimise: the options that bear the names of settings, and what a command decides itself."""
@@ -185,11 +183,15 @@ def training_run(command: str, config: C, checkpoints: Sequence[str], run_name: 
     name = run_name or default_name(config, init)
     root = resolve_data_root(config.data_root)
     device = pick_device(config.device)
-    with tracked(command, config, name, known_options(config, init), stopped.run_id) as run:
+    sets = needed_sets(config)
+    # By it `resume=auto` and `experiment` find the run, should it be stopped: from its first moment on, if it can be.
+    mark = "" if unprepared(sets, root) else training_fingerprint(command, config)
+    with tracked(command, config, name, known_options(config, init), stopped.run_id, mark) as run:
         context = RunContext(run, root, device, config.precision, config, init, name, stopped.checkpoint)
-        ensure_prepared(needed_sets(config), root)
-        # By it `resume=auto` and `experiment` find the run, should it be stopped.
-        run.mark(training_fingerprint(command, config))
+        ensure_prepared(sets, root)
+        run.mark(mark or training_fingerprint(command, config))
+        if stopped.run_id or stopped.checkpoint:
+            run.tags({RESUMED_FROM: stopped.run_id or config.resume})
         if stopped.checkpoint and rank() == 0:
             place_best(stopped.checkpoint, context.folder)
         yield context

@@ -1,7 +1,6 @@
 """Find the stopped training that `resume` names: its run, its options and its newest checkpoint, wherever that lies."""
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -20,10 +19,9 @@ from fer.pipeline.requirements import check_training, ensure_prepared, unprepare
 from fer.tracking import store
 from fer.tracking.checkpoint_upload import stored_checkpoint
 from fer.tracking.names import CONFIG_FILE
-from fer.tracking.opening import OFFLINE
-from fer.tracking.outbox import spool_folder
+from fer.tracking.opening import OFFLINE, unfinished_offline
+from fer.tracking.outbox import read_head
 from fer.tracking.provenance import unfinished_run
-from fer.tracking.spool import HEAD
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.paths import resolve_data_root
 
@@ -75,6 +73,9 @@ def find_stopped(command: str, config: C) -> Stopped[C]:
         return Stopped(_stored_config(command, config, content, str(checkpoint)), run_id, checkpoint)
     # Stopped before its first checkpoint: its beginning is all there is to continue.
     content = _recorded_config(config, run_id, folder)
+    if content is None and config.resume == AUTO:
+        # Found by its options, which so are those given now.
+        return Stopped(config, run_id)
     return Stopped(_stored_config(command, config, content, f"run {run_id}"), run_id)
 
 
@@ -105,20 +106,15 @@ def _unfinished(command: str, config: C) -> str:
     root = resolve_data_root(config.data_root)
     sets = needed_sets(config)
     if unprepared(sets, root):
+        # No run was recorded here on data that are not there.
+        if config.offline:
+            return ""
         # A set that is to be prepared may come out as it was on the machine before.
         ensure_prepared(sets, root)
     mark = training_fingerprint(command, config)
     if not config.offline:
         return unfinished_run(mark)
-    heads = sorted(Path(config.output).resolve().glob(f"{OFFLINE}*/{spool_folder(Path()) / HEAD}"))
-    matching = [head for head in map(_read_head, heads) if head.get("fingerprint") == mark]
-    unfinished = [head for head in matching if (head.get("end") or {}).get("status") != "FINISHED"]
-    return str(max(unfinished, key=lambda head: head["started"])["id"]) if unfinished else ""
-
-
-def _read_head(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return unfinished_offline(Path(config.output).resolve(), mark)
 
 
 def _newest_checkpoint(run_id: str, tags: Mapping[str, str], folder: Path) -> Path | None:
@@ -166,9 +162,9 @@ def _fetch(run_id: str, file: Mapping[str, Any], scratch: Path) -> Path:
 
 def _recorded_config(config: C, run_id: str, folder: Path) -> Any:
     """Return the options that a run without a checkpoint recorded when it began."""
-    head = spool_folder(folder) / HEAD
-    if head.is_file():
-        return _read_head(head).get("config")
+    content = read_head(folder).get("config")
+    if content is not None:
+        return content
     if _is_offline(config, run_id):
         raise ModelError(f"there is no run {run_id} in {quoted_path(folder.parent)}")
     return store.read_json_artifact(run_id, CONFIG_FILE, dict)

@@ -15,9 +15,9 @@ from fer.config.commands import TRAINING_COMMANDS
 from fer.config.options import shown_options
 from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
-from fer.tracking.asking import check_artifacts
+from fer.tracking.asking import asked, check_artifacts
 from fer.tracking.endings import FAILED, FINISHED, KILLED, LAUNCHED_RUN, fail_run, keep_killed
-from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES
+from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES, DESCRIPTION, FINGERPRINT
 from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, leave, open_new, open_offline
 from fer.tracking.outbox import WARNED_SECONDS
 from fer.tracking.runs import TrackedRun
@@ -38,6 +38,7 @@ def open_run(
     parent: TrackedRun | None,
     root: Path,
     continues: str,
+    fingerprint: str,
 ) -> Opened:
     """Open the run of a command.
 
@@ -48,6 +49,7 @@ def open_run(
         parent: The run within which it is opened.
         root: Where runs have their folders.
         continues: Id of the run to carry on with; empty for a new one.
+        fingerprint: By which the run is found, should it be stopped; empty where that is not known yet.
 
     Raises:
         FerError: The store cannot be had, or the run cannot be continued.
@@ -59,15 +61,16 @@ def open_run(
         os.environ.pop(LAUNCHED_RUN, None)
         return open_offline(name, parent_id, root, continues)
     address = parent.address if parent else store.connect()
+    marks = {COMMAND: command} | ({FINGERPRINT: fingerprint} if fingerprint else {})
     try:
         if continues:
             opened = continue_run(address, continues, parent_id, root)
             if launched:
-                _note_continuation(launched, continues)
+                _note_continuation(address, launched, continues)
         elif launched:
-            opened = adopt(address, launched, root)
+            opened = adopt(address, launched, root, marks)
         else:
-            opened = open_new(address, name, parent_id, root)
+            opened = open_new(address, name, parent_id, root, marks)
         if command in TRAINING_COMMANDS:
             _refuse_if_unwritable(opened)
     except FerError as error:
@@ -93,11 +96,15 @@ def _refuse_if_unwritable(opened: Opened) -> None:
         raise
 
 
-def _note_continuation(launched: str, continues: str) -> None:
+def _note_continuation(address: str, launched: str, continues: str) -> None:
     """Say at the run that `mlflow run` has made which one is continued and holds all the figures."""
-    client = mlflow.MlflowClient()
-    client.set_tag(launched, CONTINUES, continues)
-    client.set_tag(launched, "mlflow.note.content", f"Continued run `{continues}`, which holds all figures.")
+    client = mlflow.MlflowClient(address)
+
+    def note() -> None:
+        client.set_tag(launched, CONTINUES, continues)
+        client.set_tag(launched, DESCRIPTION, f"Continued run `{continues}`, which holds all figures.")
+
+    asked(address, note, lambda _: None)
 
 
 class Keeper:

@@ -46,6 +46,7 @@ def tracked(
     name: str,
     extra: Mapping[str, Any] | None = None,
     continues: str = "",
+    fingerprint: str = "",
 ) -> Iterator[TrackedRun]:
     """Run a command's body inside an MLflow run, nested where one is open already.
 
@@ -58,6 +59,7 @@ def tracked(
         name: The run's name.
         extra: What options such as `auto` stand for, and derived values, logged as parameters too.
         continues: Id of the run to carry on with; empty for a new one.
+        fingerprint: By which the run is found, should it be stopped; empty where that is not known yet.
 
     Yields:
         The run. When the body ends the run becomes FINISHED; on an exception FAILED, with the reason in the tag
@@ -78,7 +80,7 @@ def tracked(
     if os.environ.get(LAUNCHED_RUN):
         follow_parent()
     with interrupting():
-        keeper = Keeper(open_run(command, config, name, parent, root, continues), config)
+        keeper = Keeper(open_run(command, config, name, parent, root, continues, fingerprint), config)
         token = _open_run.set(keeper.run)
         try:
             keeper.describe(command, name, extra or {}, _tags_of_next.get())

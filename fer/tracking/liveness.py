@@ -174,6 +174,9 @@ def claim(client: mlflow.MlflowClient, run: Run) -> str:
     run_id = run.info.run_id
     if is_going_on(client, run):
         raise FerError(f"run {run_id} is still going on: wait for its end, or stop it before it is resumed")
+    # While a heartbeat was watched for, another process may have taken it over, and may even have ended it.
+    if client.get_run(run_id).data.tags.get(ATTEMPT) != run.data.tags.get(ATTEMPT):
+        raise being_resumed(run_id)
     attempt = new_attempt(attempt_number(run.data.tags) + 1)
     # The heartbeat first: whoever looks after this sees a run that goes on.
     client.set_tag(run_id, HEARTBEAT, beat())
@@ -183,5 +186,10 @@ def claim(client: mlflow.MlflowClient, run: Run) -> str:
     while time.monotonic() < until:
         time.sleep(POLL)
     if client.get_run(run_id).data.tags.get(ATTEMPT) != attempt:
-        raise FerError(f"run {run_id} is being resumed by another process at this moment: leave it to that one")
+        raise being_resumed(run_id)
     return attempt
+
+
+def being_resumed(run_id: str) -> FerError:
+    """Return the error that says that another process takes a run over."""
+    return FerError(f"run {run_id} is being resumed by another process at this moment: leave it to that one")

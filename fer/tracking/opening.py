@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fer.tracking.delivery import experiment_token
 from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
 from fer.tracking.liveness import beat, claim, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT
-from fer.tracking.outbox import Outbox, remove_if_empty, spool_folder
+from fer.tracking.outbox import Outbox, read_head, remove_if_empty, spool_folder
 from fer.tracking.points import recorded_points, spooled_points
 from fer.tracking.spool import Spool
 
@@ -45,7 +46,7 @@ class Opened:
     launched: str = ""
 
 
-def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
+def open_new(address: str, name: str, parent: str, root: Path, marks: Mapping[str, str]) -> Opened:
     """Make a run.
 
     Args:
@@ -53,6 +54,7 @@ def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
         name: The run's name.
         parent: The run to nest it in, or empty.
         root: Where runs have their folders.
+        marks: Tags by which it is found from its first moment on.
 
     Raises:
         FerError: The store refuses.
@@ -60,7 +62,7 @@ def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
     """
     client = mlflow.MlflowClient(address)
     attempt = new_attempt(1)
-    tags = resolve_tags({ATTEMPT: attempt, HEARTBEAT: beat(), **({PARENT: parent} if parent else {})})
+    tags = resolve_tags({**marks, ATTEMPT: attempt, HEARTBEAT: beat(), **({PARENT: parent} if parent else {})})
 
     def place() -> str:
         return str(client.get_run(parent).info.experiment_id) if parent else store.experiment_id(address)
@@ -74,11 +76,11 @@ def open_new(address: str, name: str, parent: str, root: Path) -> Opened:
     return _opened(address, run, root, attempt)
 
 
-def adopt(address: str, run_id: str, root: Path) -> Opened:
+def adopt(address: str, run_id: str, root: Path, marks: Mapping[str, str]) -> Opened:
     """Take over the run that `mlflow run` has made; it has its name already."""
     client = mlflow.MlflowClient(address)
     attempt = new_attempt(1)
-    tags = resolve_tags({ATTEMPT: attempt, HEARTBEAT: beat()})
+    tags = resolve_tags({**marks, ATTEMPT: attempt, HEARTBEAT: beat()})
 
     def take() -> Run:
         run = client.get_run(run_id)
@@ -110,6 +112,9 @@ def continue_run(address: str, run_id: str, parent: str, root: Path) -> Opened:
         raise ModelError(f"run {run_id} has finished: there is nothing to continue")
     # A process of this machine that is still alive has it open, and is refused before the store is asked.
     spool = Spool(spool_folder(root / run_id))
+    if is_outdated(spool, run):
+        spool.remove()
+        spool = Spool(spool_folder(root / run_id))
     try:
         attempt = asked(address, lambda: claim(client, run), lambda _: stop_run(client, run_id))
         asked(address, lambda: clear_reason(client, run_id), lambda _: None)
@@ -123,6 +128,12 @@ def continue_run(address: str, run_id: str, parent: str, root: Path) -> Opened:
     opened = _opened(address, run, root, attempt, spool)
     opened.outbox.recorded = recorded | spooled_points(spool)
     return replace(opened, continued=True, next_step=_next_step(opened.outbox))
+
+
+def is_outdated(spool: Spool, run: Run) -> bool:
+    """Return whether a run was carried on with elsewhere since it left a spool, of which nothing is needed then."""
+    attempt = spool.head.get("attempt")
+    return bool(attempt) and run.data.tags.get(ATTEMPT, attempt) != attempt
 
 
 def _move(client: mlflow.MlflowClient, run: Run, parent: str) -> None:
@@ -153,6 +164,14 @@ def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Ope
         recorded=spooled_points(spool),
     )
     return Opened(outbox, continued=bool(continues), next_step=_next_step(outbox))
+
+
+def unfinished_offline(root: Path, fingerprint: str) -> str:
+    """Return the id of the newest run with a fingerprint that was recorded offline and did not finish, or nothing."""
+    heads = [read_head(folder) for folder in root.glob(f"{OFFLINE}*")]
+    matching = [head for head in heads if head.get("fingerprint") == fingerprint]
+    unfinished = [head for head in matching if (head.get("end") or {}).get("status") != FINISHED]
+    return str(max(unfinished, key=lambda head: head["started"])["id"]) if unfinished else ""
 
 
 def _opened(address: str, run: Run, root: Path, attempt: str, spool: Spool | None = None) -> Opened:

@@ -28,8 +28,8 @@ MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "version
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
-SOON = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
-"""MLflow's settings while the server is looked for: three attempts more, after 1, 2 and 4 seconds."""
+SOON, SOON_SECONDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}, 11.0
+"""MLflow's settings while a server is looked for, three attempts more after 1, 2 and 4 seconds; and how long it is."""
 ABSENT = ": start it, or give the right address as MLFLOW_TRACKING_URI; trainings run without it with `offline=true`"
 MAX_RUNS = 1_000_000
 """More than any store holds."""
@@ -50,7 +50,8 @@ def connect() -> str:
     mlflow.set_registry_uri(address)
     # Two processes that create one database would collide in its migrations.
     with locked(address, CREATING), _one_sentence(address), _answering_soon():
-        call_patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
+        limit = SOON_SECONDS if address.startswith("http") else float("inf")
+        call_patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1), limit=limit)
     return address
 
 
@@ -209,7 +210,7 @@ def _one_sentence(address: str) -> Iterator[None]:
         # Not at the top: whoever uses a server needs none of its packages for databases.
         from alembic.util import CommandError
 
-        if isinstance(error, MlflowException | CommandError):
+        if isinstance(error, MlflowException | CommandError | TimeoutError):
             raise FerError(why_unusable(address, error)) from None
         raise
 
@@ -225,7 +226,7 @@ def why_unusable(address: str, error: Exception) -> str:
     address = without_login(address)
     named = re.search(r"found version (\w+)|revision identified by '(\w+)'", reason)
     if named is None:
-        return f"the MLflow store {address} does not answer ({_briefly(reason)}){ABSENT if 'http' in address else ''}"
+        return f"the MLflow store {address} does not answer ({_briefly(reason)}){ABSENT * address.startswith('http')}"
     revision = named[1] or named[2]
     # None stands in databases from before schemas had names.
     if revision == "None" or any(MIGRATIONS.glob(f"{revision}_*.py")):

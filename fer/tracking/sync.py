@@ -19,11 +19,11 @@ from fer.tracking.faults import fault_of
 from fer.tracking.kinds import deliver, end_run
 from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
-from fer.tracking.opening import OFFLINE, PARENT
-from fer.tracking.outbox import remove_if_empty, spool_folder
+from fer.tracking.opening import OFFLINE, PARENT, is_outdated, leave
+from fer.tracking.outbox import read_head, remove_if_empty, spool_folder
 from fer.tracking.points import recorded_points
 from fer.tracking.sender import Sender
-from fer.tracking.spool import HEAD, Spool
+from fer.tracking.spool import Spool
 
 SYNC_SECONDS = 300.0
 """How long a store that takes nothing is waited for."""
@@ -46,9 +46,9 @@ class Synced:
 
 def spools_in(root: Path) -> list[Path]:
     """Return the folders of runs that have left something, in the order in which the runs began."""
-    heads = [path for path in root.glob(f"*/{spool_folder(Path()) / HEAD}") if path.is_file()]
+    folders = [folder for folder in root.glob("*") if spool_folder(folder).is_dir()]
     # A run's stages come after it: they name it as the one they belong to.
-    return [path.parents[1] for path in sorted(heads, key=lambda path: path.stat().st_ctime)]
+    return sorted(folders, key=lambda folder: read_head(folder).get("started", 0))
 
 
 def sync_run(address: str, folder: Path) -> Synced:
@@ -65,6 +65,9 @@ def sync_run(address: str, folder: Path) -> Synced:
         spool = Spool(spool_folder(folder))
     except FerError as error:
         return Synced(folder.name, str(error), done=False)
+    if not spool.head:
+        leave(spool)
+        return Synced(folder.name, f"run {folder.name} was killed before it recorded anything here", done=True)
     client = mlflow.MlflowClient(address)
     try:
         run = _run_of(client, address, spool)
@@ -74,8 +77,7 @@ def sync_run(address: str, folder: Path) -> Synced:
         spool.close()
         return Synced(folder.name, fault_of(address, error).sentence, done=False)
     run_id = run.info.run_id
-    attempt = spool.head.get("attempt")
-    if attempt and run.data.tags.get(ATTEMPT) not in (None, attempt):
+    if is_outdated(spool, run):
         spool.remove()
         _clear_up(folder, run_id, finished=run.info.status == FINISHED)
         return Synced(run_id, f"run {run_id} was continued elsewhere since: what it left here is not needed", done=True)

@@ -1,5 +1,6 @@
 """This process among others: which of several that train together it is, and what stops it in an orderly way."""
 
+import math
 import os
 import signal
 import sys
@@ -118,22 +119,30 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
             signal.signal(number, old)
 
 
-def call_patiently(call: Callable[[], T], grace: float = 0.0, undo: Callable[[T], object] = lambda _: None) -> T:
+def call_patiently(
+    call: Callable[[], T],
+    grace: float = 0.0,
+    undo: Callable[[T], object] = lambda _: None,
+    limit: float = math.inf,
+) -> T:
     """Return what a call returns, hearing signals at once while it lasts.
 
     Args:
         call: Made in a thread of its own, as it may wait for a server that does not answer.
         grace: Seconds that it is still waited for after a signal, and then `undo` after it.
         undo: Takes back what the call did, given what it returned after all.
+        limit: Seconds after which it is given up.
 
     Raises:
         Interrupted: A signal came.
+        TimeoutError: It was given up.
         Exception: What the call raised.
     """
     results: list[T] = []
     errors: list[BaseException] = []
     # Not the thread's `join`: interrupted, that takes the thread for ended (Python 3.11).
     done = threading.Event()
+    until = time.monotonic() + limit
 
     def work() -> None:
         try:
@@ -145,7 +154,8 @@ def call_patiently(call: Callable[[], T], grace: float = 0.0, undo: Callable[[T]
     try:
         threading.Thread(target=work, daemon=True).start()
         while not done.wait(CALL_SECONDS):
-            pass
+            if time.monotonic() > until:
+                raise TimeoutError("timed out")
     except BaseException:
         done.wait(grace)
         if results:

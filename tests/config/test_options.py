@@ -83,9 +83,9 @@ def test_what_may_be_a_path_is_declared_as_such() -> None:
     for cls in TRACKED_COMMANDS.values():
         for item in fields(cls):
             kinds[item.name] = item.metadata["shown"]
-    folders = {"data_root", "output"}
+    folders = {"data_root", "output", "resume"}
     keeping = {"checkpoint_minutes", "checkpoint_upload_gb", "tracking_patience", "offline"}
     assert {name for name, kind in kinds.items() if kind == Shown.NOTHING} == folders | keeping
     paths = {name for name, kind in kinds.items() if kind == Shown.FILE_NAME}
-    assert paths == {"config", "source", "image", "model", "init", "resume", "name"}
+    assert paths == {"config", "source", "image", "model", "init", "name"}
     assert shown_options(PrepareConfig(source="/mnt/raf/basic.zip"), {})["source"] == "basic.zip"
