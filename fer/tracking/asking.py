@@ -1,6 +1,7 @@
 """Ask a store for what a run cannot begin without, hearing signals meanwhile."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +14,15 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from fer.errors import FerError
 from fer.tracking.endings import FAILED, stop_run, write_end
 from fer.tracking.faults import fault_of
+from fer.tracking.request_settings import sent_once
 from fer.utils.processes import call_patiently
 
 T = TypeVar("T")
 
 PROBE = "probe.txt"
 """The artifact by which it is found out whether the store takes artifacts."""
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to make something."""
 GRACE_SECONDS = 2.0
 """How long after a signal the making of a run is waited for, so that it can be ended."""
 
@@ -39,6 +43,31 @@ def asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any]) -> T:
         return call_patiently(ask, GRACE_SECONDS, undo)
     except (MlflowException, OSError) as error:
         raise FerError(fault_of(address, error).sentence) from error
+
+
+def made_once(look: Callable[[], T | None], make: Callable[[], T]) -> T:
+    """Return what a request makes in the store, of which there is one even if the request's answer is lost.
+
+    Args:
+        look: Returns it where it is there, else None.
+        make: Makes it.
+
+    Raises:
+        MlflowException: The store refuses, or does not answer.
+    """
+    for pause in PAUSES:
+        try:
+            with sent_once():
+                return make()
+        except MlflowException as error:
+            if not fault_of("", error).passes:
+                raise
+        time.sleep(pause)
+        found = look()
+        if found is not None:
+            return found
+    with sent_once():
+        return make()
 
 
 def check_artifacts(address: str, run_id: str) -> None:

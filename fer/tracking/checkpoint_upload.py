@@ -19,7 +19,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from fer.tracking.faults import fault_of
+from fer.tracking.faults import fault_of, ignoring_refusals
 from fer.tracking.names import CHECKPOINT, CHECKPOINTS, checkpoint_path
 from fer.tracking.spool import link_or_copy
 from fer.training.checkpoints import BEST, LAST
@@ -184,7 +184,8 @@ def forget_checkpoints(client: mlflow.MlflowClient, run_id: str) -> None:
     run = client.get_run(run_id)
     repository = get_artifact_repository(run.info.artifact_uri)
     if CHECKPOINT in run.data.tags:
-        client.delete_tag(run_id, CHECKPOINT)
+        with ignoring_refusals():
+            client.delete_tag(run_id, CHECKPOINT)
     # An upload that was cut off has left files that no tag names.
     _delete(repository, {item.path for item in repository.list_artifacts(CHECKPOINTS)})
 

@@ -12,6 +12,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from fer.tracking import store
+from fer.tracking.faults import ignoring_refusals
 from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR, HEARTBEAT
 from fer.utils.rendering import escape_markdown
 
@@ -44,7 +45,7 @@ def write_end(client: mlflow.MlflowClient, run_id: str, end: Mapping[str, Any]) 
             `unless_begun`, if nothing is recorded of it: a slip leaves no failed run behind.
     """
     client.set_terminated(run_id, end["status"], end["time"])
-    with suppress(MlflowException):
+    with ignoring_refusals():
         client.delete_tag(run_id, HEARTBEAT)
     if end["reason"] and not (end["unless_begun"] and _delete_if_empty(client, run_id)):
         _write_reason(client, run_id, end["reason"])
@@ -88,7 +89,8 @@ def clear_reason(client: mlflow.MlflowClient, run_id: str) -> None:
     """Take back what was written of a run that did not finish, as it goes on."""
     tags = client.get_run(run_id).data.tags
     if ERROR in tags:
-        client.delete_tag(run_id, ERROR)
+        with ignoring_refusals():
+            client.delete_tag(run_id, ERROR)
     described = tags.get(DESCRIPTION, "")
     if not described.startswith(NOT_FINISHED):
         return
@@ -97,7 +99,8 @@ def clear_reason(client: mlflow.MlflowClient, run_id: str) -> None:
         client.set_tag(run_id, DESCRIPTION, rest)
     else:
         # Its own description is written at its end, where there is none.
-        client.delete_tag(run_id, DESCRIPTION)
+        with ignoring_refusals():
+            client.delete_tag(run_id, DESCRIPTION)
 
 
 def _delete_if_empty(client: mlflow.MlflowClient, run_id: str) -> bool:

@@ -1,5 +1,7 @@
 """Tell what a store's fault means: whether it passes, and the sentence that names its cure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
@@ -60,6 +62,16 @@ def fault_of(address: str, error: BaseException) -> Fault:
             of_rights=True,
         )
     return Fault(f"{store} does not take the run: {reason}", passes=status in TEMPORARY)
+
+
+@contextmanager
+def ignoring_refusals() -> Iterator[None]:
+    """Go on where a store refuses for good what can be done without, or what was done before; raise what passes."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        if fault_of("", error).passes:
+            raise
 
 
 def _status(error: BaseException) -> int:

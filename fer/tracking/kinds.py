@@ -20,6 +20,7 @@ from fer.tracking.delivery import Delivery, NotYet
 from fer.tracking.faults import fault_of
 from fer.tracking.names import ATTEMPT, DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
 from fer.tracking.params import means_the_same
+from fer.tracking.request_settings import sent_once
 from fer.tracking.spool import Entry
 
 BATCH = 500
@@ -121,20 +122,22 @@ def _model(delivery: Delivery, content: Mapping[str, Any]) -> None:
         model = found[0]
     else:
         params = client.get_run(delivery.run_id).data.params
-        model = client.create_logged_model(
-            delivery.experiment_id,
-            name=content["name"],
-            source_run_id=delivery.run_id,
-            params=dict(params),
-            tags=content["tags"],
-        )
+        with sent_once():
+            model = client.create_logged_model(
+                delivery.experiment_id,
+                name=content["name"],
+                source_run_id=delivery.run_id,
+                params=dict(params),
+                tags=content["tags"],
+            )
     # From here on an attempt that is cut off goes on with this one.
     delivery.spool.write_head(model_id=model.model_id, model_location=model.artifact_location)
     outputs = client.get_run(delivery.run_id).outputs
     named = [output.model_id for output in outputs.model_outputs] if outputs else []
     # The store refuses to be told twice.
     if model.model_id not in named:
-        client.log_outputs(delivery.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        with sent_once():
+            client.log_outputs(delivery.run_id, [LoggedModelOutput(model.model_id, step=0)])
     _upload_model_files(delivery, delivery.kept(content["kept"][0]))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     delivery.spool.write_head(model_complete=True)

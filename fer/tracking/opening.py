@@ -12,7 +12,7 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from fer.errors import ModelError
 from fer.tracking import store
-from fer.tracking.asking import asked
+from fer.tracking.asking import asked, made_once
 from fer.tracking.delivery import experiment_token
 from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
 from fer.tracking.liveness import beat, claim, end_if_dead, new_attempt
@@ -69,8 +69,11 @@ def open_new(address: str, name: str, parent: str, root: Path, marks: Mapping[st
 
     experiment_id = asked(address, place, lambda _: None)
 
+    def find() -> Run | None:
+        return next(iter(store.search_runs(f"tags.`{ATTEMPT}` = '{attempt}'", [experiment_id])), None)
+
     def create() -> Run:
-        return client.create_run(experiment_id, tags=tags, run_name=name)
+        return made_once(find, lambda: client.create_run(experiment_id, tags=tags, run_name=name))
 
     run = asked(address, create, lambda run: stop_run(client, run.info.run_id))
     return _opened(address, run, root, attempt)

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +13,9 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import ConfigError, FerError, ModelError, RegistrationError, shortened, without_login
 from fer.tracking import champion, store
+from fer.tracking.asking import made_once
 from fer.tracking.descriptions import describe_version
+from fer.tracking.faults import ignoring_refusals
 from fer.tracking.names import (
     DESCRIPTION,
     REGISTERED,
@@ -77,12 +78,13 @@ def register_run(run_id: str, name: str, promote: bool) -> Registration:
         if registration is None:
             registration = register(name, model.model_id, score, tags, promote)
         # A store without rights to it must not make a registered model seem refused.
-        with suppress(MlflowException):
+        with ignoring_refusals():
             describe_version(name, registration.version, model.tags.get(DESCRIPTION, ""))
         note = f"{name}/{registration.version}: {registration.message}"
         client.set_tag(run_id, REGISTERED, note)
         if UNREGISTERED in run.data.tags:
-            client.delete_tag(run_id, UNREGISTERED)
+            with ignoring_refusals():
+                client.delete_tag(run_id, UNREGISTERED)
     except MlflowException as error:
         raise RegistrationError(f"the MLflow store refuses {name}: {shortened(str(error), 200)}") from error
     return registration
@@ -188,8 +190,11 @@ def _create_version(name: str, model_id: str, tags: Mapping[str, str]) -> int:
     # Read once and not again at each attempt: what stood before the first one counts.
     all_tags = {**tags, **champion.predecessor_tag(name)}
     source = f"{MODELS}{model_id}"
-    version = _retry(lambda: mlflow.register_model(source, name, tags=all_tags))
-    return champion.number(version)
+
+    def make() -> int:
+        return champion.number(_retry(lambda: mlflow.register_model(source, name, tags=all_tags)))
+
+    return made_once(lambda: _unfinished_version(name, model_id, tags), make)
 
 
 def _retry(attempt: Callable[[], R]) -> R:

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from fer.errors import DataError, FerError, ModelError, shortened, without_login
 from fer.portable.json_files import parse_json
 from fer.tracking.faults import fault_of
+from fer.tracking.request_settings import answering_soon
 from fer.utils.processes import call_patiently
 
 T = TypeVar("T")
@@ -28,8 +29,8 @@ MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "version
 CREATING = "creating"
 """Purpose of the lock under which databases and experiments are created."""
 NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
-SOON, SOON_SECONDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}, 11.0
-"""MLflow's settings while a server is looked for, three attempts more after 1, 2 and 4 seconds; and how long it is."""
+SOON_SECONDS = 11.0
+"""How long a server is looked for."""
 ABSENT = ": start it, or give the right address as MLFLOW_TRACKING_URI; trainings run without it with `offline=true`"
 MAX_RUNS = 1_000_000
 """More than any store holds."""
@@ -49,24 +50,10 @@ def connect() -> str:
     mlflow.set_tracking_uri(address)
     mlflow.set_registry_uri(address)
     # Two processes that create one database would collide in its migrations.
-    with locked(address, CREATING), _one_sentence(address), _answering_soon():
+    with locked(address, CREATING), _one_sentence(address), answering_soon():
         limit = SOON_SECONDS if address.startswith("http") else float("inf")
         call_patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1), limit=limit)
     return address
-
-
-@contextmanager
-def _answering_soon() -> Iterator[None]:
-    """Have MLflow give up on a server within some seconds: at the beginning nobody wants to wait for minutes."""
-    before = dict(os.environ)
-    os.environ.update(SOON)
-    try:
-        yield
-    finally:
-        for name in SOON:
-            os.environ.pop(name)
-            if name in before:
-                os.environ[name] = before[name]
 
 
 def experiment_id(address: str) -> str:
@@ -85,7 +72,14 @@ def experiment_id(address: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment:
             return str(experiment.experiment_id)
-        return client.create_experiment(name)
+        try:
+            return client.create_experiment(name)
+        except MlflowException:
+            # Another machine has made it at this moment, or this one by a request whose answer was lost.
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
 
 
 def search_runs(filter_string: str, experiment_ids: Sequence[str] = (), limit: int = 0) -> list[Run]:

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError
 from fer.tracking import store
+from fer.tracking.asking import made_once
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FINISHED, clear_reason
 from fer.tracking.faults import fault_of
@@ -91,10 +92,8 @@ def _run_of(client: mlflow.MlflowClient, address: str, spool: Spool) -> Run:
         return client.get_run(head["run_id"])
     local = str(head["id"])
     # Made by an earlier attempt whose answer was lost.
-    found = store.search_runs(f"tags.`{SPOOLED_AS}` = '{local}'")
-    if found:
-        run = found[0]
-    else:
+    run = _delivered_run(local)
+    if run is None:
         attempt = new_attempt(1)
         spool.write_head(attempt=attempt)
         parent = _parent_of(head)
@@ -102,7 +101,10 @@ def _run_of(client: mlflow.MlflowClient, address: str, spool: Spool) -> Run:
         if parent is not None:
             tags[PARENT] = parent.info.run_id
         place = parent.info.experiment_id if parent is not None else store.experiment_id(address)
-        run = client.create_run(place, start_time=head["started"], tags=tags, run_name=head["name"])
+        run = made_once(
+            lambda: _delivered_run(local),
+            lambda: client.create_run(place, start_time=head["started"], tags=tags, run_name=head["name"]),
+        )
     spool.write_head(run_id=run.info.run_id)
     return client.get_run(run.info.run_id)
 
@@ -112,10 +114,12 @@ def _parent_of(head: dict[str, Any]) -> Run | None:
     parent = str(head.get("parent", ""))
     if not parent:
         return None
-    if not parent.startswith(OFFLINE):
-        return store.get_run(parent)
-    found = store.search_runs(f"tags.`{SPOOLED_AS}` = '{parent}'", limit=1)
-    return found[0] if found else None
+    return _delivered_run(parent) if parent.startswith(OFFLINE) else store.get_run(parent)
+
+
+def _delivered_run(local: str) -> Run | None:
+    """Return the run in the store that was recorded offline under an id; None where there is none."""
+    return next(iter(store.search_runs(f"tags.`{SPOOLED_AS}` = '{local}'", limit=1)), None)
 
 
 def _deliver(
