@@ -19,13 +19,19 @@ def create(folder: Path) -> Path:
     return path
 
 
-def copy(empty_store: Path, folder: Path) -> str:
-    """Copy an empty store into a folder, as if MLflow had created it there, and return its address."""
+def copy(empty_store: Path, folder: Path, artifacts: str = "") -> str:
+    """Copy an empty store into a folder, as if MLflow had created it there, and return its address.
+
+    Args:
+        empty_store: The store's file.
+        folder: Where to copy it to.
+        artifacts: Where artifacts go; empty for the folder itself.
+    """
     path = folder / "mlflow.db"
     shutil.copyfile(empty_store, path)
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         # The store remembers where artifacts of the experiment `Default` go.
-        database.execute("update experiments set artifact_location = ?", (f"{folder}/mlruns/0",))
+        database.execute("update experiments set artifact_location = ?", (f"{artifacts or f'{folder}/mlruns'}/0",))
     return f"sqlite:///{path}"
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,19 +60,58 @@ def _await(address: str, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def refusing(address: str, words: str) -> Iterator[tuple[str, threading.Event]]:
-    """Stand before a tracking server and answer 403 where a request's path holds some words.
+def refusing(address: str, words: str, status: int = 403) -> Iterator[tuple[str, threading.Event]]:
+    """Stand before a tracking server and refuse what has some words in its path.
 
-    Yields the address, and the event that ends the refusing.
+    Args:
+        address: The server.
+        words: The words.
+        status: The status of the refusal.
+
+    Yields:
+        The address, and the event that ends the refusing.
     """
     allowed = threading.Event()
 
+    def treat(method: str, path: str) -> int:
+        return status if words in path and not allowed.is_set() else PASS
+
+    with proxy(address, treat) as own:
+        yield own, allowed
+
+
+PASS, DROP, LOSE = 0, -1, -2
+"""What a proxy does with a request: pass it on, close the connection, or pass it on and lose the answer."""
+
+
+@contextlib.contextmanager
+def proxy(address: str, treat: Callable[[str, str], int]) -> Iterator[str]:
+    """Stand before a tracking server.
+
+    Args:
+        address: The server.
+        treat: Returns what to do with a request, by its method and path: `PASS`, `DROP`, `LOSE`, or a status to refuse
+            it with.
+
+    Yields:
+        The address.
+    """
+
     class Handler(BaseHTTPRequestHandler):
+        # As real servers do; each closing of a connection is told by the protocol.
+        protocol_version = "HTTP/1.1"
+
         def forward(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer = 403, REFUSED
-            if allowed.is_set() or words not in self.path:
+            status = treat(self.command, self.path)
+            answer = REFUSED
+            if status in (PASS, LOSE):
+                lost = status == LOSE
                 status, answer = self.passed_on(content)
+                status = DROP if lost else status
+            if status == DROP:
+                self.close_connection = True
+                return
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
@@ -87,15 +126,18 @@ def refusing(address: str, words: str) -> Iterator[tuple[str, threading.Event]]:
                     return answered.status, answered.read()
             except urllib.error.HTTPError as error:
                 return error.code, error.read()
+            except OSError:
+                return DROP, b""
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{proxy.server_address[1]}", allowed
-        proxy.shutdown()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
         thread.join()
