@@ -20,9 +20,10 @@ _BREAKS = re.compile(
 )
 # Links side by side are authors; run together they would read as one person's name.
 _NEXT_LINK = re.compile(r"</a\s*>(?=(?:\s|<(?!/?a\b)[^<>]*>)*<a\b)", re.IGNORECASE)
-# Commons repeats some names in a part that browsers do not show.
+# Commons repeats some names in a part that browsers do not show. No tag reaches over the next one's beginning: the time
+# it takes to try would grow with the cube of the text's length.
 _HIDDEN = re.compile(
-    r"<(span|div)\b[^>]*display:\s*none[^>]*>.*?</\1>",
+    r"<(span|div)\b[^<>]*display:\s*none[^<>]*>.*?</\1>",
     re.IGNORECASE | re.DOTALL,
 )
 _EMPTY_BRACKETS = re.compile(r"[(\[{]\s*[)\]}]")
@@ -53,6 +54,8 @@ def html_to_text(markup: str) -> str:
     """
     # A browser shows a line break of the source as a space; those set below are the ones it shows.
     text = " ".join(markup[:MAX_MARKUP].split())
+    # JSON can hold halves of characters, which no text can.
+    text = text.encode("utf-8", "replace").decode("utf-8")
     text = _HIDDEN.sub(" ", text)
     text = _NEXT_LINK.sub("</a><br>", text)
     for _ in range(MAX_ROUNDS):

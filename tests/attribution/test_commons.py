@@ -266,6 +266,8 @@ def test_without_a_network_the_address_is_named(waits: list[float], monkeypatch:
         ((200, {}, b'{"query": {"pages": [{"ns": 6}]}}'), "answers otherwise"),
         ((200, {}, b'{"query": []}'), "answers otherwise"),
         ((200, {}, b'{"batchcomplete": true}'), "answers otherwise"),
+        ((200, {}, b"[" * 10_000), "no usable answer"),
+        ((200, {}, b'{"query": {"pages": [], "big": ' + b"9" * 10_000 + b"}}"), "no usable answer"),
     ],
 )
 def test_a_refusal_is_not_asked_twice(wiki: Wiki, client: Commons, trouble: tuple, said: str) -> None:
@@ -273,3 +275,49 @@ def test_a_refusal_is_not_asked_twice(wiki: Wiki, client: Commons, trouble: tupl
     with pytest.raises(DataError, match=said):
         client.file_pages(["File:A.jpg"])
     assert len(wiki.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": "800"},
+        {"height": None},
+        {"extmetadata": {"Artist": None}},
+        {"extmetadata": {"Artist": {"source": "x"}}},
+        {"extmetadata": {"Artist": {"value": ["Jane"]}}},
+    ],
+    ids=str,
+)
+def test_parts_of_another_kind_are_no_answer(wiki: Wiki, client: Commons, changes: dict) -> None:
+    (title,) = stocked(wiki, named(1))
+    wiki.pages[title] = info(title) | changes
+    with pytest.raises(DataError, match="answers otherwise than the API of Commons does"):
+        client.file_pages([title])
+
+
+def test_an_answer_without_end_is_left_alone(wiki: Wiki, client: Commons) -> None:
+    endless = json.dumps({"query": {}, "continue": {"iistart": "x"}}).encode()
+    wiki.troubles = [(200, {}, endless)] * 500
+    with pytest.raises(DataError, match="gives an answer without end: try again later"):
+        client.file_pages(["File:A.jpg"])
+    assert len(wiki.asked) == commons.MAX_PARTS
+
+
+def test_an_answer_that_would_fill_the_memory_is_not_read_to_its_end(
+    wiki: Wiki, client: Commons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commons, "MAX_BYTES", 100_000)
+    # The stand-in packs it into a thousandth.
+    assert wiki.zipped
+    wiki.troubles = [(200, {}, b" " * 10**7)]
+    with pytest.raises(DataError, match="gives an answer of more than 100,000 bytes"):
+        client.file_pages(["File:A.jpg"])
+
+
+def test_what_a_server_says_can_be_printed(wiki: Wiki, client: Commons) -> None:
+    said = json.dumps({"error": {"code": "bad", "info": "\x1b[31m" + "x" * 5000}})
+    wiki.troubles = [(200, {}, said.encode())]
+    with pytest.raises(DataError, match="refuses the request") as caught:
+        client.file_pages(["File:A.jpg"])
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400

@@ -56,11 +56,17 @@ def test_an_author_needs_letters_or_digits(text: str, name: str) -> None:
     assert clean_name(text) == name
 
 
-@pytest.mark.parametrize("part", ["</a>", "</a> <b>", "<", "<span x", "<div style='display:none'>"])
+@pytest.mark.parametrize(
+    "part", ["</a>", "</a> <b>", "<", "<span x", "<div style='display:none'>", "<span display:none"]
+)
 def test_a_page_of_a_million_characters_is_no_reason_to_hang(part: str) -> None:
     started = time.monotonic()
     html_to_text(f"Ann{part * (1_000_000 // len(part))}")
     assert time.monotonic() - started < 30
+
+
+def test_half_a_character_is_none() -> None:
+    assert html_to_text("<i>a\ud800b</i>") == "a?b"
 
 
 TITLE = "File:Sword of Anger.jpg"
