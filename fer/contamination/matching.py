@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -191,10 +192,23 @@ def _read(path: Path) -> list[Match] | None:
     try:
         content = read_object(path)
         if content["version"] == VERSION:
-            return [Match(*values) for values in content["matches"]]
+            return [_match(values) for values in content["matches"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
+
+
+def _match(values: Any) -> Match:
+    """Return a match of a file.
+
+    Raises:
+        TypeError: It is none.
+    """
+    match = Match(*values)
+    texts = (match.test, match.dataset, match.training, match.kind)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(match.correlation, float | int | None):
+        raise TypeError
+    return match
 
 
 def _write(path: Path, matches: list[Match]) -> None:

@@ -3,8 +3,8 @@
 The cache holds pictures of people: it stays under the data root and is never logged.
 """
 
-import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,10 +79,15 @@ def image_signatures(manifest: Manifest, root: Path) -> ImageSignatures:
     Raises:
         DataError: A picture can no longer be read, or the disk is full.
     """
+
+    def read(path: Path) -> ImageSignatures | None:
+        found = _read(path, manifest.dataset, manifest.digest)
+        return found if found is not None and len(found) == len(manifest.images) else None
+
     with translate_disk_errors(root):
         return cached(
             _path(root, manifest.dataset, manifest.digest),
-            read=lambda path: _read(path, manifest.dataset, manifest.digest),
+            read=read,
             make=lambda: _compute(manifest, root),
             write=_write,
             lock=data_lock(root, f"{manifest.dataset}-signatures"),
@@ -148,13 +153,21 @@ def _path(root: Path, dataset: str, digest: str) -> Path:
 
 def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     """Return what a file holds; None where it is absent, damaged or of another version."""
-    try:
-        with np.load(path) as arrays:
-            if arrays["version"] != VERSION:
-                return None
-            return ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
+    # NumPy raises nearly anything for a damaged file, and returns other things than archives of arrays.
+    with suppress(Exception), np.load(path) as arrays:
+        if arrays["version"] == VERSION:
+            found = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
+            return found if _is_whole(found) else None
+    return None
+
+
+def _is_whole(found: ImageSignatures) -> bool:
+    count = len(found)
+    names = (found.paths, found.people, found.pixels)
+    are_names = all(array.shape == (count,) and array.dtype.kind == "U" for array in names)
+    thumbnails = ((found.small, SMALL), (found.large, LARGE))
+    are_pixels = all(array.shape == (count, side, side) and array.dtype == np.uint8 for array, side in thumbnails)
+    return are_names and are_pixels
 
 
 def _write(path: Path, signatures: ImageSignatures) -> None:

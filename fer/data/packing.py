@@ -72,11 +72,12 @@ def pack(manifest: Manifest, root: Path, side: int) -> Pixels:
                 _remove_outdated(path.parent, manifest)
                 with atomic_path(path) as partial:
                     _decode_all(manifest, root, side, partial)
-    with suppress(ValueError, EOFError):
+    # NumPy raises nearly anything for a damaged file.
+    with suppress(Exception):
         # Mapped, not read: processes share the pages, and a set larger than memory works. As uint8 it is a quarter of
         # what floats would take. Copy-on-write, because torch warns of arrays that cannot be written to.
         pixels: Pixels = np.load(path, mmap_mode="c")
-        if pixels.shape == (len(manifest.images), side, side, 3):
+        if pixels.dtype == np.uint8 and pixels.shape == (len(manifest.images), side, side, 3):
             return pixels
     raise DataError(f"{path} is damaged: delete it, and it is made again")
 

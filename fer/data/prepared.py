@@ -102,8 +102,9 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
         summary = read_object(path)
         check_kinds(summary, KINDS)
         # Counts are summed, and whoever edits the file may have made texts of them.
-        for key in ("framed", "repaired_or_converted", "left_out_reasons"):
-            check_kinds({key: tuple(summary.get(key, {}).values())}, {key: tuple[int, ...]})
+        tables = {key: summary.get(key) for key in ("framed", "repaired_or_converted", "left_out_reasons")}
+        for name, table in (tables | _object(summary.get("counts"))).items():
+            check_kinds({name: tuple(_object(table).values())}, {name: tuple[int, ...]})
         # What another version calls by other names is missing here.
         fits = KINDS.keys() <= summary.keys() and summary["version"] == FORMAT_VERSION
     except (OSError, ValueError):
@@ -112,6 +113,17 @@ def read_summary(root: Path, dataset: str) -> dict[str, Any]:
         cure = f"run prepare again for {dataset!r}"
         raise DataError(f"{path} is missing, damaged or of another version of fer: {cure}")
     return summary
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return a value that has to be names and values.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
 
 
 def is_prepared(root: Path, dataset: str) -> bool:

@@ -56,15 +56,25 @@ def test_pictures_are_read_once_for_one_content(own, monkeypatch: pytest.MonkeyP
         signatures.image_signatures(Manifest("raf", train.images[1:]), root)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "of another version"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "emptied", "overwritten", "of another version", "an array", "fewer", "not pixels"]
+)
 def test_a_damaged_cache_is_made_again(own, damage: str) -> None:
     root, train = own
     first = signatures.image_signatures(train, root)
     (path,) = (root / "signatures").iterdir()
     content = path.read_bytes()
-    if damage == "of another version":
-        arrays = {name: getattr(first, name) for name in ("paths", "people", "pixels", "small", "large")}
-        np.savez(path, version=signatures.VERSION + 1, **arrays)
+    arrays = {name: getattr(first, name) for name in ("paths", "people", "pixels", "small", "large")}
+    edited = {
+        "of another version": arrays | {"version": signatures.VERSION + 1},
+        "fewer": {name: array[1:] for name, array in arrays.items()} | {"version": signatures.VERSION},
+        "not pixels": arrays | {"version": signatures.VERSION, "small": first.small.astype(float)},
+    }
+    if damage in edited:
+        np.savez(path, **edited[damage])
+    elif damage == "an array":
+        with path.open("wb") as file:
+            np.save(file, first.small)
     else:
         path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "overwritten": b"x" * 99}[damage])
     assert same(signatures.image_signatures(train, root), first)
@@ -118,10 +128,11 @@ def test_matches_are_kept_and_damaged_or_older_ones_made_again(own, monkeypatch:
     first = matching.cached_matches(train, training, root)
     assert matching.cached_matches(train, training, root) == first == find_matches() and len(searched) == 2
     (path,) = (root / "contamination").iterdir()
-    for damage in ('{"version": 1, "matches": [["a"', '{"version": 0, "matches": []}', "[]"):
+    edited = '{"version": 1, "matches": [["a", "ferplus", "b", "near-copy", "much"]]}'
+    for damage in ('{"version": 1, "matches": [["a"', '{"version": 0, "matches": []}', "[]", edited):
         path.write_text(damage)
         assert matching.cached_matches(train, training, root) == first
-    assert len(searched) == 5
+    assert len(searched) == 6
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,18 @@ def replace_by_another_shape(path: Path) -> None:
     np.save(path, np.zeros((2, 24, 24, 3), np.uint8))
 
 
-@pytest.mark.parametrize("damage", [cut, empty, replace_by_text, replace_by_another_shape])
+def replace_by_another_kind(path: Path) -> None:
+    np.save(path, np.load(path).view(np.int8))
+
+
+def damage_the_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"'fortran_order'", b"'(((((((((((((("))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut, empty, replace_by_text, replace_by_another_shape, replace_by_another_kind, damage_the_header],
+)
 def test_a_damaged_pack_is_named_with_its_cure(own: tuple[Path, Manifest], damage: Callable[[Path], None]) -> None:
     root, manifest = own
     kept = np.array(pack(manifest, root, 24))

@@ -73,6 +73,12 @@ def make_counts_of_the_summary_texts(root: Path, done: Prepared) -> None:
     path.write_text(json.dumps(content | {"repaired_or_converted": {"converted to RGB": "three"}}), encoding="utf-8")
 
 
+def spoil_the_counts_of_images(root: Path, done: Prepared) -> None:
+    path = summary_path(root, "wikimedia")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"counts": {"test": [1, 2]}}), encoding="utf-8")
+
+
 def lose_a_key_of_the_summary(root: Path, done: Prepared) -> None:
     path = summary_path(root, "wikimedia")
     path.write_text(path.read_text(encoding="utf-8").replace('"left_out"', '"left"'), encoding="utf-8")
@@ -116,6 +122,7 @@ def test_a_damaged_tree_is_prepared_anew(
         make_the_summary_a_list,
         make_counts_of_the_summary_texts,
         lose_a_key_of_the_summary,
+        spoil_the_counts_of_images,
     ],
 )
 def test_counts_of_a_damaged_summary_are_refused(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fer.data.datasets.base import DataSet
 from fer.data.datasets.own import UNSTATED_TERMS, own_names
@@ -67,14 +68,11 @@ def _state_of(dataset: DataSet, root: Path) -> SetState:
     return SetState(dataset.name, dataset.title, state, places, dataset.terms, to_do)
 
 
-def _prepared(summary: Mapping[str, object]) -> str:
+def _prepared(summary: Mapping[str, Any]) -> str:
     """Return how many images a prepared set has in each split, and what is missing of the complete set."""
-    counts = summary["counts"]
     parts = []
-    # For people only: whoever edits the summary may have spoilt it.
-    if isinstance(counts, dict):
-        for split, by_expression in counts.items():
-            parts.append(f"{sum(by_expression.values()):,} {split}")
+    for split, by_expression in summary["counts"].items():
+        parts.append(f"{sum(by_expression.values()):,} {split}")
     state = f"prepared: {', '.join(parts)}; framing {summary['framing']}"
     differences = summary["count_differences"]
     return f"{state}; not the complete set" if differences else state
