@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fer.errors import LONGEST_QUOTE, ConfigError, ModelError, quoted, shortened, unknown_name
 from fer.expressions import EXPRESSIONS, check_order
 from fer.portable.json_files import check_kinds
-from fer.portable.predictions import check_ranges
+from fer.portable.specification import check_ranges
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

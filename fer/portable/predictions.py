@@ -7,7 +7,8 @@ import base64
 import binascii
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import string
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,19 @@ from torch.nn import functional as F
 
 from .detection import CenterFace, detection_memory
 from .framing import FramedFace, framed_faces
-from .images import MAX_PIXELS, UnusableImage, decode
-from .json_files import check_kinds, read_object, shorten
+from .images import MAX_BYTES, MAX_PIXELS, UnusableImage, decode
 from .memory import open_within_budget
+from .specification import read_specification
 
 WEIGHTS = "model.safetensors"
 SPEC = "model.json"
-KINDS: dict[str, Any] = {
-    "arch": str,
-    "arch_options": dict[str, Any],
-    "crop_size": int,
-    "expressions": tuple[str, ...],
-    "framing": str,
-    "image_size": int,
-    "mean": tuple[float, ...],
-    "std": tuple[float, ...],
-    "temperature": float,
-}
-"""Fields of the specification that are read, and their kinds."""
-SPEC_FRAMINGS = ("detect", "none")
-LARGEST_IMAGE = 1024
-"""Side of the input, in pixels, that no model exceeds."""
 BATCH = 32
 """Faces that are classified at once."""
 FRAMINGS = ("auto", "none")
 BOX = ("box_left", "box_top", "box_right", "box_bottom")
+BLANKS = dict.fromkeys(map(ord, string.whitespace))
+LONGEST_TEXT = 2 * MAX_BYTES
+"""Characters of the longest picture in base64, which takes 4 for 3 bytes, with its breaks of lines."""
 SEND = "send the picture's bytes in base64"
 NO_FACE = "no face was found: give the params framing=none to take the whole picture as one face"
 FAILED = "the picture could not be processed: the reason is in the log of the model"
@@ -114,26 +103,6 @@ class PortableClassifier:
         return np.concatenate(rows)
 
 
-def check_ranges(spec: Mapping[str, Any]) -> None:
-    """Check a specification whose values are each of their kind.
-
-    Raises:
-        ValueError: A value makes no model; the message names it.
-    """
-    size = spec["image_size"]
-    requirements = {
-        "image_size": (f"lie between 1 and {LARGEST_IMAGE}", 0 < size <= LARGEST_IMAGE),
-        "crop_size": (f"lie between 1 and image_size ({size})", 0 < spec["crop_size"] <= size),
-        "mean": ("hold 3 numbers", len(spec["mean"]) == 3),
-        "std": ("hold 3 numbers above 0", len(spec["std"]) == 3 and min(spec["std"]) > 0),
-        "temperature": ("be above 0", spec["temperature"] > 0),
-        "framing": (f"be {' or '.join(SPEC_FRAMINGS)}", spec["framing"] in SPEC_FRAMINGS),
-    }
-    for name, (requirement, is_met) in requirements.items():
-        if not is_met:
-            raise ValueError(f"{name} must {requirement}, not {shorten(repr(spec[name]))}")
-
-
 def _read_spec(path: Path) -> dict[str, Any]:
     """Read a model's specification and check it.
 
@@ -141,14 +110,9 @@ def _read_spec(path: Path) -> dict[str, Any]:
         UnusableModel: It is missing or damaged.
     """
     try:
-        spec = read_object(path)
-        if missing := KINDS.keys() - spec.keys():
-            raise ValueError(f"it has no {min(missing)}")
-        check_kinds(spec, KINDS)
-        check_ranges(spec)
+        return read_specification(path)
     except (OSError, ValueError) as error:
         raise UnusableModel(f"{path} is damaged ({error}): log or download the model again") from None
-    return spec
 
 
 class UnusableRow(Exception):
@@ -238,17 +202,22 @@ def decode_value(value: Any) -> bytes:
 
     Raises:
         UnusableRow: It holds neither bytes nor base64.
+        UnusableImage: It holds more than any picture has.
     """
     if isinstance(value, bytes):
         return value
-    # Tables have NaN where JSON has null.
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    # Tables have NaN where JSON has null. Of other kinds, such as arrays, not even that can be asked.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise UnusableRow(f"the row is empty: {SEND}")
     if not isinstance(value, str):
         raise UnusableRow(f"the row holds no text: {SEND}")
+    if not value:
+        raise UnusableRow(f"the row is empty: {SEND}")
+    if len(value) > LONGEST_TEXT:
+        raise UnusableImage(f"huge text of {len(value)} characters")
     text = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        # Mail and shells wrap base64 into lines.
-        return base64.b64decode("".join(text.split()), validate=True)
+        # Mail and shells wrap base64 into lines. Split at each blank, a text of blanks would take fifty times its size.
+        return base64.b64decode(text.translate(BLANKS), validate=True)
     except (binascii.Error, ValueError):
         raise UnusableRow(f"the row is not base64: {SEND}") from None

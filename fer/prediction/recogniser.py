@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fer.config.options import FRAMINGS
 from fer.data.framing import center_face
-from fer.errors import ConfigError, DataError, unknown_name
+from fer.errors import LONGEST_PATH, ConfigError, DataError, shortened, unknown_name
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import load_classifier
 from fer.models.initial_weights import ADDRESSES
@@ -24,6 +24,7 @@ from fer.portable.framing import FramedFace, framed_faces
 from fer.portable.images import UnusableImage, decode, upright_rgb
 from fer.portable.memory import open_within_budget
 from fer.training.devices import full_fp32, pick_device
+from fer.utils.paths import printable
 
 BATCH_SIZE = 32
 """Faces of one picture that are classified at once."""
@@ -188,7 +189,7 @@ def _framed(picture: Picture, spec: ModelSpec, framing: str) -> list[FramedFace]
             )
         upright = _upright(picture)
     except UnusableImage as error:
-        name = f"{picture}: " if isinstance(picture, str | Path) else ""
+        name = f"{printable(shortened(str(picture), LONGEST_PATH))}: " if isinstance(picture, str | Path) else ""
         raise DataError(f"{name}{error}: give a picture such as a JPEG or PNG file") from None
     return find_faces(upright, spec, framing)
 
@@ -201,11 +202,14 @@ def _upright(picture: Image.Image | NDArray[np.uint8]) -> Image.Image:
         UnusableImage: As `upright_rgb`.
     """
     try:
-        if isinstance(picture, Image.Image):
-            return upright_rgb(picture)
         # Pillow would take pixels of some other types as other numbers than they are.
         if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
             raise TypeError
-        return upright_rgb(Image.fromarray(picture))
-    except (TypeError, ValueError, OSError):
+        upright = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        if 0 in upright.size:
+            raise ValueError
+        return upright_rgb(upright)
+    except UnusableImage:
+        raise
+    except Exception:  # Pillow raises nearly anything for what is no picture
         raise DataError("the picture holds no pixels: give uint8 of shape (H, W, 3)") from None

@@ -1,8 +1,10 @@
 import base64
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -14,8 +16,8 @@ from fer.data.prepare import prepare
 from fer.expressions import EXPRESSIONS
 from fer.models.backbones import Classifier, ModelSpec
 from fer.models.files import save_classifier
-from fer.portable import images
-from fer.portable.predictions import BOX, Predictor
+from fer.portable import images, predictions
+from fer.portable.predictions import BOX, Predictor, decode_value
 from tests.data.test_framing import StandIn, face_at
 
 Pixels = np.ndarray
@@ -100,6 +102,8 @@ def test_every_way_to_send_a_picture_gives_the_same_answer(predictor: Predictor,
         ("", "the row is empty: send"),
         (17, "the row holds no text: send"),
         (["x"], "the row holds no text: send"),
+        (np.zeros(3), "the row holds no text: send"),
+        (pandas.NA, "the row holds no text: send"),
         ("not base64!", "the row is not base64: send"),
         ("Grüße", "the row is not base64: send"),
         ("data:image/png;base64,", "the picture is not readable: send a JPEG or PNG"),
@@ -108,7 +112,22 @@ def test_every_way_to_send_a_picture_gives_the_same_answer(predictor: Predictor,
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "the picture is not readable: send"),
         ("/etc/hostname", "the row is not base64: send"),
     ],
-    ids=["null", "nan", "no text", "number", "list", "words", "umlauts", "nothing", "no picture", "cut", "eps", "path"],
+    ids=[
+        "null",
+        "nan",
+        "no text",
+        "number",
+        "list",
+        "array",
+        "not available",
+        "words",
+        "umlauts",
+        "nothing",
+        "no picture",
+        "cut",
+        "eps",
+        "path",
+    ],
 )
 def test_a_row_that_is_no_picture_has_its_own_sentence_and_harms_no_other(
     predictor: Predictor, value: object, sentence: str
@@ -122,6 +141,22 @@ def test_a_row_that_is_no_picture_has_its_own_sentence_and_harms_no_other(
 def test_a_picture_of_too_many_pixels_is_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 9_999)
     assert predictor.rows([GOOD], "auto")[0]["error"].startswith("the picture is too large: send")
+
+
+def test_a_text_longer_than_any_picture_is_refused_before_it_is_decoded(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "LONGEST_TEXT", len(GOOD) - 1)
+    assert predictor.rows([GOOD], "auto")[0]["error"].startswith("the picture is too large: send")
+
+
+def test_blanks_in_a_text_take_no_more_memory_than_the_text() -> None:
+    blanks = "A \n" * 300_000
+    tracemalloc.start()
+    assert len(decode_value(blanks)) == 225_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(blanks)
 
 
 def test_a_picture_without_a_face_says_how_to_take_it_whole(

@@ -134,8 +134,14 @@ def test_pixels_of_any_size_give_scores_and_those_of_the_networks_size_are_uncha
         ("nowhere.png", r"^nowhere\.png: missing file"),
         (np.zeros((4, 4, 3), np.float32), "give uint8 of shape"),
         (np.zeros((4, 4, 7), np.uint8), "give uint8 of shape"),
+        (np.zeros((), np.uint8), "give uint8 of shape"),
+        (np.zeros((0, 4, 3), np.uint8), "give uint8 of shape"),
+        (None, "give uint8 of shape"),
+        (Image.new("RGB", (0, 0)), "give uint8 of shape"),
+        (Image.new("F", (4, 4)), "grey values of 32 bits"),
+        ("a\x1b[31m", r"^a\\x1b\[31m: missing file"),
     ],
-    ids=["bytes", "path", "floats", "channels"],
+    ids=["bytes", "path", "floats", "channels", "a number", "no rows", "nothing", "no pixels", "grey", "terminal"],
 )
 def test_what_is_no_picture_is_refused_with_the_cure(given: object, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
