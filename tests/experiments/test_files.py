@@ -102,14 +102,14 @@ def test_an_experiment_trains_two_steps_on_drawn_faces(name, prepared, tmp_path,
         config = replace(small(experiment.pretrain, root), proj_hidden_dim=16, proj_dim=16, output=str(tmp_path))
         check_training(config)
         pretrain.train_and_log(
-            RunContext(NullRun(), root, torch.device("cpu"), "fp32", config, starting_weights(config))
+            RunContext(NullRun(tmp_path), root, torch.device("cpu"), "fp32", config, starting_weights(config))
         )
     if experiment.finetune:
         config = replace(small(experiment.finetune, root), output=str(tmp_path))
         check_training(config)
         config = replace(config, init=experiment.finetune.init)
         init = starting_weights(config)
-        finetune.train_and_finalize(RunContext(NullRun(), root, torch.device("cpu"), "fp32", config, init))
+        finetune.train_and_finalize(RunContext(NullRun(tmp_path), root, torch.device("cpu"), "fp32", config, init))
     assert len(ended) == len(set(experiment.stages) - {"evaluate"})
     for progress in ended:
         assert progress.epoch == 1
