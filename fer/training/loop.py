@@ -155,16 +155,11 @@ class _Loop:
         return 0 < patience <= waited
 
     def refuse_different_checkpoints(self) -> None:
-        """Make sure that all processes go on from the same place.
-
-        Raises:
-            ModelError: They do not: machines without a shared folder may each have kept another checkpoint.
-        """
+        """Raise `ModelError` unless all processes go on from one place: machines may each have kept another one."""
         progress = self.state.progress
-        places = self.peers.gather((progress.epoch, progress.step))
+        places = self.peers.gather(f"epoch {progress.epoch}, step {progress.step}")
         if len(set(places)) > 1:
-            found = ", ".join(f"{epoch} epochs and {step} steps" for epoch, step in places)
-            raise ModelError(f"the processes found different checkpoints, after {found}: give all one `output` folder")
+            raise ModelError(f"the processes found different checkpoints, of {places}: give all one `output` folder")
 
     def agree(self, request: StopRequest) -> tuple[int, bool]:
         """Return the signal that has come to any process, 0 if none, and whether a checkpoint is due.
