@@ -51,7 +51,6 @@ class Place:
             stores.copy(empty_store, folder, "mlflow-artifacts:" if server else "")
         self.address = server.address if server else f"sqlite:///{folder}/mlflow.db"
         self.environment = {"FER_DATA": str(data), "MLFLOW_TRACKING_URI": self.address}
-        self.log = folder / "output.log"
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -59,18 +58,16 @@ class Place:
         mlflow.set_tracking_uri(self.address)
         return mlflow.MlflowClient(self.address, registry_uri=self.address)
 
-    def start(self, words: Sequence[str], folder: Path | None = None, node: str = "", **environment: str) -> Program:
+    def start(self, words: Sequence[str], node: str = "", log: str = "output.log", **environment: str) -> Program:
         """Start `fer <words>` and return its process.
 
         Args:
             words: The command line.
-            folder: The current folder; this place's unless given.
             node: The name of the machine; empty for the real one.
+            log: Where its output goes.
             environment: Further variables.
         """
-        folder = folder or self.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        return Program(command, (words, node), folder, {**self.environment, **environment}, self.log)
+        return Program(command, (words, node), self.folder, {**self.environment, **environment}, self.folder / log)
 
     def run(self, words: Sequence[str], code: int = 0) -> str:
         """Run a command to its end, and return what it printed."""

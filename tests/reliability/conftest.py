@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tests.conftest import SharedFolder
 from tests.reliability.chaos import Place, Undisturbed
 from tests.reliability.programs import Server
 
+BASIC = Path("raf_basic", "basic")
+"""Where RAF-DB is looked for under a data root."""
 COUNTS = {"train": dict.fromkeys(EXPRESSIONS, 16), "test": dict.fromkeys(EXPRESSIONS, 4)}
 
 
@@ -20,18 +23,25 @@ def data(shared_by_workers: SharedFolder) -> Path:
     """A data root with drawn faces as RAF-DB; nobody writes there but the cache of packed images."""
 
     def fill(folder: Path) -> None:
-        write_raf(folder / "raw", COUNTS, seed=1)
-        prepare(DATASETS["raf"], folder / "raw", folder)
+        write_raf(folder / BASIC, COUNTS, seed=1)
+        prepare(DATASETS["raf"], folder / BASIC, folder)
 
     return shared_by_workers("reliability-data", fill)
 
 
 @pytest.fixture
-def make_place(data: Path, empty_store: Path, tmp_path: Path) -> Callable[..., Place]:
-    """Make a place of a name, with an empty store."""
+def raw(data: Path, tmp_path: Path) -> Path:
+    """A data root of the test's own, on which the same faces lie as they were downloaded."""
+    shutil.copytree(data / BASIC, tmp_path / "raw" / BASIC)
+    return tmp_path / "raw"
 
-    def make(name: str = "place", server: Server | None = None) -> Place:
-        return Place(tmp_path / name, data, empty_store, server)
+
+@pytest.fixture
+def make_place(data: Path, empty_store: Path, tmp_path: Path) -> Callable[..., Place]:
+    """Make a place of a name, with an empty store or none yet."""
+
+    def make(name: str = "place", server: Server | None = None, store: bool = True) -> Place:
+        return Place(tmp_path / name, data, empty_store if store else None, server)
 
     return make
 

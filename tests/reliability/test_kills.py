@@ -28,6 +28,7 @@ def check(kills: int, name: str, make_place: Callable[[str], Place], undisturbed
     print(f"{name}: {fell.total()} kills: {dict(fell)}; {spent}")
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_killed_five_times_leaves_the_record_of_an_undisturbed_one(make_place, undisturbed):
     check(5, "finetune", make_place, undisturbed, seed=15)
 
