@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_a_run_continued_by_mlflow_run_is_named_by_the_launchers_run(make_place,
     run_id = killed.info.run_id
     output = place.folder / "outputs"
     given = [word for pair in (f"resume={run_id}", f"output={output}") for word in ("-P", pair)]
-    python = os.path.dirname(sys.executable)
+    python = str(Path(sys.executable).parent)
     environment = {**os.environ, **place.environment, "PATH": f"{python}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "finetune", "--env-manager", "local", *given],
