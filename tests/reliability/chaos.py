@@ -167,15 +167,23 @@ class Chaos:
 
     def _moment(self, program: Program) -> bool:
         """Wait until the process is to be killed; return whether that comes before its end."""
-        kind = self.rng.choice(("time", "time", "time", "upload", "model"))
+        kind = self.rng.choice(("time", "training", "training", "upload", "model"))
         if kind == "time":
             program.process.join(self.rng.uniform(0, self.longest))
             return program.is_running
-        pattern = {"upload": "*/upload/*/*-*.ckpt", "model": "*/spool/files/*/model"}[kind]
-        if not program.wait_for(lambda: next(self._folders[-1].glob(pattern), None)):
-            return False
-        time.sleep(self.rng.uniform(0, 0.5) if kind == "model" else 0)
-        return True
+        if kind == "training":
+            before = self._checkpoints()
+            happens = program.wait_for(lambda: self._checkpoints() != before)
+        else:
+            pattern = {"upload": "*/upload/*/*-*.ckpt", "model": "*/spool/files/*/model"}[kind]
+            happens = program.wait_for(lambda: next(self._folders[-1].glob(pattern), None))
+        if happens:
+            time.sleep(0 if kind == "upload" else self.rng.uniform(0, 0.5))
+        return bool(happens) and program.is_running
+
+    def _checkpoints(self) -> set[tuple[Path, int]]:
+        """Return the newest checkpoints here, each with the time at which it was written."""
+        return {(path, path.stat().st_mtime_ns) for path in self._folders[-1].glob("*/last.ckpt")}
 
     def _where(self) -> str:
         """Return where in the training the last kill fell."""
