@@ -122,13 +122,14 @@ class TrackedRun:
         # Not at the top: commands without images start sooner.
         from mlflow.tracking.multimedia import compress_image_size
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
-        from PIL import Image
+
+        from fer.portable.images import read_rgb
 
         content = _png(figure)
         # As MLflow's own `log_image` names them, but the same whenever this run logs it, so that none stands twice.
         name = f"{key.replace('/', '~')}+step+0+timestamp+{self.outbox.started}+{uuid.uuid5(uuid.NAMESPACE_URL, key)}"
         small = io.BytesIO()
-        compress_image_size(Image.open(io.BytesIO(content)).convert("RGB")).save(small, "WEBP")
+        compress_image_size(read_rgb(content)).save(small, "WEBP")
         self._content(content, f"images/{name}.png")
         self._content(small.getvalue(), f"images/{name}+compressed.webp")
         self.tags({MLFLOW_LOGGED_IMAGES: "true"})

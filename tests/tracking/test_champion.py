@@ -19,7 +19,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from fer.errors import RegistrationError
-from fer.tracking import champion, registry, store
+from fer.tracking import asking, champion, registry, store
 from fer.tracking.registry import Registration, register
 from tests.paths import ROOT
 from tests.tracking.servers import tracking_server
@@ -60,6 +60,8 @@ def test_of_many_registered_at_once_the_best_is_champion(logged):
 def no_lock(monkeypatch):
     """Machines of their own: no lock file is seen by the other."""
     monkeypatch.setattr(store, "locked", lambda *words: contextlib.nullcontext())
+    # Nor does one wait until the other has set how it asks.
+    monkeypatch.setattr(asking, "sent_once", contextlib.nullcontext)
 
 
 def test_a_worse_version_that_sets_the_alias_last_gives_way(logged, no_lock, monkeypatch):

@@ -60,7 +60,7 @@ class Recording:
 
 @pytest.fixture
 def recording(client, tmp_path) -> Iterator[Recording]:
-    opened = open_new(connect(), "mine", "", tmp_path / "outputs")
+    opened = open_new(connect(), "mine", "", tmp_path / "outputs", {})
     yield Recording(TrackedRun(opened.outbox))
     opened.outbox.spool.close()
 

@@ -46,7 +46,11 @@ def test_what_is_no_utf8_or_would_break_a_line_is_escaped(name: str, shown: str)
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
-        (errno.ENOSPC, "^no space left under root: nothing half-written was kept$"),
+        (
+            errno.ENOSPC,
+            r"^no space left under root \(\d+\.\d MiB free\): free some or choose another data_root; "
+            "nothing half-written was kept$",
+        ),
         (
             errno.EACCES,
             r"^there may not be read or written \(why\): change its permissions or choose another",
