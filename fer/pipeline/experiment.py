@@ -1,6 +1,7 @@
 """Run one experiment of `experiments/`, stage by stage, once or with several seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,7 @@ from fer.tracking.names import (
     STAGES_FILE,
 )
 from fer.tracking.runs import TrackedRun
+from fer.tracking.sync import close_dead_runs
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ def with_given_options(experiment: Experiment, config: ExperimentConfig) -> Expe
     return replace(experiment, **stages)
 
 
+@contextmanager
+def experiment_run(config: ExperimentConfig, name: str) -> Iterator[TrackedRun]:
+    """Open a run around stages, and end those of this machine whose process died: it goes on with what they did."""
+    with tracked("experiment", config, name) as run:
+        close_dead_runs(run.address, print, here=True)
+        yield run
+
+
 def run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> ExperimentResult:
     """Run one experiment in a parent run of its own."""
     row = read_reported().get(experiment.name)
@@ -72,7 +82,7 @@ def run_one(experiment: Experiment, config: ExperimentConfig, root: Path) -> Exp
     # A file elsewhere may bear a row's name and say something else.
     if row and not config.name.endswith(".yaml"):
         tags[REPRODUCES] = row.name
-    with tracked("experiment", config, experiment.name) as run:
+    with experiment_run(config, experiment.name) as run:
         prepare_experiment(experiment, root)
         stages = Stages(root, config.reuse)
         figures = _run_stages(experiment, stages, config, tags)

@@ -10,10 +10,9 @@ from fer.errors import ConfigError, FerError
 from fer.experiments.files import ALL, Experiment, experiment_names, read_experiments
 from fer.pipeline.compare import compare_runs
 from fer.pipeline.descriptions import describe_stages
-from fer.pipeline.experiment import ExperimentResult, run_one, view_of, with_given_options
+from fer.pipeline.experiment import ExperimentResult, experiment_run, run_one, view_of, with_given_options
 from fer.pipeline.requirements import check_experiment
 from fer.pipeline.stages import Stage
-from fer.tracking.lifecycle import tracked
 from fer.tracking.runs import TrackedRun
 from fer.utils.paths import resolve_data_root
 
@@ -66,7 +65,7 @@ def _run_all(config: ExperimentConfig) -> ExperimentResult:
             unread[name] = str(error)
     ready, skipped = _select_ready(experiments, config)
     skipped |= unread
-    with tracked("experiment", config, ALL) as run:
+    with experiment_run(config, ALL) as run:
         stages, table = _run_each(run, ALL, ready, skipped, config)
     return ExperimentResult(run.id, tuple(stages), table, skipped, run.where(view_of(stages)))
 
@@ -84,7 +83,7 @@ def _run_and_compare(experiments: Sequence[Experiment], config: ExperimentConfig
             _print_skipped(skipped)
         raise FerError(f"none of {len(experiments)} experiments can be run: {next(iter(skipped.values()))}")
     name = Path(config.name).stem
-    with tracked("experiment", config, name) as run:
+    with experiment_run(config, name) as run:
         stages, table = _run_each(run, name, ready, skipped, config)
         where = run.where(view_of(stages))
         if len(ready) > 1:

@@ -6,6 +6,7 @@ whole checkpoint, even if the machine died in the middle of an upload.
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 import threading
@@ -29,6 +30,8 @@ STAGED = "upload"
 SHARE = 0.02
 """Part of the training's time that uploading may take of a processor."""
 RETRY_SECONDS = 15.0
+HURRIED_RETRY_SECONDS = 1.0
+"""Between attempts when the run ends."""
 DAY = 86_400.0
 POLL = 0.05
 
@@ -58,6 +61,7 @@ class CheckpointUpload(threading.Thread):
         self._position: dict[str, int] = {}
         self._count = 0
         self._not_before = 0.0
+        self._failed = -math.inf
         self._hurried = False
         self._busy = False
         self._refused = False
@@ -91,7 +95,7 @@ class CheckpointUpload(threading.Thread):
         while not self._ended:
             self._wake.wait()
             self._wake.clear()
-            while time.monotonic() < self._not_before and not (self._hurried or self._ended):
+            while time.monotonic() < self._due() and not self._ended:
                 time.sleep(POLL)
             with self._lock:
                 staged, self._newest = self._newest, None
@@ -101,6 +105,10 @@ class CheckpointUpload(threading.Thread):
                 self._upload_and_pause(staged, position)
                 self._busy = False
 
+    def _due(self) -> float:
+        """Return when the next upload may begin."""
+        return self._failed + HURRIED_RETRY_SECONDS if self._hurried else self._not_before
+
     def _upload_and_pause(self, staged: Path, position: Mapping[str, int]) -> None:
         began, worked = time.monotonic(), time.thread_time()
         size = sum(path.stat().st_size for path in staged.iterdir())
@@ -109,7 +117,8 @@ class CheckpointUpload(threading.Thread):
         except Exception as error:
             fault = fault_of(self._address, error)
             if fault.passes:
-                self._not_before = time.monotonic() + RETRY_SECONDS
+                self._failed = time.monotonic()
+                self._not_before = self._failed + RETRY_SECONDS
                 self._put_back(staged)
                 return
             self._refused = True
@@ -139,10 +148,13 @@ class CheckpointUpload(threading.Thread):
             # By its content: an upload that was cut off is no other one's file, and the best epoch's often stays.
             named = path.with_name(f"{path.stem}-{digest[:12]}{path.suffix}")
             place = checkpoint_path(named.name)
-            path.rename(named)
             if stored.get(place) != size:
-                repository.log_artifact(str(named), CHECKPOINTS)
-            named.rename(path)
+                path.rename(named)
+                try:
+                    repository.log_artifact(str(named), CHECKPOINTS)
+                finally:
+                    # The next attempt looks for it under its own name.
+                    named.rename(path)
             # What is sent by now goes with the rest, when that is forgotten.
             if self._ended:
                 return

@@ -102,9 +102,18 @@ def is_dead(run: Run) -> bool:
     return time.time() - float(known["time"]) > OLD_SECONDS
 
 
-def end_if_dead(client: mlflow.MlflowClient, run: Run) -> bool:
-    """End a run that is RUNNING though its process died, and return whether that was so."""
+def end_if_dead(client: mlflow.MlflowClient, run: Run, here: bool = False) -> bool:
+    """End a run that is RUNNING though its process died, and return whether that was so.
+
+    Args:
+        client: Of the store.
+        run: The run.
+        here: Whether to leave alone what other machines ran.
+    """
     if run.info.status != "RUNNING" or HEARTBEAT not in run.data.tags or not is_dead(run):
+        return False
+    known = _read_beat(run.data.tags[HEARTBEAT])
+    if here and (known is None or not _is_here(known)):
         return False
     write_end(client, run.info.run_id, death())
     return True

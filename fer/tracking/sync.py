@@ -170,19 +170,20 @@ def _ending(end: dict[str, Any]) -> str:
     return "has finished" if end["status"] == FINISHED else f"did not finish: {end['reason']}"
 
 
-def close_dead_runs(address: str, say: Callable[[str], None]) -> int:
+def close_dead_runs(address: str, say: Callable[[str], None], here: bool = False) -> int:
     """End the runs in the store that are RUNNING though their process died, and return how many they were.
 
     Args:
         address: The store.
         say: Gets a sentence for each.
+        here: Whether to leave alone what other machines ran.
     """
     client = mlflow.MlflowClient(address)
     closed = 0
     for run in store.search_runs(f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"):
         # One that this user may not write stays as it is.
         with suppress(MlflowException):
-            if end_if_dead(client, run):
+            if end_if_dead(client, run, here):
                 say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
                 closed += 1
     return closed

@@ -1,7 +1,11 @@
-"""Models that tests log and register."""
+"""Models that tests log and register, and processes that are gone."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import psutil
 
 from fer.config.models import ExportConfig
 from fer.tracking.lifecycle import tracked
@@ -24,3 +28,11 @@ def log_version(files: Path, card: Callable[[str], Mapping[str, str]]) -> str:
     model_id = stores.model_of(run.id)
     register("fer-demo", model_id, 0.5, TAGS, promote=False)
     return model_id
+
+
+def dead_process() -> dict[str, float]:
+    """Return what a heartbeat says of a process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    started = psutil.Process(process.pid).create_time()
+    process.wait()
+    return {"process": process.pid, "started": started}
