@@ -20,8 +20,8 @@ from fer.tracking import store
 from fer.tracking.checkpoint_upload import stored_checkpoint
 from fer.tracking.names import CONFIG_FILE
 from fer.tracking.opening import OFFLINE, unfinished_offline
-from fer.tracking.outbox import read_head
 from fer.tracking.provenance import unfinished_run
+from fer.tracking.spool import read_head
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.paths import resolve_data_root
 

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,16 +11,16 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.tracking.context.registry import resolve_tags
 
-from fer.errors import ModelError
+from fer.errors import DataError, ModelError
 from fer.tracking import store
 from fer.tracking.asking import asked, made_once
 from fer.tracking.delivery import experiment_token
 from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
 from fer.tracking.liveness import beat, claim, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT
-from fer.tracking.outbox import Outbox, read_head, remove_if_empty, spool_folder
+from fer.tracking.outbox import Outbox, remove_if_empty
 from fer.tracking.points import recorded_points, spooled_points
-from fer.tracking.spool import Spool
+from fer.tracking.spool import Spool, read_head, spool_folder
 
 PARENT = "mlflow.parentRunId"
 """Tag: the run that a run is nested in."""
@@ -171,7 +172,11 @@ def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Ope
 
 def unfinished_offline(root: Path, fingerprint: str) -> str:
     """Return the id of the newest run with a fingerprint that was recorded offline and did not finish, or nothing."""
-    heads = [read_head(folder) for folder in root.glob(f"{OFFLINE}*")]
+    heads = []
+    for folder in root.glob(f"{OFFLINE}*"):
+        # A damaged one cannot be gone on with, and is no reason not to begin.
+        with suppress(DataError):
+            heads.append(read_head(folder))
     matching = [head for head in heads if head.get("fingerprint") == fingerprint]
     unfinished = [head for head in matching if (head.get("end") or {}).get("status") != FINISHED]
     return str(max(unfinished, key=lambda head: head["started"])["id"]) if unfinished else ""

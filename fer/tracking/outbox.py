@@ -1,6 +1,5 @@
 """What a run records, on its way to the store: the spool, and the threads that send it."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from fer.tracking.endings import FAILED, FINISHED, KILLED
 from fer.tracking.kinds import deliver
 from fer.tracking.liveness import Heartbeat
 from fer.tracking.sender import LAST, Sender
-from fer.tracking.spool import HEAD, SPOOL, Entry, Spool
+from fer.tracking.spool import Entry, Spool
 
 STALLED_SECONDS = 4.0
 """How long a store that has taken nothing for the run's patience is still waited for."""
@@ -197,15 +196,3 @@ def remove_if_empty(*folders: Path) -> None:
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
-
-
-def spool_folder(folder: Path) -> Path:
-    """Return the place of the spool in a run's folder."""
-    return folder / SPOOL
-
-
-def read_head(folder: Path) -> dict[str, Any]:
-    """Return what the spool in a run's folder says of the run, whoever has it open; empty where there is none."""
-    head = spool_folder(folder) / HEAD
-    content: dict[str, Any] = json.loads(head.read_text(encoding="utf-8")) if head.is_file() else {}
-    return content

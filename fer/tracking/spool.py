@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fer.errors import DataError, FerError, quoted_path
+from fer.portable.json_files import read_json
 from fer.utils.atomic import atomic_path
 from fer.utils.disk import naming_full_disk
 
@@ -56,7 +57,7 @@ class Spool:
 
     Raises:
         FerError: Another process has it open.
-        DataError: The journal is damaged.
+        DataError: The journal or the head is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +70,12 @@ class Spool:
         except Timeout:
             raise FerError(f"{quoted_path(folder.parent)} is in use by a process that is still running") from None
         self._lock = threading.Lock()
-        self._entries = _read_journal(folder / JOURNAL)
+        try:
+            read_head(folder.parent)
+            self._entries = _read_journal(folder / JOURNAL)
+        except DataError:
+            self._process_lock.release()
+            raise
         self._delivered = _read_delivered(folder / DELIVERED)
         self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
         self._acknowledged = (folder / DELIVERED).open("a", encoding="utf-8")
@@ -77,15 +83,16 @@ class Spool:
     @property
     def head(self) -> dict[str, Any]:
         """What is known of the run, such as its name; empty before it is written."""
-        path = self.folder / HEAD
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return content
+        return read_head(self.folder.parent)
 
     def write_head(self, **content: Any) -> None:
         """Add to what is known of the run."""
         merged = self.head | content
         with atomic_path(self.folder / HEAD) as partial:
             partial.write_text(json.dumps(merged, indent=1), encoding="utf-8")
+            # Before it takes the other one's place, or a loss of power could leave neither.
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
 
     def append(self, kind: str, **content: Any) -> int:
         """Write an entry to the disk and return its number."""
@@ -163,6 +170,29 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def spool_folder(folder: Path) -> Path:
+    """Return the place of the spool in a run's folder."""
+    return folder / SPOOL
+
+
+def read_head(folder: Path) -> dict[str, Any]:
+    """Return what the spool in a run's folder says of the run, whoever has it open; empty where there is none.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    path = spool_folder(folder) / HEAD
+    if not path.is_file():
+        return {}
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no names and values")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{quoted_path(path)} cannot be read: {error}") from None
+    return content
+
+
 def link_or_copy(source: str | Path, target: str | Path, linked_bytes: int = LINKED_BYTES) -> None:
     """Make a file appear at a second place; large ones share their content where the disk can do that.
 
@@ -185,16 +215,19 @@ def _read_journal(path: Path) -> list[Entry]:
     for count, line in enumerate(_whole_lines(path), start=1):
         try:
             number, kind, values = json.loads(line)
-        except ValueError as error:
+            entry = Entry(int(number), str(kind), dict(values))
+            if not 0 <= entry.number <= len(entries):
+                raise ValueError("its number is out of order")
+        except (TypeError, ValueError) as error:
             raise DataError(f"line {count} of {quoted_path(path)} is damaged: {error}") from None
         # Of two lines with one number the first was given up by its writer.
-        del entries[number:]
-        entries.append(Entry(number, kind, values))
+        entries[entry.number :] = [entry]
     return entries
 
 
 def _read_delivered(path: Path) -> set[int]:
-    return {int(line) for line in _whole_lines(path)}
+    # A line that is damaged names nothing: what it named is delivered again, and recorded once.
+    return {int(line) for line in _whole_lines(path) if line.isdigit()}
 
 
 def _whole_lines(path: Path) -> list[bytes]:

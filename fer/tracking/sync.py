@@ -11,7 +11,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.errors import FerError
+from fer.errors import DataError, FerError
 from fer.tracking import store
 from fer.tracking.asking import made_once
 from fer.tracking.delivery import Delivery
@@ -21,10 +21,10 @@ from fer.tracking.kinds import deliver, end_run
 from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
 from fer.tracking.opening import OFFLINE, PARENT, is_outdated, leave
-from fer.tracking.outbox import read_head, remove_if_empty, spool_folder
+from fer.tracking.outbox import remove_if_empty
 from fer.tracking.points import recorded_points
 from fer.tracking.sender import Sender
-from fer.tracking.spool import Spool
+from fer.tracking.spool import Spool, read_head, spool_folder
 
 SYNC_SECONDS = 300.0
 """How long a store that takes nothing is waited for."""
@@ -49,7 +49,14 @@ def spools_in(root: Path) -> list[Path]:
     """Return the folders of runs that have left something, in the order in which the runs began."""
     folders = [folder for folder in root.glob("*") if spool_folder(folder).is_dir()]
     # A run's stages come after it: they name it as the one they belong to.
-    return sorted(folders, key=lambda folder: read_head(folder).get("started", 0))
+    return sorted(folders, key=_start_of)
+
+
+def _start_of(folder: Path) -> int:
+    # What is wrong with a damaged one is said when it is to be delivered.
+    with suppress(DataError):
+        return int(read_head(folder).get("started", 0))
+    return 0
 
 
 def sync_run(address: str, folder: Path) -> Synced:
@@ -58,9 +65,6 @@ def sync_run(address: str, folder: Path) -> Synced:
     Args:
         address: The store.
         folder: The run's folder; it is removed when the run has finished and all is delivered.
-
-    Raises:
-        DataError: The journal is damaged.
     """
     try:
         spool = Spool(spool_folder(folder))
