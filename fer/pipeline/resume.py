@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
@@ -126,13 +127,21 @@ def _newest_checkpoint(run_id: str, tags: Mapping[str, str], folder: Path) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     # Several processes of one training look at once.
     with FileLock(folder / DOWNLOADING):
-        if not local.is_file() or _position(local) < (stored["epoch"], stored["step"]):
+        if _position(local) < (stored["epoch"], stored["step"]):
             _download(run_id, stored["files"], folder)
     return local
 
 
 def _position(checkpoint: Path) -> tuple[int, int]:
-    progress = read_checkpoint(checkpoint)["progress"]
+    """Return the finished epochs of a checkpoint, and the steps of the next one; none where it is of no use."""
+    if not checkpoint.is_file():
+        return -1, 0
+    try:
+        progress = read_checkpoint(checkpoint)["progress"]
+    except ModelError as error:
+        # A loss of power may leave a file whose content had not yet reached the disk.
+        print(f"{error}; the store's checkpoint takes its place", file=sys.stderr)
+        return -1, 0
     return progress["epoch"], progress["step"]
 
 

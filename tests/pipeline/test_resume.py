@@ -143,6 +143,18 @@ def test_a_damaged_download_is_refused_and_what_is_here_stays(client, config, tm
     assert sorted(path.name for path in local.parent.glob("*.ckpt*")) == [BEST, LAST]
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 100])
+def test_a_checkpoint_cut_short_by_a_loss_of_power_gives_way_to_the_stores(client, config, capsys, kept_bytes):
+    run_id = stopped_run(config, epoch=2, step=3, best_epoch=1)
+    local = Path(config.output) / run_id / LAST
+    with local.open("r+b") as file:
+        file.truncate(kept_bytes)
+    stopped = find_stopped("finetune", resuming(run_id, config.output))
+    assert stopped.checkpoint == local
+    assert torch.load(local)["progress"]["step"] == 3
+    assert "the store's checkpoint takes its place" in capsys.readouterr().err
+
+
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again_as_itself(client, config, tmp_path):
     run_id = stopped_run(config)
     for output in (config.output, tmp_path / "elsewhere"):
