@@ -85,12 +85,13 @@ def check_artifacts(address: str, run_id: str) -> None:
             path.write_text("May this run write artifacts?\n", encoding="utf-8")
             repository.log_artifact(str(path))
         # Few stores keep their own from deleting; it does no harm there.
-        with suppress(MlflowException, OSError, NotImplementedError):
+        with suppress(Exception):
             repository.delete_artifacts(PROBE)
 
     try:
         call_patiently(probe, GRACE_SECONDS, lambda _: stop_run(client, run_id))
-    except (MlflowException, OSError, ImportError) as error:
+    except Exception as error:
+        # Whatever the store's own package raises.
         fault = fault_of(address, error)
         if fault.passes:
             return

@@ -25,6 +25,8 @@ from fer.tracking.names import CHECKPOINT, CHECKPOINTS, checkpoint_path
 from fer.tracking.spool import link_or_copy
 from fer.training.checkpoints import BEST, LAST
 
+KEPT = {checkpoint_path(LAST), checkpoint_path(BEST)}
+"""What a finished training keeps bears its own name."""
 STAGED = "upload"
 """Folder of what is to be uploaded, beside the checkpoints."""
 SHARE = 0.02
@@ -199,12 +201,16 @@ def forget_checkpoints(client: mlflow.MlflowClient, run_id: str) -> None:
         with ignoring_refusals():
             client.delete_tag(run_id, CHECKPOINT)
     # An upload that was cut off has left files that no tag names.
-    _delete(repository, {item.path for item in repository.list_artifacts(CHECKPOINTS)})
+    places = {item.path for item in repository.list_artifacts(CHECKPOINTS)}
+    if places and not places & KEPT:
+        # The folder with them: stores that have folders would show an empty one.
+        _delete(repository, {CHECKPOINTS})
+    else:
+        _delete(repository, places)
 
 
 def _delete(repository: Any, places: Set[str]) -> None:
-    # What a finished training keeps bears its own name, and may be there already.
-    for place in sorted(places - set(map(checkpoint_path, (LAST, BEST)))):
+    for place in sorted(places - KEPT):
         # A server may forbid it, or may have lost it: it takes space and does no harm.
         with suppress(MlflowException, OSError, NotImplementedError):
             repository.delete_artifacts(place)

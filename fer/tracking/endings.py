@@ -12,7 +12,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from fer.tracking import store
-from fer.tracking.faults import ignoring_refusals
+from fer.tracking.faults import fault_of, ignoring_refusals
 from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR, HEARTBEAT
 from fer.utils.rendering import escape_markdown
 
@@ -105,18 +105,28 @@ def clear_reason(client: mlflow.MlflowClient, run_id: str) -> None:
 
 def _delete_if_empty(client: mlflow.MlflowClient, run_id: str) -> bool:
     """Delete a run of which nothing is recorded but its options, and return whether that was done."""
-    # A store may forbid it; the run then says why it did not finish.
-    with suppress(MlflowException):
+    # A store may forbid it, and one of artifacts may raise what it likes; the run then says why it did not finish.
+    with suppress(Exception):
         run = client.get_run(run_id)
         figures = [key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)]
         inputs = run.inputs.dataset_inputs if run.inputs else []
-        artifacts = [item.path for item in client.list_artifacts(run_id) if item.path != CONFIG_FILE]
+        artifacts = _artifacts(client, run_id) - {CONFIG_FILE}
         # Deleted ones do not count.
         children = store.search_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", [run.info.experiment_id], limit=1)
         if not (figures or inputs or artifacts or children):
             client.delete_run(run_id)
             return True
     return False
+
+
+def _artifacts(client: mlflow.MlflowClient, run_id: str) -> set[str]:
+    try:
+        return {item.path for item in client.list_artifacts(run_id)}
+    except Exception as error:
+        if fault_of("", error).passes:
+            raise
+        # A store that refuses even to list them has taken none.
+        return set()
 
 
 def keep_killed(run_id: str, address: str) -> None:

@@ -11,6 +11,8 @@ from fer.utils.disk import is_no_space
 from fer.utils.http import TEMPORARY, status_of
 
 UNAUTHENTICATED, FORBIDDEN = 401, 403
+NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError")
+"""Of S3, whose package need not be installed."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ def fault_of(address: str, error: BaseException) -> Fault:
             f"artifacts of {store} need the package {package}: install it, or let the server pass artifacts on "
             "(`mlflow server --serve-artifacts`)",
             passes=False,
+        )
+    if type(error).__name__ in NO_CREDENTIALS:
+        return Fault(
+            f"artifacts of {store} need credentials of its storage ({shortened(str(error), 100)}): set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or let the server pass artifacts on "
+            "(`mlflow server --serve-artifacts`)",
+            passes=False,
+            of_rights=True,
         )
     if is_no_space(error) or "disk is full" in str(error):
         return Fault(f"{store} has no space left ({shortened(str(error), 200)}): free some on its disk", passes=True)
@@ -81,8 +91,9 @@ def _status(error: BaseException) -> int:
         return status
     if isinstance(error, MlflowException):
         return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    # Of S3, whose package need not be installed.
-    answer = getattr(error, "response", None)
-    if isinstance(answer, dict):
-        return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+    # Of S3, whose package need not be installed; what it raises for an upload tells the answer by its cause alone.
+    for raised in (error, error.__cause__ or error.__context__):
+        answer = getattr(raised, "response", None)
+        if isinstance(answer, dict):
+            return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
     return 503 if isinstance(error, OSError) else 500

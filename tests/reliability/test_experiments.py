@@ -9,6 +9,8 @@ from tests.reliability.chaos import Place
 from tests.reliability.programs import Program
 from tests.reliability.records import runs_of
 
+pytestmark = pytest.mark.project
+
 FILE = """\
 pretrain: {dataset: raf, arch: resnet18, image_size: 32, epochs: 3, batch_size: 16, warmup_epochs: 1,
            proj_hidden_dim: 16, checkpoint_minutes: 0.003}
@@ -64,6 +66,3 @@ def test_an_experiment_killed_in_every_stage_goes_on_where_it_was(make_place):
     assert steps == [1, 2, 3]
     place.run(["sync"])
     assert not list((place.folder / "outputs").rglob("*"))
-
-
-pytestmark = pytest.mark.slow

@@ -12,6 +12,8 @@ import pytest
 from tests.reliability.chaos import WORDS, Chaos, Place, Undisturbed
 from tests.reliability.records import differing
 
+pytestmark = pytest.mark.project
+
 
 def check(kills: int, name: str, make_place: Callable[[str], Place], undisturbed: Undisturbed, seed: int) -> None:
     """Kill trainings so often, and compare the record of each that has ended in spite of that."""

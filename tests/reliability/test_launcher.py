@@ -12,6 +12,8 @@ from tests.reliability.chaos import FINETUNE
 from tests.reliability.programs import SECONDS
 from tests.reliability.records import differing, read_record, runs_of
 
+pytestmark = pytest.mark.project
+
 
 @pytest.mark.project
 def test_a_run_continued_by_mlflow_run_is_named_by_the_launchers_run(make_place, expected):
@@ -37,6 +39,3 @@ def test_a_run_continued_by_mlflow_run_is_named_by_the_launchers_run(make_place,
     assert not launched.data.metrics
     assert differing(read_record(client, client.get_run(run_id), place.folder / "downloads"), expected) == {}
     assert not list(output.rglob("*"))
-
-
-pytestmark = pytest.mark.slow

@@ -7,6 +7,8 @@ import pytest
 from tests.reliability.chaos import FINETUNE
 from tests.reliability.records import differing, read_record, runs_of
 
+pytestmark = pytest.mark.project
+
 OFFLINE = ("--offline", "true")
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens there."""
@@ -56,6 +58,3 @@ def test_a_run_and_the_preparation_in_it_are_delivered_as_parent_and_child(make_
     assert preparation.info.status == "FINISHED"
     assert differing(read_record(client, training, place.folder / "downloads"), expected) == {}
     assert not left(place)
-
-
-pytestmark = pytest.mark.slow

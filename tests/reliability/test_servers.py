@@ -12,8 +12,12 @@ from tests.reliability.programs import Program
 from tests.reliability.records import differing, runs_of
 from tests.tracking.servers import DROP, LOSE, PASS, proxy, refusing
 
+pytestmark = pytest.mark.project
+
 SOON = ("--tracking_patience", "0.05")
 """Three seconds, for servers that do not come back."""
+AT_ONCE = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
+"""Where every second request is lost, MLflow's pauses of many seconds between attempts would take minutes."""
 SIGNAL_SECONDS = 5.0
 """After so long a signal has ended a command, whatever its server does; saving a checkpoint comes on top."""
 
@@ -127,7 +131,7 @@ def test_requests_and_answers_that_are_lost_leave_nothing_out_and_nothing_twice(
         return chosen
 
     with proxy(server.address, treat) as address:
-        place.start(FINETUNE, MLFLOW_TRACKING_URI=address).wait()
+        place.start(FINETUNE, MLFLOW_TRACKING_URI=address, **AT_ONCE).wait()
     print(counts)
     assert differing(place.record("finetune"), expected) == {}
     assert nothing_is_left(place)

@@ -8,6 +8,8 @@ import pytest
 from tests.reliability.chaos import FINETUNE
 from tests.reliability.records import differing, runs_of
 
+pytestmark = pytest.mark.project
+
 
 @pytest.mark.parametrize("nodes", [("", ""), ("one", "other")], ids=["one machine", "two machines"])
 def test_of_two_that_resume_a_run_at_once_one_wins_and_one_is_refused(make_place, expected, nodes):
@@ -71,6 +73,3 @@ def test_commands_that_begin_at_once_on_a_fresh_store_and_unprepared_data_all_su
 @pytest.mark.parametrize("number", range(10))
 def test_eight_commands_that_begin_at_once_on_a_fresh_store_all_succeed(make_place, raw, number):
     all_succeed(make_place, raw, commands=8)
-
-
-pytestmark = pytest.mark.slow

@@ -20,8 +20,14 @@ REFUSED = b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}'
 
 
 @contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """Run `mlflow server` on the database of a folder and yield its address."""
+def tracking_server(folder: Path, *options: str, **variables: str) -> Iterator[str]:
+    """Run `mlflow server` on the database of a folder and yield its address.
+
+    Args:
+        folder: The folder.
+        options: Further options of `mlflow server`.
+        variables: Further variables of its environment.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -29,11 +35,11 @@ def tracking_server(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     # Jobs are for evaluating prompts; their processes would each import MLflow.
-    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **variables}
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            [*command, "--host", "127.0.0.1", "--port", str(port), *options],
             cwd=folder, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -199,6 +199,16 @@ def test_a_training_that_has_finished_leaves_no_checkpoint_to_go_on_from(client,
     assert [item.path for item in client.list_artifacts(run_id, CHECKPOINTS)] == ["checkpoints/best.ckpt"]
 
 
+def test_no_empty_folder_is_left_where_nothing_is_kept(client, run_id, folder, make_upload):
+    upload = make_upload()
+    write(folder, b"x")
+    upload.offer(folder, epoch=0, step=0)
+    assert upload.finish(ENOUGH)
+    upload.end()
+    forget_checkpoints(client, run_id)
+    assert client.list_artifacts(run_id) == []
+
+
 @pytest.mark.parametrize("value", ["", "{", "[]", "{}", '{"files": {}}', '{"files": {"best.ckpt": {}}}'])
 def test_a_tag_that_names_no_checkpoint_is_none(value):
     assert stored_checkpoint({checkpoint_upload.CHECKPOINT: value}) is None
