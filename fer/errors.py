@@ -83,8 +83,13 @@ def quoted_path(path: Path | str) -> str:
 
 
 def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
-    """Return a text in one line of at most `most` characters, without logins; what is cut off leaves an ellipsis."""
+    """Return a text in one line of at most `most` characters, without logins; what is cut off leaves an ellipsis.
+
+    Signs that would steer a terminal are written as Python writes them in a `repr`.
+    """
     line = without_login(" ".join(text.split()))
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fer.attribution.plain_text import html_to_text, one_line, web_address
-from fer.errors import DataError
+from fer.errors import DataError, shortened
 from fer.utils.atomic import atomic_path
 from fer.utils.paths import data_lock, translate_disk_errors
 
@@ -210,7 +210,7 @@ def _read(path: Path, remedy: str) -> dict[str, Credit]:
             raise ValueError(f"format {record['version']}, not {VERSION}")
         credits = [_credit(entry) for entry in record["credits"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is no record of credits ({error}): {remedy}") from None
+        raise DataError(f"{path} is no record of credits ({shortened(str(error))}): {remedy}") from None
     return {credit.file: credit for credit in credits}
 
 

@@ -24,7 +24,7 @@ from fer.portable.framing import FramedFace, framed_faces
 from fer.portable.images import UnusableImage, decode, upright_rgb
 from fer.portable.memory import open_within_budget
 from fer.training.devices import full_fp32, pick_device
-from fer.utils.paths import printable
+from fer.utils.paths import expand_home, printable
 
 BATCH_SIZE = 32
 """Faces of one picture that are classified at once."""
@@ -123,7 +123,7 @@ def load(address: str, device: str = "auto") -> Recogniser:
     """Load the model at an address; arguments and errors as of `fer.load`."""
     torch_device = pick_device(device)
     if not address.startswith(ADDRESSES):
-        network = load_classifier(Path(address).expanduser())
+        network = load_classifier(expand_home(address))
     else:
         # MLflow takes seconds to import, and files need none of it.
         from fer.tracking.models import fetch_network
@@ -181,7 +181,7 @@ def _framed(picture: Picture, spec: ModelSpec, framing: str) -> list[FramedFace]
     """
     try:
         if isinstance(picture, str | Path | bytes):
-            source = picture if isinstance(picture, bytes) else Path(picture).expanduser()
+            source = picture if isinstance(picture, bytes) else expand_home(picture)
             return open_within_budget(
                 source,
                 lambda image: find_faces(decode(image)[0], spec, framing),

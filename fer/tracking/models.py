@@ -31,6 +31,7 @@ from fer.tracking import store
 from fer.tracking.names import ENCODER, MODEL
 from fer.tracking.naming import MODELS, RUN, logged_model_name, no_model
 from fer.tracking.runs import TrackedRun
+from fer.utils.paths import expand_home
 
 N = TypeVar("N", Classifier, Encoder)
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "safetensors", "onnxruntime", "pillow", "numpy", "pandas")
@@ -200,7 +201,7 @@ def fetch_model(address: str, folder: Path) -> FetchedModel:
         ModelError: There is no such model.
     """
     if not address.startswith((MODELS, RUN)):
-        return FetchedModel(Path(address).expanduser())
+        return FetchedModel(expand_home(address))
     store.connect()
     try:
         locate = _locate_in_run if address.startswith(RUN) else _locate_in_registry

@@ -41,6 +41,12 @@ def resolve_data_root(option: str = "") -> Path:
     return root
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the home that `~` or `~name` stands for; one that names nobody's home stays as it is."""
+    # Unlike Path's, which raises then.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def manifest_path(root: Path, dataset: str) -> Path:
     """Return the path of a prepared set's manifest."""
     return root / "manifests" / f"{dataset}.csv"

@@ -100,7 +100,7 @@ def target(
 
     spoilt_files = [spoilt([content], WORDS).map(partial(named, path)) for path, content in files.items()]
     valid = tuple(files.items())
-    return Target(name, inputs or st.one_of(spoilt_files), read, Scan, valid, known, set_up)
+    return Target(name, st.one_of(spoilt_files) if inputs is None else inputs, read, Scan, valid, known, set_up)
 
 
 def named(path: str, content: bytes) -> Input:

@@ -56,6 +56,8 @@ def test_much_hostile_input_is_read_or_refused_in_one_sentence(capsys: pytest.Ca
         tallies.append(runs.in_process(name, share))
         with capsys.disabled():
             print(runs.line(tallies[-1]), flush=True)
+            for fault, value in tallies[-1].faults.items():
+                print(f"  {fault}\n    {value}", flush=True)
     table = runs.table(tallies)
     if "FER_FUZZ_TABLE" in os.environ:
         Path(os.environ["FER_FUZZ_TABLE"]).write_text(table + "\n", encoding="utf-8")

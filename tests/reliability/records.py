@@ -14,7 +14,7 @@ OWN_METRICS = ("images_per_second",)
 """Ends of the keys of metrics that no two trainings share."""
 OWN_TAGS = ("fer.attempt", "fer.resumed_from", "fer.spooled_as", "fer.registered", "mlflow.")
 """Beginnings of the tags that tell of one run and its processes."""
-OWN_OPTIONS = ("resume", "output", "offline", "tracking_patience")
+OWN_OPTIONS = ("resume", "output", "offline", "tracking_patience", "checkpoint_minutes")
 SAME_FILES = (".csv", "report.json", ".safetensors")
 """Ends of the names of files that hold nothing of the run's own, and so are equal to the byte."""
 

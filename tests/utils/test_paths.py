@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fer.errors import ConfigError, DataError
-from fer.utils.paths import printable, resolve_data_root, translate_disk_errors
+from fer.utils.paths import expand_home, printable, resolve_data_root, translate_disk_errors
 
 
 def test_the_data_root_is_option_then_environment_then_2021_then_here(
@@ -66,3 +66,10 @@ def test_what_a_disk_refuses_is_one_sentence(number: int, sentence: str) -> None
 def test_another_error_of_the_system_stays_itself() -> None:
     with pytest.raises(OSError, match="input/output"), translate_disk_errors(Path("root")):
         raise OSError(errno.EIO, "input/output")
+
+
+def test_a_home_is_expanded_and_nobodys_home_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert expand_home("~/faces") == Path("/home/someone/faces")
+    assert expand_home(Path("faces")) == Path("faces")
+    assert expand_home("~nobody-of-this-name/faces") == Path("~nobody-of-this-name/faces")

@@ -10,7 +10,7 @@ from fer.data.datasets.base import WrongFolder
 from fer.data.datasets.class_names import expression_of
 from fer.data.datasets.tables import bounded_lines, open_table
 from fer.errors import DataError, quoted
-from fer.utils.paths import printable
+from fer.utils.paths import expand_home, printable
 
 SPLIT_OF = {
     "train": "train",
@@ -212,8 +212,7 @@ def _parse_row(table: Path, where: str, row: dict[str, str], columns: dict[str, 
         split = SPLIT_OF.get(cells["split"].casefold(), "")
         if not split:
             raise DataError(f"{where}: split {quoted(cells['split'])} is none of train, validation and test")
-    # Unlike Path's, this leaves alone what begins with "~" and names nobody's home.
-    written = os.path.expanduser(written)  # noqa: PTH111
+    written = str(expand_home(written))
     # Joining an absolute path gives that path.
     path = table.parent / written
     # Named from the table's folder a file has one name, however it is written and wherever both lie.
