@@ -81,8 +81,8 @@ def image_signatures(manifest: Manifest, root: Path) -> ImageSignatures:
     """
 
     def read(path: Path) -> ImageSignatures | None:
-        found = _read(path, manifest.dataset, manifest.digest)
-        return found if found is not None and len(found) == len(manifest.images) else None
+        signatures = _read(path, manifest.dataset, manifest.digest)
+        return signatures if signatures is not None and len(signatures) == len(manifest.images) else None
 
     with translate_disk_errors(root):
         return cached(
@@ -156,16 +156,16 @@ def _read(path: Path, dataset: str, digest: str) -> ImageSignatures | None:
     # NumPy raises nearly anything for a damaged file, and returns other things than archives of arrays.
     with suppress(Exception), np.load(path) as arrays:
         if arrays["version"] == VERSION:
-            found = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
-            return found if _is_whole(found) else None
+            signatures = ImageSignatures(dataset, digest, *(arrays[name] for name in _ARRAYS))
+            return signatures if _is_whole(signatures) else None
     return None
 
 
-def _is_whole(found: ImageSignatures) -> bool:
-    count = len(found)
-    names = (found.paths, found.people, found.pixels)
+def _is_whole(signatures: ImageSignatures) -> bool:
+    count = len(signatures)
+    names = (signatures.paths, signatures.people, signatures.pixels)
     are_names = all(array.shape == (count,) and array.dtype.kind == "U" for array in names)
-    thumbnails = ((found.small, SMALL), (found.large, LARGE))
+    thumbnails = ((signatures.small, SMALL), (signatures.large, LARGE))
     are_pixels = all(array.shape == (count, side, side) and array.dtype == np.uint8 for array, side in thumbnails)
     return are_names and are_pixels
 

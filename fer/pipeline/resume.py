@@ -67,7 +67,10 @@ def find_stopped(command: str, config: C) -> Stopped[C]:
     if not run_id:
         return Stopped(config)
     folder = Path(config.output).resolve() / run_id
-    tags = {} if _is_offline(config, run_id) else _tags_of(run_id)
+    tags: Mapping[str, str] = {}
+    if not _is_offline(config, run_id):
+        store.connect()
+        tags = store.find_run(run_id).data.tags
     checkpoint = _newest_checkpoint(run_id, tags, folder)
     if checkpoint is not None:
         content = read_checkpoint(checkpoint).get("config")
@@ -82,11 +85,6 @@ def find_stopped(command: str, config: C) -> Stopped[C]:
 
 def _is_offline(config: C, run_id: str) -> bool:
     return config.offline or run_id.startswith(OFFLINE)
-
-
-def _tags_of(run_id: str) -> Mapping[str, str]:
-    store.connect()
-    return store.find_run(run_id).data.tags
 
 
 def _from_file(command: str, config: C, file: Path) -> Stopped[C]:
@@ -134,15 +132,14 @@ def _newest_checkpoint(run_id: str, tags: Mapping[str, str], folder: Path) -> Pa
 
 def _position(checkpoint: Path) -> tuple[int, int]:
     """Return the finished epochs of a checkpoint, and the steps of the next one; none where it is of no use."""
-    if not checkpoint.is_file():
-        return -1, 0
-    try:
-        progress = read_checkpoint(checkpoint)["progress"]
-    except ModelError as error:
-        # A loss of power may leave a file whose content had not yet reached the disk.
-        print(f"{error}; the store's checkpoint takes its place", file=sys.stderr)
-        return -1, 0
-    return progress["epoch"], progress["step"]
+    if checkpoint.is_file():
+        try:
+            progress = read_checkpoint(checkpoint)["progress"]
+            return progress["epoch"], progress["step"]
+        except ModelError as error:
+            # A loss of power may leave a file whose content had not yet reached the disk.
+            print(f"{error}; the store's checkpoint takes its place", file=sys.stderr)
+    return -1, 0
 
 
 def _download(run_id: str, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

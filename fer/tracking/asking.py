@@ -63,9 +63,9 @@ def made_once(look: Callable[[], T | None], make: Callable[[], T]) -> T:
             if not fault_of("", error).passes:
                 raise
         time.sleep(pause)
-        found = look()
-        if found is not None:
-            return found
+        made = look()
+        if made is not None:
+            return made
     with sent_once():
         return make()
 

@@ -86,7 +86,7 @@ def _input(delivery: Delivery, content: Mapping[str, Any]) -> None:
     delivery.client.log_inputs(delivery.run_id, [DatasetInput(Dataset(**content["dataset"]), tags)])
 
 
-def _begin(delivery: Delivery, content: Mapping[str, Any]) -> None:
+def _set_up(delivery: Delivery, content: Mapping[str, Any]) -> None:
     # Not at the top: needed once a run, and they import this package's readers.
     from fer.tracking.descriptions import describe_experiment
     from fer.tracking.views import next_colour
@@ -117,9 +117,9 @@ def _views(delivery: Delivery, content: Mapping[str, Any]) -> None:
 
 def _model(delivery: Delivery, content: Mapping[str, Any]) -> None:
     client = delivery.client
-    found = client.search_logged_models([delivery.experiment_id], f"source_run_id = '{delivery.run_id}'")
-    if found:
-        model = found[0]
+    models = client.search_logged_models([delivery.experiment_id], f"source_run_id = '{delivery.run_id}'")
+    if models:
+        model = models[0]
     else:
         params = client.get_run(delivery.run_id).data.params
         with sent_once():
@@ -205,7 +205,7 @@ def end_run(client: mlflow.MlflowClient, run_id: str, end: Mapping[str, Any]) ->
 
 
 KINDS: dict[str, Callable[[Delivery, Mapping[str, Any]], Any]] = {
-    "begin": _begin,
+    "begin": _set_up,
     "metrics": _metrics,
     "model_metrics": _model_metrics,
     "tags": _tags,

@@ -87,10 +87,10 @@ class Sender(threading.Thread):
             # Within each of the two stores the order is kept; what ends the run comes last of all.
             if lane in blocked or entry.number in self.refused or (entry.kind == LAST and blocked):
                 continue
-            found = self._try(entry, waits=True in blocked)
-            if found is not None and found.passes:
+            latest = self._try(entry, waits=True in blocked)
+            if latest is not None and latest.passes:
                 blocked.add(lane)
-                fault = found
+                fault = latest
                 # Tags and figures not taken: the server itself is away, so its artifacts are too.
                 if not lane:
                     break
