@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError
 from fer.tracking import store
-from fer.tracking.asking import made_once
+from fer.tracking.asking import asked, made_once
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FINISHED, clear_reason
 from fer.tracking.faults import fault_of
@@ -181,10 +181,14 @@ def close_dead_runs(address: str, say: Callable[[str], None], here: bool = False
         address: The store.
         say: Gets a sentence for each.
         here: Whether to leave alone what other machines ran.
+
+    Raises:
+        FerError: The store does not answer.
     """
     client = mlflow.MlflowClient(address)
+    wanted = f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"
     closed = 0
-    for run in store.search_runs(f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"):
+    for run in asked(address, lambda: store.search_runs(wanted), lambda _: None):
         # One that this user may not write stays as it is.
         with suppress(MlflowException):
             if end_if_dead(client, run, here):

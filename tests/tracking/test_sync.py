@@ -8,12 +8,12 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from fer.errors import DataError, Interrupted
+from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import ERROR, HEARTBEAT
 from fer.tracking.spool import HEAD, JOURNAL, Spool, spool_folder
-from fer.tracking.sync import spools_in, sync_run
+from fer.tracking.sync import close_dead_runs, spools_in, sync_run
 
 OUTPUTS = Path("outputs")
 
@@ -176,6 +176,15 @@ def test_a_run_continued_offline_is_one_run_with_each_figure_once(client):
     assert ERROR not in delivered.data.tags
     history = client.get_metric_history(delivered.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.4)]
+
+
+def test_a_store_that_goes_away_is_one_sentence(client, monkeypatch):
+    def gone(*words, **options):
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(mlflow, "search_runs", gone)
+    with pytest.raises(FerError, match="the MLflow store .* does not take the run: connection refused"):
+        close_dead_runs(mlflow.get_tracking_uri(), print)
 
 
 def test_what_is_no_spool_is_passed_over(client, tmp_path):
