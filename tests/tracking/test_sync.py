@@ -183,7 +183,7 @@ def test_a_store_that_goes_away_is_one_sentence(client, monkeypatch):
         raise MlflowException("connection refused")
 
     monkeypatch.setattr(mlflow, "search_runs", gone)
-    with pytest.raises(FerError, match="the MLflow store .* does not take the run: connection refused"):
+    with pytest.raises(FerError, match=r"the MLflow store .* does not take the run: connection refused"):
         close_dead_runs(mlflow.get_tracking_uri(), print)
 
 
