@@ -77,7 +77,8 @@ def test_the_locks_are_small_and_name_no_address() -> None:
 
 
 def test_ci_checks_the_hashes() -> None:
-    assert "uv pip sync --require-hashes requirements-test.lock\n" in (ROOT / ".ci" / "run").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "uv pip sync --compile-bytecode --require-hashes requirements-test.lock\n" in script
 
 
 @pytest.mark.parametrize("malware", ["2.6.2", "2.6.3"])

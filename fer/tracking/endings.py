@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from fer.tracking import store
 from fer.tracking.faults import fault_of, ignoring_refusals
-from fer.tracking.names import CONFIG_FILE, DESCRIPTION, ERROR, HEARTBEAT
+from fer.tracking.names import ATTEMPT, CONFIG_FILE, DESCRIPTION, ERROR, HEARTBEAT
 from fer.utils.rendering import escape_markdown
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
@@ -129,12 +129,18 @@ def _artifacts(client: mlflow.MlflowClient, run_id: str) -> set[str]:
         return set()
 
 
-def keep_killed(run_id: str, address: str) -> None:
-    """Start a process that waits for `mlflow run` to end and then sees to it that the run stays KILLED."""
+def keep_killed(run_id: str, address: str, attempt: str) -> None:
+    """Start a process that waits for `mlflow run` to end and then sees to it that the run stays KILLED.
+
+    Args:
+        run_id: The run that the launcher has made.
+        address: The store.
+        attempt: This process's value of the tag `fer.attempt`; once it is another one, the run has been resumed.
+    """
     # `mlflow run` marks its run FAILED whenever the program did not succeed: it means to spare runs that have ended,
     # but compares the status's name with numbers (3.17). It writes last, so the truth is written after it, by a
     # process that outlives both; in a session of its own, as a signal to the launcher's group must not end it.
-    command = [sys.executable, "-m", __name__, run_id, address, str(os.getppid())]
+    command = [sys.executable, "-m", __name__, run_id, address, attempt, str(os.getppid())]
     subprocess.Popen(
         command,
         start_new_session=True,
@@ -143,20 +149,26 @@ def keep_killed(run_id: str, address: str) -> None:
     )
 
 
-def _set_killed_after(launcher: int, run_id: str, address: str) -> None:
-    """Wait for a process to end, then look after a run for a while."""
+def _set_killed_after(launcher: int, run_id: str, address: str, attempt: str) -> None:
+    """Wait for a process to end, then look after a run for a while, unless it goes on."""
     client = mlflow.MlflowClient(address)
     deadline = time.monotonic() + LAUNCHER_SECONDS
     while _is_alive(launcher) and time.monotonic() < deadline:
         time.sleep(0.1)
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
-        if client.get_run(run_id).info.status != KILLED:
+        run = client.get_run(run_id)
+        if run.data.tags.get(ATTEMPT, "") != attempt:
+            return
+        if run.info.status != KILLED:
             client.set_terminated(run_id, KILLED)
         time.sleep(0.5)
 
 
 def _is_alive(process: int) -> bool:
+    # Who has lost its parent is the first process's child.
+    if process == 1:
+        return False
     try:
         os.kill(process, 0)
     # Where its number is another user's process by now, it has ended too.
@@ -166,4 +178,4 @@ def _is_alive(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    _set_killed_after(int(sys.argv[3]), run_id=sys.argv[1], address=sys.argv[2])
+    _set_killed_after(int(sys.argv[4]), run_id=sys.argv[1], address=sys.argv[2], attempt=sys.argv[3])

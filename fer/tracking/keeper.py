@@ -128,6 +128,7 @@ class Keeper:
         self._refused = False
         self._lost = False
         self._launched = opened.launched
+        self._attempt = opened.attempt
         outbox = opened.outbox
         outbox.patience = 60.0 * getattr(config, "tracking_patience", PATIENCE_MINUTES)
         if outbox.address:
@@ -214,7 +215,7 @@ class Keeper:
         }
         left = outbox.close(end)
         if self._launched and self._status == KILLED and outbox.address:
-            keep_killed(self._launched, outbox.address)
+            keep_killed(self._launched, outbox.address, self._attempt if self._launched == self.run.id else "")
         if not left:
             return
         if self._status == FINISHED and outbox.address:

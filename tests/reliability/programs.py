@@ -18,9 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.paths import ROOT
+
 ENVIRONMENT = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
+TORCHRUN = "torchrun"
 SECONDS = 180.0
 """How long anything is waited for."""
 POLL = 0.02
@@ -108,8 +112,14 @@ class Program:
             os.kill(self.process.pid, number)
 
     def kill(self) -> None:
-        """End it at once, as the kernel or a lost machine does."""
+        """End it at once with all that it has started, as a lost machine does."""
+        started = []
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self.process.pid).children(recursive=True)
         self.signal(signal.SIGKILL)
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.join(SECONDS)
 
 
@@ -137,7 +147,13 @@ def _run(
 
 
 def command(words: Sequence[str], node: str = "") -> None:
-    """Be `fer <words>`, on a machine of another name if one is given."""
+    """Be `fer <words>`, on a machine of another name if one is given; `torchrun` before them starts two processes."""
+    if words[0] == TORCHRUN:
+        from torch.distributed.run import main as torchrun
+
+        os.environ |= {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+        torchrun(["--standalone", "--nproc-per-node", "2", "-m", "fer", *words[1:]])
+        return
     from fer.cli import main
 
     if node:

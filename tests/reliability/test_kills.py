@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.reliability.chaos import WORDS, Chaos, Place, Undisturbed
+from tests.reliability.chaos import WORDS, Chaos, Place, Undisturbed, command_of
 from tests.reliability.records import differing
 
 pytestmark = pytest.mark.project
@@ -27,7 +27,7 @@ def check(kills: int, name: str, make_place: Callable[[str], Place], undisturbed
         chaos = Chaos(make_place(f"round-{next(rounds)}"), WORDS[name], rng, seconds)
         chaos.run(kills - fell.total())
         fell += chaos.fell
-        differences = differing(chaos.place.record(name), expected)
+        differences = differing(chaos.place.record(command_of(name)), expected)
         assert differences == {}, pprint.pformat(differences)
     spent = f"{time.monotonic() - began:.0f} s; undisturbed {seconds:.1f} s"
     print(f"{name}: {fell.total()} kills: {dict(fell)}; {spent}")
