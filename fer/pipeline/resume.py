@@ -19,10 +19,10 @@ from fer.pipeline.options import needed_sets
 from fer.pipeline.requirements import check_training, ensure_prepared, unprepared
 from fer.tracking import store
 from fer.tracking.checkpoint_upload import stored_checkpoint
+from fer.tracking.journal import read_head
 from fer.tracking.names import CONFIG_FILE
 from fer.tracking.opening import OFFLINE, unfinished_offline
 from fer.tracking.provenance import unfinished_run
-from fer.tracking.spool import read_head
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.paths import resolve_data_root
 

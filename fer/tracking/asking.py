@@ -27,7 +27,7 @@ GRACE_SECONDS = 2.0
 """How long after a signal the making of a run is waited for, so that it can be ended."""
 
 
-def asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any]) -> T:
+def asked(address: str, ask: Callable[[], T], undo: Callable[[T], Any] = lambda _: None) -> T:
     """Return the store's answer; a signal is heard while it is waited for.
 
     Args:
@@ -70,8 +70,13 @@ def made_once(look: Callable[[], T | None], make: Callable[[], T]) -> T:
         return make()
 
 
-def check_artifacts(address: str, run_id: str) -> None:
+def check_artifacts(address: str, run_id: str, delete_empty: bool) -> None:
     """Write and delete a small artifact, so that a store that refuses them is known before a training and not after it.
+
+    Args:
+        address: The store.
+        run_id: The run.
+        delete_empty: Whether to delete the run where the store refuses and nothing is recorded of it.
 
     Raises:
         FerError: It refuses; the run is ended. One that does not answer may do so later, and is no reason to stop.
@@ -95,7 +100,7 @@ def check_artifacts(address: str, run_id: str) -> None:
         fault = fault_of(address, error)
         if fault.passes:
             return
-        end = {"status": FAILED, "reason": fault.sentence, "time": None, "unless_begun": True}
+        end = {"status": FAILED, "reason": fault.sentence, "time": None, "unless_begun": delete_empty}
         with suppress(MlflowException, OSError):
             write_end(client, run_id, end)
         raise FerError(fault.sentence) from error

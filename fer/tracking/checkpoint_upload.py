@@ -167,9 +167,13 @@ class CheckpointUpload(threading.Thread):
 
     def end(self) -> None:
         """Upload nothing more, and wait for what is under way: the training has ended, and its checkpoints go."""
+        self.stop()
+        self.join()
+
+    def stop(self) -> None:
+        """Upload nothing more, and let what is under way change nothing."""
         self._ended = True
         self._wake.set()
-        self.join()
 
     def finish(self, seconds: float) -> bool:
         """Upload the newest checkpoint now, and return whether that was done within some seconds."""

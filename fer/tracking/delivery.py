@@ -7,7 +7,7 @@ from typing import Any
 import mlflow
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from fer.errors import FerError
+from fer.errors import DataError, FerError, quoted_path
 from fer.tracking.spool import Spool
 
 RESOLVED = (".csv", ".html", ".json", ".md", ".txt", "MLmodel")
@@ -75,8 +75,16 @@ class Delivery:
         return str(model_id)
 
     def kept(self, place: str) -> Path:
-        """Return where a kept file lies."""
-        return self.spool.folder / place
+        """Return where a kept file lies.
+
+        Raises:
+            DataError: It is gone, and nothing can be delivered of it any more.
+        """
+        path = self.spool.folder / place
+        if not path.exists():
+            cure = f"what it held is lost; delete {quoted_path(self.spool.folder)} if the run can do without it"
+            raise DataError(f"{quoted_path(path)} is missing: {cure}")
+        return path
 
     def artifacts(self) -> Any:
         """Return the store of the run's artifacts."""

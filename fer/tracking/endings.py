@@ -51,10 +51,10 @@ def write_end(client: mlflow.MlflowClient, run_id: str, end: Mapping[str, Any]) 
         _write_reason(client, run_id, end["reason"])
 
 
-def stop_run(client: mlflow.MlflowClient, run_id: str) -> None:
+def stop_run(client: mlflow.MlflowClient, run_id: str, reason: str = "stopped by a signal") -> None:
     """End a run that was made while a signal came as KILLED, as far as the store lets it."""
     with suppress(MlflowException, OSError):
-        end = {"status": KILLED, "reason": "stopped by a signal", "time": None, "unless_begun": False}
+        end = {"status": KILLED, "reason": reason, "time": None, "unless_begun": False}
         write_end(client, run_id, end)
 
 

@@ -13,7 +13,7 @@ import mlflow
 
 from fer.config.commands import TRAINING_COMMANDS
 from fer.config.options import shown_options
-from fer.errors import DataError, FerError, Interrupted
+from fer.errors import ConfigError, DataError, FerError, Interrupted, quoted_path
 from fer.tracking import store
 from fer.tracking.asking import asked, check_artifacts
 from fer.tracking.endings import FAILED, FINISHED, KILLED, LAUNCHED_RUN, fail_run, keep_killed
@@ -21,6 +21,7 @@ from fer.tracking.names import COMMAND, CONFIG_FILE, CONTINUES, DESCRIPTION, FIN
 from fer.tracking.opening import OFFLINE, Opened, adopt, continue_run, leave, open_new, open_offline
 from fer.tracking.outbox import WARNED_SECONDS
 from fer.tracking.runs import TrackedRun
+from fer.tracking.spool import CURE
 from fer.tracking.system_metrics import SystemMetrics
 from fer.utils.disk import full_disk_among, temporary_cure
 
@@ -55,6 +56,7 @@ def open_run(
         FerError: The store cannot be had, or the run cannot be continued.
         Interrupted: A signal came.
     """
+    _refuse_unwritable_folder(root)
     launched = os.environ.get(LAUNCHED_RUN, "")
     parent_id = parent.id if parent else ""
     if getattr(config, "offline", False) or continues.startswith(OFFLINE) or (parent and not parent.address):
@@ -72,7 +74,7 @@ def open_run(
         else:
             opened = open_new(address, name, parent_id, root, marks)
         if command in TRAINING_COMMANDS:
-            _refuse_if_unwritable(opened)
+            _refuse_if_unwritable(opened, delete_empty=not launched and not continues)
     except FerError as error:
         if launched:
             fail_run(launched, str(error))
@@ -82,15 +84,31 @@ def open_run(
     return replace(opened, launched=launched)
 
 
-def _refuse_if_unwritable(opened: Opened) -> None:
+def _refuse_unwritable_folder(root: Path) -> None:
+    """Find out whether runs can have their folders somewhere before a run is made.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    present = next(path for path in (root, *root.parents) if path.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        fault = "is no folder" if not present.is_dir() else "may not be written"
+        raise ConfigError(f"{quoted_path(root)} cannot be written: {quoted_path(present)} {fault}; {CURE}")
+
+
+def _refuse_if_unwritable(opened: Opened, delete_empty: bool) -> None:
     """Find out whether a run's artifacts can be written before hours are spent on them.
+
+    Args:
+        opened: The run.
+        delete_empty: Whether to delete it if they cannot and nothing is recorded of it.
 
     Raises:
         FerError: They cannot; the run is ended.
     """
     outbox = opened.outbox
     try:
-        check_artifacts(outbox.address, outbox.run_id)
+        check_artifacts(outbox.address, outbox.run_id, delete_empty)
     except BaseException:
         leave(outbox.spool)
         raise
@@ -104,7 +122,7 @@ def _note_continuation(address: str, launched: str, continues: str) -> None:
         client.set_tag(launched, CONTINUES, continues)
         client.set_tag(launched, DESCRIPTION, f"Continued run `{continues}`, which holds all figures.")
 
-    asked(address, note, lambda _: None)
+    asked(address, note)
 
 
 class Keeper:
@@ -131,10 +149,15 @@ class Keeper:
         self._attempt = opened.attempt
         outbox = opened.outbox
         outbox.patience = 60.0 * getattr(config, "tracking_patience", PATIENCE_MINUTES)
-        if outbox.address:
-            daily = GIGABYTE * getattr(config, "checkpoint_upload_gb", 0.0)
-            outbox.start_sending(opened.attempt, daily, self._note_loss)
-        self._gauges = SystemMetrics(self.run, opened.next_step)
+        self._next_step = opened.next_step
+        self._gauges: SystemMetrics | None = None
+
+    def start(self) -> None:
+        """Start what sends the record, beats and gauges the machine."""
+        if self.run.outbox.address:
+            daily = GIGABYTE * getattr(self._config, "checkpoint_upload_gb", 0.0)
+            self.run.outbox.start_sending(self._attempt, daily, self._note_loss)
+        self._gauges = SystemMetrics(self.run, self._next_step)
         self._gauges.start()  # type: ignore[no-untyped-call]
 
     def describe(self, command: str, name: str, extra: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
@@ -192,6 +215,8 @@ class Keeper:
     def _note_loss(self) -> None:
         """Stop this process, as another one carries on with the run."""
         self._lost = True
+        # At once: what the process does until it hears the signal is not to reach the run.
+        self.run.outbox.cut_off()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
@@ -201,7 +226,8 @@ class Keeper:
             FerError: The run has finished, and the store has not taken all of it.
             Interrupted: The run has finished, and a signal came while it was sent.
         """
-        self._gauges.finish()
+        if self._gauges is not None:
+            self._gauges.finish()
         outbox = self.run.outbox
         if self._lost:
             outbox.give_up()

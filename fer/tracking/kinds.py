@@ -18,10 +18,10 @@ from fer.tracking import endings
 from fer.tracking.checkpoint_upload import forget_checkpoints
 from fer.tracking.delivery import Delivery, NotYet
 from fer.tracking.faults import fault_of
+from fer.tracking.journal import Entry
 from fer.tracking.names import ATTEMPT, DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
 from fer.tracking.params import means_the_same
 from fer.tracking.request_settings import sent_once
-from fer.tracking.spool import Entry
 
 BATCH = 500
 """Points that MLflow takes at once, at half of its limit."""

@@ -83,6 +83,7 @@ def tracked(
         keeper = Keeper(open_run(command, config, name, parent, root, continues, fingerprint), config)
         token = _open_run.set(keeper.run)
         try:
+            keeper.start()
             keeper.describe(command, name, extra or {}, _tags_of_next.get())
             # Stages within this run are others.
             _tags_of_next.set({})

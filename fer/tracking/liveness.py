@@ -174,8 +174,13 @@ def _is_process(number: int, started: float) -> bool:
     return False
 
 
-def claim(client: mlflow.MlflowClient, run: Run) -> str:
-    """Take over a run that no process carries on with, and return this process's value of the tag `fer.attempt`.
+def claim(client: mlflow.MlflowClient, run: Run, attempt: str) -> None:
+    """Take over a run that no process carries on with.
+
+    Args:
+        client: Of the store.
+        run: The run as it was read a moment ago.
+        attempt: This process's value of the tag `fer.attempt`.
 
     Raises:
         FerError: It goes on, or another process takes it over at the same time.
@@ -186,7 +191,6 @@ def claim(client: mlflow.MlflowClient, run: Run) -> str:
     # While a heartbeat was watched for, another process may have taken it over, and may even have ended it.
     if client.get_run(run_id).data.tags.get(ATTEMPT) != run.data.tags.get(ATTEMPT):
         raise being_resumed(run_id)
-    attempt = new_attempt(attempt_number(run.data.tags) + 1)
     # The heartbeat first: whoever looks after this sees a run that goes on.
     client.set_tag(run_id, HEARTBEAT, beat())
     client.set_tag(run_id, ATTEMPT, attempt)
@@ -196,7 +200,6 @@ def claim(client: mlflow.MlflowClient, run: Run) -> str:
         time.sleep(POLL)
     if client.get_run(run_id).data.tags.get(ATTEMPT) != attempt:
         raise being_resumed(run_id)
-    return attempt
 
 
 def being_resumed(run_id: str) -> FerError:

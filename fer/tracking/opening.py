@@ -2,8 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +11,18 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.tracking.context.registry import resolve_tags
 
-from fer.errors import DataError, ModelError
+from fer.errors import DataError, Interrupted, ModelError
 from fer.tracking import store
-from fer.tracking.asking import asked, made_once
+from fer.tracking.asking import GRACE_SECONDS, asked, made_once
 from fer.tracking.delivery import experiment_token
 from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
-from fer.tracking.liveness import beat, claim, end_if_dead, new_attempt
+from fer.tracking.journal import read_head, spool_folder
+from fer.tracking.liveness import attempt_number, beat, claim, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 from fer.tracking.outbox import Outbox, remove_if_empty
 from fer.tracking.points import recorded_points, spooled_points
-from fer.tracking.spool import Spool, read_head, spool_folder
+from fer.tracking.spool import Spool
+from fer.utils.processes import call_patiently
 
 PARENT = "mlflow.parentRunId"
 """Tag: the run that a run is nested in."""
@@ -68,7 +70,7 @@ def open_new(address: str, name: str, parent: str, root: Path, marks: Mapping[st
     def place() -> str:
         return str(client.get_run(parent).info.experiment_id) if parent else store.experiment_id(address)
 
-    experiment_id = asked(address, place, lambda _: None)
+    experiment_id = asked(address, place)
 
     def find() -> Run | None:
         return next(iter(store.search_runs(f"tags.`{ATTEMPT}` = '{attempt}'", [experiment_id])), None)
@@ -77,7 +79,8 @@ def open_new(address: str, name: str, parent: str, root: Path, marks: Mapping[st
         return made_once(find, lambda: client.create_run(experiment_id, tags=tags, run_name=name))
 
     run = asked(address, create, lambda run: stop_run(client, run.info.run_id))
-    return _opened(address, run, root, attempt)
+    with ending_on_failure(client, run.info.run_id):
+        return _opened(address, run, root, attempt)
 
 
 def adopt(address: str, run_id: str, root: Path, marks: Mapping[str, str]) -> Opened:
@@ -93,7 +96,7 @@ def adopt(address: str, run_id: str, root: Path, marks: Mapping[str, str]) -> Op
                 client.set_tag(run_id, key, value)
         return run
 
-    run = asked(address, take, lambda run: None)
+    run = asked(address, take)
     return _opened(address, run, root, attempt)
 
 
@@ -111,7 +114,7 @@ def continue_run(address: str, run_id: str, parent: str, root: Path) -> Opened:
         FerError: It goes on, or another process takes it over; or the store refuses.
     """
     client = mlflow.MlflowClient(address)
-    run = asked(address, lambda: client.get_run(run_id), lambda run: None)
+    run = asked(address, lambda: client.get_run(run_id))
     if run.info.status == FINISHED:
         raise ModelError(f"run {run_id} has finished: there is nothing to continue")
     # A process of this machine that is still alive has it open, and is refused before the store is asked.
@@ -119,25 +122,42 @@ def continue_run(address: str, run_id: str, parent: str, root: Path) -> Opened:
     if is_outdated(spool, run):
         spool.remove()
         spool = Spool(spool_folder(root / run_id))
+    attempt = new_attempt(attempt_number(run.data.tags) + 1)
     try:
-        attempt = asked(address, lambda: claim(client, run), lambda _: stop_run(client, run_id))
-        asked(address, lambda: clear_reason(client, run_id), lambda _: None)
-        if parent:
-            asked(address, lambda: _move(client, run, parent), lambda _: None)
-        recorded = asked(address, lambda: recorded_points(client, run), lambda _: None)
+        # Before the store knows it: should this process end in between, what is spooled is still this run's.
+        spool.write_head(claiming=attempt)
+        asked(address, lambda: claim(client, run, attempt), lambda _: stop_run(client, run_id))
+        with ending_on_failure(client, run_id):
+            asked(address, lambda: clear_reason(client, run_id))
+            if parent:
+                asked(address, lambda: _move(client, run, parent))
+            recorded = asked(address, lambda: recorded_points(client, run))
+            drop_end(spool)
+            opened = _opened(address, run, root, attempt, spool)
     except BaseException:
         leave(spool)
         raise
-    drop_end(spool)
-    opened = _opened(address, run, root, attempt, spool)
     opened.outbox.recorded = recorded | spooled_points(spool)
     return replace(opened, continued=True, next_step=_next_step(opened.outbox))
 
 
+@contextmanager
+def ending_on_failure(client: mlflow.MlflowClient, run_id: str) -> Iterator[None]:
+    """End a run that this process has taken, as far as the store lets it, if it cannot go on with it after all."""
+    try:
+        yield
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        # A store that does not answer must not hold up the end of the process.
+        with suppress(TimeoutError, Interrupted):
+            call_patiently(lambda: stop_run(client, run_id, reason), limit=GRACE_SECONDS)
+        raise
+
+
 def is_outdated(spool: Spool, run: Run) -> bool:
     """Return whether a run was carried on with elsewhere since it left a spool, of which nothing is needed then."""
-    attempt = spool.head.get("attempt")
-    return bool(attempt) and run.data.tags.get(ATTEMPT, attempt) != attempt
+    own = {spool.head.get("attempt"), spool.head.get("claiming")} - {None}
+    return bool(own) and ATTEMPT in run.data.tags and run.data.tags[ATTEMPT] not in own
 
 
 def _move(client: mlflow.MlflowClient, run: Run, parent: str) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from fer.errors import DataError, Interrupted
 from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FAILED, FINISHED, KILLED
+from fer.tracking.journal import Entry
 from fer.tracking.kinds import deliver
 from fer.tracking.liveness import Heartbeat
 from fer.tracking.sender import LAST, Sender
-from fer.tracking.spool import Entry, Spool
+from fer.tracking.spool import Spool
 
 STALLED_SECONDS = 4.0
 """How long a store that has taken nothing for the run's patience is still waited for."""
@@ -78,6 +79,8 @@ class Outbox:
     def _deliver(self, delivery: Delivery, entry: Entry) -> Any:
         if entry.kind == LAST:
             self._end_others()
+            # Only now: what the store seemed not to take may have arrived since the end was put.
+            entry = replace(entry, content=entry.content | self._what_is_missing(entry.content))
         return deliver(delivery, entry)
 
     def _end_others(self) -> None:
@@ -119,12 +122,6 @@ class Outbox:
             Interrupted: A signal came while a finished run was being sent.
         """
         end = {**end, "forget": self.forgets_checkpoints}
-        # First of all on the disk: whoever delivers the rest knows how the run ended. A full one may be why it ended.
-        with suppress(OSError):
-            self.spool.write_head(end=end)
-        if self.sender is None:
-            self.spool.close()
-            return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
         stop: Interrupted | None = None
         patience = SIGNAL_SECONDS if end["status"] == KILLED else self.patience
         try:
@@ -140,16 +137,21 @@ class Outbox:
 
     def _send_end(self, end: Mapping[str, Any], patience: float) -> None:
         """Send all that waits and then the end, or as much as the store takes before patience runs out."""
-        assert self.sender is not None
-        if not self.sender.wait(patience):
+        # First of all on the disk: whoever delivers the rest knows how the run ended. A full one may be why it ended.
+        with suppress(OSError):
+            self.spool.write_head(end=end)
+        if self.sender is None:
+            return
+        stopped = patience == SIGNAL_SECONDS
+        if not self.sender.wait(patience, uploads=not stopped):
             # The server itself may still be told that its store of artifacts takes nothing.
             self.sender.set_artifacts_aside()
-            patience = END_SECONDS if patience == SIGNAL_SECONDS else STALLED_SECONDS
+            patience = END_SECONDS if stopped else STALLED_SECONDS
         if not self._end_is_put:
-            self._end_is_put = True
             with suppress(DataError):
-                self.put("end", **(dict(end) | self._what_is_missing(end)))
-        if self.sender.wait(patience) and self.upload and end["status"] != FINISHED:
+                self.put("end", **end)
+            self._end_is_put = True
+        if self.sender.wait(patience, uploads=not stopped) and self.upload and end["status"] != FINISHED:
             self.upload.finish(self.upload_seconds)
 
     def _what_is_missing(self, end: Mapping[str, Any]) -> dict[str, str]:
@@ -163,7 +165,9 @@ class Outbox:
 
     def _stop_sending(self, end: Mapping[str, Any]) -> str:
         """Stop the threads, clear up, and return a sentence on what could not be sent."""
-        assert self.sender is not None and self.heartbeat is not None
+        if self.sender is None or self.heartbeat is None:
+            self.spool.close()
+            return f"run {self.run_id} is recorded in {self.folder} only: `fer sync` delivers it"
         self.heartbeat.stop()
         self.sender.stop()
         shutil.rmtree(self.folder / STAGED, ignore_errors=True)
@@ -183,11 +187,17 @@ class Outbox:
         remove_if_empty(self.folder, self.folder.parent)
         return ""
 
-    def give_up(self) -> None:
-        """Send nothing more of a run that another process has taken over."""
+    def cut_off(self) -> None:
+        """Send nothing more, as another process has taken the run over."""
         if self.sender is not None and self.heartbeat is not None:
             self.heartbeat.stop()
             self.sender.stop()
+        if self.upload is not None:
+            self.upload.stop()
+
+    def give_up(self) -> None:
+        """Forget what was recorded of a run that another process has taken over."""
+        self.cut_off()
         self.spool.remove()
 
 

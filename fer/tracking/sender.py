@@ -9,7 +9,8 @@ from typing import Any
 from fer.errors import without_login
 from fer.tracking.delivery import NotYet
 from fer.tracking.faults import Fault, fault_of
-from fer.tracking.spool import Entry, Spool
+from fer.tracking.journal import Entry
+from fer.tracking.spool import Spool
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between attempts while the store does not take something; each pause is twice the one before."""
@@ -19,6 +20,8 @@ ARTIFACTS = frozenset({"file", "model", "model_files", "model_metrics", "describ
 """Kinds that go to the store of artifacts, which may be out of order by itself, or wait for what does."""
 LAST = "end"
 """The kind that closes a run, and so waits for all others."""
+SLOWEST_UPLOAD = 250_000.0
+"""Bytes a second: a store that takes files faster is not given up."""
 POLL = 0.1
 """Seconds between looks at the sender while it is waited for, in which a signal is heard."""
 
@@ -49,6 +52,7 @@ class Sender(threading.Thread):
         self._stop_asked = False
         self._hurried = False
         self._told = False
+        self._upload_seconds = 0.0
 
     def notify(self) -> None:
         """Say that there is something to send."""
@@ -104,6 +108,7 @@ class Sender(threading.Thread):
             entry: The entry.
             waits: Whether artifacts are to be tried again, for one of which it may wait.
         """
+        self._upload_seconds = self.spool.kept_bytes(entry) / SLOWEST_UPLOAD
         try:
             self.results[entry.number] = self._deliver(entry)
         except NotYet as error:
@@ -117,6 +122,10 @@ class Sender(threading.Thread):
             if not fault.passes:
                 self.refused[entry.number] = fault
             return fault
+        finally:
+            self._upload_seconds = 0.0
+        # Set aside while it was on its way.
+        self.refused.pop(entry.number, None)
         self.spool.mark_delivered([entry.number])
         return None
 
@@ -134,11 +143,12 @@ class Sender(threading.Thread):
             self._told = False
             print(f"the MLflow store answers again; {self.spool.folder} is sent", file=sys.stderr, flush=True)
 
-    def wait(self, patience: float) -> bool:
+    def wait(self, patience: float, uploads: bool = True) -> bool:
         """Wait until all is delivered but what the store refuses, and return whether it is.
 
         Args:
             patience: Give up once the store has taken nothing for so many seconds.
+            uploads: Whether a file that is on its way has the time on top that a slow line takes for it.
         """
         since = time.monotonic()
         self._hurried = True
@@ -146,7 +156,8 @@ class Sender(threading.Thread):
         first = self._first_unsettled()
         while first is not None:
             # By the first one: what is recorded meanwhile may be taken, and says nothing of what is waited for.
-            if time.monotonic() - since >= patience or not self.is_alive():
+            limit = patience + (self._upload_seconds if uploads else 0.0)
+            if time.monotonic() - since >= limit or not self.is_alive():
                 return False
             time.sleep(POLL / 5)
             before, first = first, self._first_unsettled()

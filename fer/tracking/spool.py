@@ -11,39 +11,22 @@ import threading
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from fer.errors import DataError, FerError, quoted_path
-from fer.portable.json_files import read_json
+from fer.tracking.journal import DELIVERED, HEAD, JOURNAL, Entry, read_delivered, read_head, read_journal
 from fer.utils.atomic import atomic_path
 from fer.utils.disk import naming_full_disk
 
-SPOOL = "spool"
-"""Folder of a run's spool, beside its checkpoints."""
-HEAD, JOURNAL, DELIVERED, FILES = "run.json", "journal.jsonl", "delivered", "files"
-LOCK = "lock"
+FILES, LOCK = "files", "lock"
+REMOVED = ".spool-removed"
+"""Folder of a spool that is being deleted."""
 CURE = "give another folder with `output`"
 LINKED_BYTES = 16 * 2**20
 """Larger files are linked rather than copied where the disk can do it; nobody edits a model in place."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing to record.
-
-    Attributes:
-        number: Its place in the order, from 0.
-        kind: What is to be done, a key of `fer.tracking.delivery.KINDS`.
-        content: What with; JSON.
-    """
-
-    number: int
-    kind: str
-    content: dict[str, Any]
 
 
 class Spool:
@@ -70,15 +53,17 @@ class Spool:
         except Timeout:
             raise FerError(f"{quoted_path(folder.parent)} is in use by a process that is still running") from None
         self._lock = threading.Lock()
+        self._head_lock = threading.Lock()
         try:
             read_head(folder.parent)
-            self._entries = _read_journal(folder / JOURNAL)
+            self._entries = read_journal(folder / JOURNAL)
         except DataError:
             self._process_lock.release()
             raise
-        self._delivered = _read_delivered(folder / DELIVERED)
-        self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
-        self._acknowledged = (folder / DELIVERED).open("a", encoding="utf-8")
+        self._delivered = read_delivered(folder / DELIVERED)
+        # Unbuffered: what a full disk refused must not follow a later line.
+        self._journal = (folder / JOURNAL).open("ab", buffering=0)
+        self._acknowledged = (folder / DELIVERED).open("ab", buffering=0)
 
     @property
     def head(self) -> dict[str, Any]:
@@ -87,27 +72,40 @@ class Spool:
 
     def write_head(self, **content: Any) -> None:
         """Add to what is known of the run."""
-        merged = self.head | content
-        with atomic_path(self.folder / HEAD) as partial:
-            partial.write_text(json.dumps(merged, indent=1), encoding="utf-8")
-            # Before it takes the other one's place, or a loss of power could leave neither.
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+        # The training and the thread that sends both do.
+        with self._head_lock:
+            merged = self.head | content
+            with atomic_path(self.folder / HEAD) as partial:
+                partial.write_text(json.dumps(merged, indent=1), encoding="utf-8")
+                # Before it takes the other one's place, or a loss of power could leave neither.
+                _force_to_disk(partial)
 
     def append(self, kind: str, **content: Any) -> int:
         """Write an entry to the disk and return its number."""
         with self._lock:
-            entry = Entry(len(self._entries), kind, content)
+            entry = Entry(next(reversed(self._entries), -1) + 1, kind, content)
+            # With its number, as a signal between here and the list leaves a line that counts for nothing.
+            line = json.dumps([entry.number, entry.kind, entry.content]) + "\n"
             try:
                 with naming_full_disk(self.folder, CURE):
-                    # With its number, as a signal between here and the list leaves a line that counts for nothing.
-                    self._journal.write(json.dumps([entry.number, entry.kind, entry.content]) + "\n")
-                    self._journal.flush()
-                    os.fsync(self._journal.fileno())
+                    self._write_line(line.encode("utf-8"))
             finally:
                 # Even if the disk is full: the store may take it while this process lives.
-                self._entries.append(entry)
+                self._entries[entry.number] = entry
         return entry.number
+
+    def _write_line(self, line: bytes) -> None:
+        """Write a line of the journal to the disk, all of it or nothing."""
+        whole = os.fstat(self._journal.fileno()).st_size
+        try:
+            # A disk that becomes full takes a part.
+            while line:
+                line = line[self._journal.write(line) :]
+            os.fsync(self._journal.fileno())
+        except OSError:
+            if os.fstat(self._journal.fileno()).st_size > whole:
+                os.ftruncate(self._journal.fileno(), whole)
+            raise
 
     def keep(self, path: Path) -> str:
         """Keep a file or folder as it is now, and return its place within the spool."""
@@ -119,6 +117,10 @@ class Spool:
                 shutil.copytree(path, target, copy_function=link_or_copy)
             else:
                 link_or_copy(path, target)
+            # Before the journal names it.
+            for kept in [target, *target.rglob("*")]:
+                if kept.is_file():
+                    _force_to_disk(kept)
         return str(folder / path.name)
 
     def keep_content(self, content: bytes, name: str) -> str:
@@ -127,17 +129,24 @@ class Spool:
         with naming_full_disk(self.folder, CURE):
             (self.folder / folder).mkdir()
             (self.folder / folder / name).write_bytes(content)
+            _force_to_disk(self.folder / folder / name)
         return str(folder / name)
+
+    def kept_bytes(self, entry: Entry) -> int:
+        """Return how much the files of an entry hold, as far as they are here."""
+        kept = [self.folder / place for place in entry.content.get("kept", ())]
+        files = [path for place in kept for path in (place, *place.rglob("*")) if path.is_file()]
+        return sum(path.stat().st_size for path in files)
 
     def entries(self) -> list[Entry]:
         """Return all entries."""
         with self._lock:
-            return list(self._entries)
+            return list(self._entries.values())
 
     def pending(self) -> list[Entry]:
         """Return the entries that are not delivered, in their order."""
         with self._lock:
-            return [entry for entry in self._entries if entry.number not in self._delivered]
+            return [entry for entry in self._entries.values() if entry.number not in self._delivered]
 
     def mark_delivered(self, numbers: Iterable[int]) -> None:
         """Note that entries need no more delivering, and drop their files."""
@@ -147,13 +156,15 @@ class Spool:
                 return
             for number in numbers:
                 self._delivered.add(number)
-                # Not forced to the disk, which may be full: what is delivered twice is recorded once.
+                kept = self._entries[number].content.get("kept", ())
+                # The disk may be full: what is delivered twice is recorded once.
                 with suppress(OSError):
-                    self._acknowledged.write(f"{number}\n")
-                    self._acknowledged.flush()
-                    # After the note: a process that is killed in between leaves no entry without its files.
-                    for kept in self._entries[number].content.get("kept", ()):
-                        shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
+                    self._acknowledged.write(f"{number}\n".encode())
+                    # After the note: whatever happens in between, no entry that waits is without its files.
+                    if kept:
+                        os.fsync(self._acknowledged.fileno())
+                    for place in kept:
+                        shutil.rmtree((self.folder / place).parent, ignore_errors=True)
 
     def close(self) -> None:
         """Let other processes open it."""
@@ -167,30 +178,17 @@ class Spool:
     def remove(self) -> None:
         """Close it and delete its folder."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # Out of sight in one step, as a half of it would be a journal without its files.
+        removed = self.folder.with_name(REMOVED)
+        shutil.rmtree(removed, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
-def spool_folder(folder: Path) -> Path:
-    """Return the place of the spool in a run's folder."""
-    return folder / SPOOL
-
-
-def read_head(folder: Path) -> dict[str, Any]:
-    """Return what the spool in a run's folder says of the run, whoever has it open; empty where there is none.
-
-    Raises:
-        DataError: It is damaged.
-    """
-    path = spool_folder(folder) / HEAD
-    if not path.is_file():
-        return {}
-    try:
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise ValueError("it holds no names and values")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{quoted_path(path)} cannot be read: {error}") from None
-    return content
+def _force_to_disk(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def link_or_copy(source: str | Path, target: str | Path, linked_bytes: int = LINKED_BYTES) -> None:
@@ -208,34 +206,3 @@ def link_or_copy(source: str | Path, target: str | Path, linked_bytes: int = LIN
         except OSError:
             pass
     shutil.copyfile(source, target)
-
-
-def _read_journal(path: Path) -> list[Entry]:
-    entries: list[Entry] = []
-    for count, line in enumerate(_whole_lines(path), start=1):
-        try:
-            number, kind, values = json.loads(line)
-            entry = Entry(int(number), str(kind), dict(values))
-            if not 0 <= entry.number <= len(entries):
-                raise ValueError("its number is out of order")
-        except (TypeError, ValueError) as error:
-            raise DataError(f"line {count} of {quoted_path(path)} is damaged: {error}") from None
-        # Of two lines with one number the first was given up by its writer.
-        entries[entry.number :] = [entry]
-    return entries
-
-
-def _read_delivered(path: Path) -> set[int]:
-    # A line that is damaged names nothing: what it named is delivered again, and recorded once.
-    return {int(line) for line in _whole_lines(path) if line.isdigit()}
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """Read the lines of a file, without a last one that is cut short, as its process was killed while writing it."""
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    # Off the file too: what is appended next would become a part of it.
-    os.truncate(path, len(whole))
-    return whole.splitlines()

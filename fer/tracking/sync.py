@@ -17,6 +17,7 @@ from fer.tracking.asking import asked, made_once
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FINISHED, clear_reason
 from fer.tracking.faults import fault_of
+from fer.tracking.journal import read_head, spool_folder
 from fer.tracking.kinds import deliver, end_run
 from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
@@ -24,7 +25,7 @@ from fer.tracking.opening import OFFLINE, PARENT, is_outdated, leave
 from fer.tracking.outbox import remove_if_empty
 from fer.tracking.points import recorded_points
 from fer.tracking.sender import Sender
-from fer.tracking.spool import Spool, read_head, spool_folder
+from fer.tracking.spool import Spool
 
 SYNC_SECONDS = 300.0
 """How long a store that takes nothing is waited for."""

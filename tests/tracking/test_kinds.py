@@ -1,6 +1,7 @@
 """Whatever is delivered twice, as an answer that was lost makes it be, is recorded once."""
 
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 
 from fer.data.manifest import ImageRow, Manifest
+from fer.errors import DataError
 from fer.tracking.delivery import Delivery, NotYet
+from fer.tracking.faults import fault_of
+from fer.tracking.journal import Entry
 from fer.tracking.kinds import KINDS, deliver
 from fer.tracking.names import ACCURACY_VIEW, HEARTBEAT, REGISTERED, UNREGISTERED
 from fer.tracking.opening import open_new
@@ -49,6 +53,10 @@ class Recording:
             results.append([deliver(delivery, entry) for _ in range(times)][-1])
             self.spool.mark_delivered([entry.number])
         return results
+
+    def deliver_one(self, entry: Entry) -> Any:
+        """Deliver an entry."""
+        return deliver(Delivery(self.spool, self.run.address, self.run.id, self.run.experiment_id), entry)
 
     def deliver_all_again(self) -> None:
         """Deliver all from the beginning, as after a process that died before it could note what it had delivered."""
@@ -259,3 +267,17 @@ def test_a_store_that_refuses_views_costs_a_line_and_one_that_does_not_answer_is
         else:
             deliver(delivery, entry)
             assert "warning: the views of MLflow's page of runs were not written" in capsys.readouterr().out
+
+
+def test_a_kept_file_that_is_gone_is_named_and_not_waited_for(recording, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    recording.run.text("x", "notes/a.txt")
+    recording.run.model(tmp_path / "model", "a model", SCORED)
+    for path in (recording.spool.folder / "files").iterdir():
+        shutil.rmtree(path)
+    for entry in recording.spool.pending():
+        if entry.kind in ("file", "model"):
+            with pytest.raises(DataError, match=r"is missing: what it held is lost; delete .* if the run can") as gone:
+                recording.deliver_one(entry)
+            assert not fault_of("", gone.value).passes

@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from fer.data.manifest import ImageRow, Manifest
-from fer.errors import DataError, FerError, Interrupted
+from fer.errors import ConfigError, DataError, FerError, Interrupted
 from fer.tracking import keeper
 from fer.tracking.endings import fail_launched_run
 from fer.tracking.lifecycle import tagging_next, tracked
+from fer.tracking.names import ATTEMPT
 from fer.tracking.runs import TrackedRun
+from fer.training.checkpoints import LAST
 
 
 @dataclass(frozen=True)
@@ -300,3 +303,44 @@ def test_a_launchers_run_that_cannot_be_told_is_no_second_fault(client, monkeypa
     breaking(monkeypatch, "set_tag", MlflowException("the server says no"), 0)
     fail_launched_run("unknown option 'epoch'")
     assert statuses(client) == ["FAILED"]
+
+
+@dataclass(frozen=True)
+class Kept(Config):
+    output: str = "outputs"
+
+
+def test_a_folder_that_cannot_be_is_said_before_a_run_is_made(client, tmp_path):
+    (tmp_path / "file").write_text("x")
+    refusal = r"file/runs. cannot be written: .*file. is no folder; give another folder"
+    config = Kept(output="file/runs")
+    with pytest.raises(ConfigError, match=refusal), tracked("finetune", config, "a training"):
+        raise AssertionError
+    assert client.search_runs(["0"]) == []
+
+
+def test_a_process_that_has_lost_its_run_records_nothing_more(client, monkeypatch):
+    monkeypatch.setattr(keeper.os, "kill", lambda *words: None)
+    made = []
+
+    def opened(kept, config):
+        made.append(keeper.Keeper(kept, config))
+        return made[0]
+
+    monkeypatch.setattr("fer.tracking.lifecycle.Keeper", opened)
+    lost = "was resumed by another process, so this one has stopped"
+    with pytest.raises(FerError, match=lost), tracked("finetune", Kept(), "a training") as run:
+        run.metrics({"loss": 1.0}, 1)
+        run.outbox.result(run.outbox.put("tags", tags={"a": "1"}))
+        client.set_tag(run.id, ATTEMPT, "2:another")
+        made[0]._note_loss()
+        # A validation may take minutes before the signal is heard.
+        run.metrics({"loss": 2.0}, 2)
+        (run.folder / LAST).write_bytes(b"x")
+        run.checkpoint(run.folder, 2, 0)
+        raise Interrupted(15)
+    time.sleep(0.5)
+    found = client.get_run(run.id)
+    assert found.info.status == "RUNNING"
+    assert found.data.metrics["loss"] == 1.0
+    assert "fer.checkpoint" not in found.data.tags

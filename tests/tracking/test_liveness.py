@@ -89,7 +89,8 @@ def test_a_run_that_has_ended_is_not_ended_again(client):
 
 def test_a_dead_run_is_taken_over(client):
     run_id = started(client, **dead_process())
-    attempt = claim(client, client.get_run(run_id))
+    attempt = new_attempt(2)
+    claim(client, client.get_run(run_id), attempt)
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags[ATTEMPT]) == ("RUNNING", attempt)
     assert attempt_number(run.data.tags) == 2
@@ -101,16 +102,16 @@ def test_a_run_that_goes_on_is_not_taken_over(client):
     run_id = started(client)
     before = client.get_run(run_id).data.tags
     with pytest.raises(FerError, match=f"run {run_id} is still going on"):
-        claim(client, client.get_run(run_id))
+        claim(client, client.get_run(run_id), new_attempt(2))
     assert client.get_run(run_id).data.tags == before
 
 
 def test_a_run_that_another_has_taken_over_meanwhile_is_left_to_that_one(client):
     run_id = started(client, **dead_process())
     read = client.get_run(run_id)
-    claim(client, read)
+    claim(client, read, new_attempt(2))
     with pytest.raises(FerError, match="being resumed by another process"):
-        claim(client, read)
+        claim(client, read, new_attempt(2))
 
 
 def test_of_two_that_claim_a_run_at_once_one_has_it(client):
@@ -121,7 +122,9 @@ def test_of_two_that_claim_a_run_at_once_one_has_it(client):
     def attempt() -> None:
         barrier.wait()
         try:
-            outcomes.append(claim(client, read))
+            own = new_attempt(2)
+            claim(client, read, own)
+            outcomes.append(own)
         except FerError as error:
             outcomes.append(str(error))
 

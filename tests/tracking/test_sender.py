@@ -12,8 +12,9 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from fer.tracking import sender as senders
 from fer.tracking.delivery import NotYet
+from fer.tracking.journal import Entry
 from fer.tracking.sender import Sender
-from fer.tracking.spool import Entry, Spool
+from fer.tracking.spool import Spool
 
 SOON = 20.0
 """Seconds in which everything here must have happened, on the slowest machine."""
@@ -216,3 +217,41 @@ def test_a_disk_that_takes_no_note_of_deliveries_ends_no_sending(tmp_path, store
     assert store.taken == ["metrics 1", "metrics 2"]
     sender.stop()
     sender.spool.close()
+
+
+def test_what_was_set_aside_while_it_was_on_its_way_and_arrives_is_not_refused(sender, store, monkeypatch):
+    on_its_way, go_on = threading.Event(), threading.Event()
+
+    def deliver(entry: Entry) -> Any:
+        if entry.kind == "file":
+            on_its_way.set()
+            assert go_on.wait(SOON)
+        return store(entry)
+
+    monkeypatch.setattr(sender, "_deliver", deliver)
+    put(sender, "file 1")
+    sender.start()
+    assert on_its_way.wait(SOON)
+    assert not sender.wait(0.2)
+    sender.set_artifacts_aside()
+    assert list(sender.refused) == [0]
+    go_on.set()
+    await_that(lambda: not sender.spool.pending())
+    assert sender.refused == {}
+
+
+def test_a_file_on_its_way_has_the_time_that_a_slow_line_takes(sender, store, monkeypatch):
+    monkeypatch.setattr(senders, "SLOWEST_UPLOAD", 1000.0)
+
+    def deliver(entry: Entry) -> Any:
+        time.sleep(1.0)
+        return store(entry)
+
+    monkeypatch.setattr(sender, "_deliver", deliver)
+    sender.start()
+    for uploads in (False, True):
+        kept = sender.spool.keep_content(b"x" * 10_000, "a.bin")
+        sender.spool.append("file", name="file", kept=[kept])
+        sender.notify()
+        assert sender.wait(0.3, uploads=uploads) is uploads
+        assert sender.wait(SOON)

@@ -1,5 +1,6 @@
 """What a run has recorded stays on the disk, whatever happens to its process."""
 
+import errno
 import json
 import math
 import os
@@ -14,7 +15,8 @@ import pytest
 
 from fer.errors import DataError, FerError
 from fer.tracking import spool as spools
-from fer.tracking.spool import JOURNAL, Spool
+from fer.tracking.journal import JOURNAL
+from fer.tracking.spool import Spool
 from tests.paths import ROOT
 
 
@@ -233,3 +235,65 @@ def test_a_full_disk_is_one_sentence_and_what_it_did_not_take_can_still_be_sent(
     assert kinds(spool) == ["tags"]
     spool.close()
     Spool(folder).close()
+
+
+class Filling:
+    """A file on a disk that becomes full in the middle of one line."""
+
+    def __init__(self, inner):
+        self.inner, self.full = inner, False
+
+    def write(self, content):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.full = True
+        return self.inner.write(content[: len(content) // 2])
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+def test_a_line_of_which_the_disk_took_a_part_leaves_the_journal_whole(folder):
+    spool = Spool(folder)
+    spool.append("tags")
+    journal = spool._journal
+    spool._journal = Filling(journal)
+    with pytest.raises(DataError, match="no space left"):
+        spool.append("describe", text="x" * 20_000)
+    # The disk has room again: this process sends all, and another one what the disk took.
+    spool._journal = journal
+    assert spool.append("metrics") == 2
+    assert kinds(spool) == ["tags", "describe", "metrics"]
+    again = reopened(spool)
+    assert kinds(again) == ["tags", "metrics"]
+    assert again.append("end") == 3
+    again.mark_delivered([2])
+    assert kinds(reopened(again)) == ["tags", "end"]
+
+
+def test_threads_that_write_the_head_at_once_lose_nothing(folder):
+    spool = Spool(folder)
+
+    def write(name: str) -> None:
+        for number in range(50):
+            spool.write_head(**{f"{name}{number}": number})
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(spool.head) == 100
+
+
+def test_a_spool_whose_removal_is_cut_short_is_gone(folder, monkeypatch):
+    spool = Spool(folder)
+    spool.append("file", kept=[spool.keep_content(b"x", "a.txt")])
+    with monkeypatch.context() as patch:
+        patch.setattr(spools.shutil, "rmtree", lambda *words, **options: None)
+        spool.remove()
+    assert not folder.exists()
+    again = Spool(folder)
+    assert again.pending() == []
+    again.remove()
+    assert not list(folder.parent.iterdir())

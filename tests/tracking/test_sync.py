@@ -10,9 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
+from fer.tracking.journal import HEAD, JOURNAL, spool_folder
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import ERROR, HEARTBEAT
-from fer.tracking.spool import HEAD, JOURNAL, Spool, spool_folder
+from fer.tracking.spool import Spool
 from fer.tracking.sync import close_dead_runs, spools_in, sync_run
 
 OUTPUTS = Path("outputs")
