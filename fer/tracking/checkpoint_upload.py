@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,17 @@ class CheckpointUpload(threading.Thread):
         run_id: The run.
         folder: The run's folder on this machine.
         bytes_a_day: Upload so much a day at most.
+        is_ours: Tells whether the run is still this process's.
     """
 
-    def __init__(self, address: str, run_id: str, folder: Path, bytes_a_day: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        run_id: str,
+        folder: Path,
+        bytes_a_day: float,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(name="fer-checkpoints", daemon=True)
         self._address = address
         self._client = mlflow.MlflowClient(address)
@@ -57,6 +65,7 @@ class CheckpointUpload(threading.Thread):
         # Left by a process that was killed.
         shutil.rmtree(self._staged, ignore_errors=True)
         self._bytes_a_day = bytes_a_day
+        self._is_ours = is_ours
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._newest: Path | None = None
@@ -161,6 +170,8 @@ class CheckpointUpload(threading.Thread):
             if self._ended:
                 return
             files[path.name] = {"path": place, "sha256": digest, "bytes": size}
+        if not self._is_ours():
+            return
         # One tag, so that it names the old files or the new ones.
         self._client.set_tag(self._run_id, CHECKPOINT, json.dumps({**position, "files": files}))
         _delete(repository, stored.keys() - {file["path"] for file in files.values()})

@@ -1,32 +1,27 @@
-"""Tell runs that go on from dead ones by a heartbeat, and let one process at a time carry on with a run."""
+"""Tell runs that go on from dead ones by their heartbeats, and let one process at a time carry on with a run."""
 
 import json
 import platform
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import mlflow
 import psutil
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from fer.errors import FerError
 from fer.tracking.endings import KILLED, write_end
+from fer.tracking.heartbeat import WATCHED_SECONDS, beat, namespace
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 
-BEAT_SECONDS = 10.0
-"""How often a process says that it is alive."""
-WATCHED_SECONDS = 2.5 * BEAT_SECONDS
-"""How long a heartbeat must stand still before its process counts as dead."""
-OLD_SECONDS = 600.0
-"""After so long without a beat nobody need watch for another one, even if two machines' clocks differ."""
+OLD_SECONDS = 86_400.0
+"""After so long without a beat nobody need watch for another one: no server was away, and no clock wrong, for a day."""
 SETTLE_SECONDS = 1.0
 """How long after a claim it is read again: of two processes that claim a run at once the later one wins."""
-POLL = 0.2
+POLL = 1.0
 DIED = "its process died: it was killed, or its machine was lost"
 """Why a run did not finish that nobody has ended."""
 
@@ -42,55 +37,6 @@ def attempt_number(tags: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() else 1
 
 
-def beat() -> str:
-    """Return the value of the heartbeat tag now."""
-    process = psutil.Process()
-    return json.dumps(
-        {
-            "host": platform.node(),
-            "boot": int(psutil.boot_time()),
-            "process": process.pid,
-            "started": process.create_time(),
-            "time": round(time.time(), 1),
-        }
-    )
-
-
-class Heartbeat(threading.Thread):
-    """Say every few seconds that this process carries on with a run, and notice when another one does.
-
-    Args:
-        address: The store.
-        run_id: The run.
-        attempt: This process's value of the tag `fer.attempt`.
-        lost: Called once when another process has taken the run over.
-    """
-
-    def __init__(self, address: str, run_id: str, attempt: str, lost: Callable[[], None]) -> None:
-        super().__init__(name="fer-heartbeat", daemon=True)
-        self._client = mlflow.MlflowClient(address)
-        self._run_id = run_id
-        self._attempt = attempt
-        self._lost = lost
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Beat until stopped."""
-        while not self._stopped.wait(BEAT_SECONDS):
-            # A store that is away is the sender's concern; nobody else can take the run over meanwhile either.
-            with suppress(MlflowException, OSError):
-                tags = self._client.get_run(self._run_id).data.tags
-                if tags.get(ATTEMPT, self._attempt) != self._attempt:
-                    self._lost()
-                    return
-                if not self._stopped.is_set():
-                    self._client.set_tag(self._run_id, HEARTBEAT, beat())
-
-    def stop(self) -> None:
-        """Beat no more."""
-        self._stopped.set()
-
-
 def is_dead(run: Run) -> bool:
     """Return whether the process that carries a run is known to have died, without watching for its heartbeat."""
     known = _read_beat(run.data.tags.get(HEARTBEAT, ""))
@@ -102,21 +48,36 @@ def is_dead(run: Run) -> bool:
     return time.time() - float(known["time"]) > OLD_SECONDS
 
 
-def end_if_dead(client: mlflow.MlflowClient, run: Run, here: bool = False) -> bool:
-    """End a run that is RUNNING though its process died, and return whether that was so.
+def dead_runs(client: mlflow.MlflowClient, runs: Sequence[Run], here: bool) -> list[Run]:
+    """Return with which of some runs no process carries on; other machines' heartbeats are watched for half a minute.
+
+    Args:
+        client: Of the store.
+        runs: Runs that are RUNNING and have a heartbeat.
+        here: Whether to leave alone what other machines ran, and so to watch none.
+    """
+    if here:
+        return [run for run in runs if _is_of_here(run) and is_dead(run)]
+    dead = [run for run in runs if is_dead(run)]
+    return [*dead, *silent(client, [run for run in runs if run not in dead])]
+
+
+def end_with(client: mlflow.MlflowClient, run: Run, dead: Run) -> None:
+    """End a run that is RUNNING though the process has died that carried on with another one too.
 
     Args:
         client: Of the store.
         run: The run.
-        here: Whether to leave alone what other machines ran.
+        dead: The other one, as its process had left it.
     """
-    if run.info.status != "RUNNING" or HEARTBEAT not in run.data.tags or not is_dead(run):
-        return False
-    known = _read_beat(run.data.tags[HEARTBEAT])
-    if here and (known is None or not _is_here(known)):
-        return False
-    write_end(client, run.info.run_id, death())
-    return True
+    own, other = (_read_beat(one.data.tags.get(HEARTBEAT, "")) for one in (run, dead))
+    died = is_dead(run) or (own is not None and other is not None and _process_of(own) == _process_of(other))
+    if run.info.status == "RUNNING" and HEARTBEAT in run.data.tags and died:
+        write_end(client, run.info.run_id, death())
+
+
+def _process_of(known: Mapping[str, Any]) -> list[Any]:
+    return [known.get(part) for part in ("host", "boot", "namespace", "process", "started")]
 
 
 def death() -> dict[str, Any]:
@@ -131,25 +92,36 @@ def is_going_on(client: mlflow.MlflowClient, run: Run) -> bool:
         client: Of the store.
         run: The run as it was read a moment ago.
     """
-    if run.info.status != "RUNNING" or is_dead(run):
+    # Its end takes the heartbeat away. One that only seemed dead may be called KILLED by now, and go on.
+    if HEARTBEAT not in run.data.tags or is_dead(run):
         return False
-    value = run.data.tags[HEARTBEAT]
-    known = _read_beat(value)
-    if known is not None and _is_here(known):
-        return True
-    print(f"watching for {WATCHED_SECONDS:.0f} s whether run {run.info.run_id} still goes on elsewhere")
+    return not silent(client, [run])
+
+
+def silent(client: mlflow.MlflowClient, runs: Sequence[Run]) -> list[Run]:
+    """Return which runs show no sign of life while they are watched together for half a minute.
+
+    Args:
+        client: Of the store.
+        runs: Runs with a heartbeat, as they were read a moment ago, none of which is known to be dead; of this
+            machine's that is known at once.
+    """
+    beats = {run.info.run_id: run.data.tags[HEARTBEAT] for run in runs if not _is_of_here(run)}
+    if not beats:
+        return []
+    print(f"watching for {WATCHED_SECONDS:.0f} s whether run {', '.join(beats)} still goes on elsewhere", flush=True)
     until = time.monotonic() + WATCHED_SECONDS
-    while time.monotonic() < until:
+    while beats and time.monotonic() < until:
         time.sleep(POLL)
-        tags = client.get_run(run.info.run_id).data.tags if _due(until) else {}
-        if tags.get(HEARTBEAT, value) != value:
-            return True
-    return False
+        for run_id in list(beats):
+            if client.get_run(run_id).data.tags.get(HEARTBEAT, beats[run_id]) != beats[run_id]:
+                del beats[run_id]
+    return [run for run in runs if run.info.run_id in beats]
 
 
-def _due(until: float) -> bool:
-    """Return whether it is time to look again: not oftener than every second."""
-    return (until - time.monotonic()) % 1.0 < POLL
+def _is_of_here(run: Run) -> bool:
+    known = _read_beat(run.data.tags[HEARTBEAT])
+    return known is not None and _is_here(known)
 
 
 def _read_beat(value: str) -> dict[str, Any] | None:
@@ -161,17 +133,25 @@ def _read_beat(value: str) -> dict[str, Any] | None:
 
 
 def _is_here(known: Mapping[str, Any]) -> bool:
-    """Return whether a heartbeat is of this machine, which has not been started anew since."""
-    return bool(known["host"] == platform.node() and known["boot"] == int(psutil.boot_time()))
+    """Return whether a heartbeat is of this machine, which has not been started anew since, and not of a container."""
+    return bool(
+        known["host"] == platform.node()
+        and known["boot"] == int(psutil.boot_time())
+        and known.get("namespace", "") == namespace()
+    )
 
 
 def _is_process(number: int, started: float) -> bool:
     """Return whether a process of this machine is the one that was started at a time."""
     # After a restart of the machine, or much later, another process may have its number.
-    with suppress(psutil.Error):
+    try:
         process = psutil.Process(number)
         return abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    return False
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        # Another user's, of which nothing can be seen but that it is there.
+        return psutil.pid_exists(number)
 
 
 def claim(client: mlflow.MlflowClient, run: Run, attempt: str) -> None:
@@ -195,11 +175,11 @@ def claim(client: mlflow.MlflowClient, run: Run, attempt: str) -> None:
     client.set_tag(run_id, HEARTBEAT, beat())
     client.set_tag(run_id, ATTEMPT, attempt)
     client.update_run(run_id, status="RUNNING")
-    until = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < until:
-        time.sleep(POLL)
+    time.sleep(SETTLE_SECONDS)
     if client.get_run(run_id).data.tags.get(ATTEMPT) != attempt:
         raise being_resumed(run_id)
+    # The loser's may have been the last, and its process is gone.
+    client.set_tag(run_id, HEARTBEAT, beat())
 
 
 def being_resumed(run_id: str) -> FerError:

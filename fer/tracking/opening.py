@@ -16,8 +16,9 @@ from fer.tracking import store
 from fer.tracking.asking import GRACE_SECONDS, asked, made_once
 from fer.tracking.delivery import experiment_token
 from fer.tracking.endings import FINISHED, SYSTEM_METRICS, clear_reason, stop_run
+from fer.tracking.heartbeat import beat
 from fer.tracking.journal import read_head, spool_folder
-from fer.tracking.liveness import attempt_number, beat, claim, end_if_dead, new_attempt
+from fer.tracking.liveness import attempt_number, claim, end_with, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 from fer.tracking.outbox import Outbox, remove_if_empty
 from fer.tracking.points import recorded_points, spooled_points
@@ -165,7 +166,7 @@ def _move(client: mlflow.MlflowClient, run: Run, parent: str) -> None:
     before = run.data.tags.get(PARENT, "")
     client.set_tag(run.info.run_id, PARENT, parent)
     if before and before != parent:
-        end_if_dead(client, client.get_run(before))
+        end_with(client, client.get_run(before), dead=run)
 
 
 def open_offline(name: str, parent: str, root: Path, continues: str = "") -> Opened:

@@ -11,9 +11,10 @@ from fer.errors import DataError, Interrupted
 from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload
 from fer.tracking.delivery import Delivery
 from fer.tracking.endings import FAILED, FINISHED, KILLED
+from fer.tracking.heartbeat import Heartbeat
 from fer.tracking.journal import Entry
 from fer.tracking.kinds import deliver
-from fer.tracking.liveness import Heartbeat
+from fer.tracking.liveness import being_resumed
 from fer.tracking.sender import LAST, Sender
 from fer.tracking.spool import Spool
 
@@ -68,15 +69,18 @@ class Outbox:
             lost: Called when another process has taken the run over.
         """
         delivery = Delivery(self.spool, self.address, self.run_id, self.experiment_id)
-        self.sender = Sender(self.spool, self.address, lambda entry: self._deliver(delivery, entry))
-        self.sender.start()
         self.heartbeat = Heartbeat(self.address, self.run_id, attempt, lost)
         self.heartbeat.start()
+        self.sender = Sender(self.spool, self.address, lambda entry: self._deliver(delivery, entry))
+        self.sender.start()
         if bytes_a_day:
-            self.upload = CheckpointUpload(self.address, self.run_id, self.folder, bytes_a_day)
+            self.upload = CheckpointUpload(self.address, self.run_id, self.folder, bytes_a_day, self.heartbeat.is_ours)
             self.upload.start()
 
     def _deliver(self, delivery: Delivery, entry: Entry) -> Any:
+        assert self.heartbeat is not None
+        if not self.heartbeat.is_ours():
+            raise being_resumed(self.run_id)
         if entry.kind == LAST:
             self._end_others()
             # Only now: what the store seemed not to take may have arrived since the end was put.

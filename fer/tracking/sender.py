@@ -183,4 +183,5 @@ class Sender(threading.Thread):
         """Send nothing more; what is under way is given up with the process."""
         self._stop_asked = True
         self.notify()
-        self.join(timeout=2 * POLL)
+        if threading.current_thread() is not self:
+            self.join(timeout=2 * POLL)

@@ -11,15 +11,15 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from fer.errors import DataError, FerError
+from fer.errors import DataError, FerError, quoted_path, without_login
 from fer.tracking import store
 from fer.tracking.asking import asked, made_once
 from fer.tracking.delivery import Delivery
-from fer.tracking.endings import FINISHED, clear_reason
+from fer.tracking.endings import FAILED, FINISHED, clear_reason, write_end
 from fer.tracking.faults import fault_of
 from fer.tracking.journal import read_head, spool_folder
 from fer.tracking.kinds import deliver, end_run
-from fer.tracking.liveness import DIED, death, end_if_dead, new_attempt
+from fer.tracking.liveness import DIED, dead_runs, death, new_attempt
 from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
 from fer.tracking.opening import OFFLINE, PARENT, is_outdated, leave
 from fer.tracking.outbox import remove_if_empty
@@ -71,6 +71,8 @@ def sync_run(address: str, folder: Path) -> Synced:
         spool = Spool(spool_folder(folder))
     except FerError as error:
         return Synced(folder.name, str(error), done=False)
+    except OSError as error:
+        return Synced(folder.name, f"{quoted_path(folder)} cannot be read: {error.strerror}", done=False)
     if not spool.head:
         leave(spool)
         return Synced(folder.name, f"run {folder.name} was killed before it recorded anything here", done=True)
@@ -82,12 +84,16 @@ def sync_run(address: str, folder: Path) -> Synced:
     except (MlflowException, OSError) as error:
         spool.close()
         return Synced(folder.name, fault_of(address, error).sentence, done=False)
-    run_id = run.info.run_id
     if is_outdated(spool, run):
-        spool.remove()
-        _clear_up(folder, run_id, finished=run.info.status == FINISHED)
-        return Synced(run_id, f"run {run_id} was continued elsewhere since: what it left here is not needed", done=True)
+        return _not_needed(spool, run)
     return _deliver(client, address, spool, run, recorded)
+
+
+def _not_needed(spool: Spool, run: Run) -> Synced:
+    run_id = run.info.run_id
+    spool.remove()
+    _clear_up(spool.folder.parent, run_id, finished=run.info.status == FINISHED)
+    return Synced(run_id, f"run {run_id} was continued elsewhere since: what it left here is not needed", done=True)
 
 
 def _run_of(client: mlflow.MlflowClient, address: str, spool: Spool) -> Run:
@@ -140,26 +146,38 @@ def _deliver(
     delivery = Delivery(spool, address, run_id, run.info.experiment_id)
     delivery.recorded = dict(recorded)
     sender = Sender(spool, address, lambda entry: deliver(delivery, entry))
-    sender.start()
     waiting = len(spool.pending())
-    sender.wait(SYNC_SECONDS)
-    left = len(spool.pending())
-    sender.stop()
-    if left:
-        faults = [*sender.refused.values(), *filter(None, [sender.fault])]
-        why = faults[0].sentence if faults else f"the MLflow store {address} does not answer"
-        spool.close()
-        return Synced(run_id, f"run {run_id}: {left} of {waiting} entries still wait in {spool.folder}: {why}", False)
     end = spool.head.get("end") or death()
     try:
+        # Before it is described: what says why it did not finish stands in the same place.
         clear_reason(client, run_id)
-        end_run(client, run_id, end)
+        sender.start()
+        sender.wait(SYNC_SECONDS)
+        left = len(spool.pending())
+        sender.stop()
+        # It took its time, in which another machine may have gone on with the run.
+        latest = client.get_run(run_id)
+        if is_outdated(spool, latest):
+            return _not_needed(spool, latest)
+        if left:
+            why = f"{left} of {waiting} entries still wait in {spool.folder}: {_why_left(sender)}"
+            end_run(client, run_id, {**end, "status": FAILED, "reason": why, "unless_begun": False})
+        else:
+            end_run(client, run_id, end)
     except (MlflowException, OSError) as error:
         spool.close()
-        return Synced(run_id, f"run {run_id} is delivered, but {fault_of(address, error).sentence}", done=False)
+        return Synced(run_id, f"run {run_id} is not delivered whole: {fault_of(address, error).sentence}", done=False)
+    if left:
+        spool.close()
+        return Synced(run_id, f"run {run_id}: {why}", done=False)
     spool.remove()
     _clear_up(folder, run_id, finished=end["status"] == FINISHED)
     return Synced(run_id, f"run {run_id} is delivered: {waiting} entries; it {_ending(end)}", done=True)
+
+
+def _why_left(sender: Sender) -> str:
+    faults = [*sender.refused.values(), *filter(None, [sender.fault])]
+    return faults[0].sentence if faults else f"the MLflow store {without_login(sender.address)} does not answer"
 
 
 def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
@@ -167,7 +185,9 @@ def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
     if finished:
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.name != run_id and any(folder.iterdir()):
-        folder.rename(folder.with_name(run_id))
+        # There is one of that name where the run was begun anew from the store.
+        with suppress(OSError):
+            folder.rename(folder.with_name(run_id))
     remove_if_empty(folder, folder.parent)
 
 
@@ -188,11 +208,12 @@ def close_dead_runs(address: str, say: Callable[[str], None], here: bool = False
     """
     client = mlflow.MlflowClient(address)
     wanted = f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"
+    running = asked(address, lambda: store.search_runs(wanted))
     closed = 0
-    for run in asked(address, lambda: store.search_runs(wanted), lambda _: None):
+    for run in dead_runs(client, running, here):
         # One that this user may not write stays as it is.
         with suppress(MlflowException):
-            if end_if_dead(client, run, here):
-                say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
-                closed += 1
+            write_end(client, run.info.run_id, death())
+            say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
+            closed += 1
     return closed

@@ -1,6 +1,7 @@
 """Several processes that want the same run, the same store or the same data at the same moment."""
 
 import contextlib
+import signal
 import sqlite3
 
 import pytest
@@ -73,3 +74,21 @@ def test_commands_that_begin_at_once_on_a_fresh_store_and_unprepared_data_all_su
 @pytest.mark.parametrize("number", range(10))
 def test_eight_commands_that_begin_at_once_on_a_fresh_store_all_succeed(make_place, raw, number):
     all_succeed(make_place, raw, commands=8)
+
+
+@pytest.mark.slow
+def test_a_process_that_stood_still_while_another_took_its_run_writes_nothing_more(make_place, expected):
+    place = make_place()
+    program = place.start(FINETUNE, node="one")
+    assert program.wait_for(lambda: "epoch 1/" in program.output)
+    program.signal(signal.SIGSTOP)
+    (run,) = runs_of(place.client)
+    place.start(["finetune", "--resume", run.info.run_id, "--output", "elsewhere"], node="other", log="other").wait()
+    program.signal(signal.SIGCONT)
+    output = program.wait(code=2)
+    assert f"run {run.info.run_id} was resumed by another process, so this one has stopped" in output
+    assert "Traceback" not in output
+    assert differing(place.record("finetune"), expected) == {}
+    for folder in ("outputs", "elsewhere"):
+        place.run(["sync", "--output", folder])
+    assert differing(place.record("finetune"), expected) == {}

@@ -10,13 +10,14 @@ import psutil
 import pytest
 
 from fer.errors import FerError
-from fer.tracking import liveness
-from fer.tracking.liveness import Heartbeat, attempt_number, beat, claim, end_if_dead, is_dead, is_going_on, new_attempt
+from fer.tracking import heartbeat, liveness
+from fer.tracking.heartbeat import Heartbeat, beat
+from fer.tracking.liveness import attempt_number, claim, end_with, is_dead, is_going_on, new_attempt
 from fer.tracking.names import ATTEMPT, ERROR, HEARTBEAT
 from fer.tracking.sync import close_dead_runs
 from tests.tracking.made import dead_process
 
-LONG_AGO = 3600.0
+LONG_AGO = 2 * 86_400.0
 
 
 def started(client: mlflow.MlflowClient, **changes: object) -> str:
@@ -80,11 +81,56 @@ def test_runs_of_other_machines_can_be_left_alone(client):
     assert [client.get_run(run_id).info.status for run_id in (dead, elsewhere)] == ["KILLED", "RUNNING"]
 
 
-def test_a_run_that_has_ended_is_not_ended_again(client):
-    run_id = started(client, **dead_process())
-    client.set_terminated(run_id, "FINISHED")
-    assert not end_if_dead(client, client.get_run(run_id))
-    assert client.get_run(run_id).info.status == "FINISHED"
+def test_the_run_around_a_dead_one_is_ended_with_it_if_one_process_carried_both(client):
+    gone = dead_process()
+    stage = client.get_run(started(client, host="other", **gone))
+    around, alone = started(client, host="other", **gone), started(client, host="other")
+    finished = started(client, host="other", **gone)
+    client.set_terminated(finished, "FINISHED")
+    for run_id in (around, alone, finished):
+        end_with(client, client.get_run(run_id), dead=stage)
+    assert [client.get_run(run_id).info.status for run_id in (around, alone, finished)] == [
+        "KILLED", "RUNNING", "FINISHED",
+    ]  # fmt: skip
+
+
+def test_a_process_of_a_container_counts_as_another_machines(client):
+    # Its numbers are others, so that nothing here says whether it lives.
+    inside = started(client, namespace="pid:[1]", **dead_process())
+    assert not is_dead(client.get_run(inside))
+
+
+def test_a_process_of_which_nothing_may_be_seen_is_alive(client, monkeypatch):
+    run_id = started(client)
+
+    def hidden(number: int) -> None:
+        raise psutil.AccessDenied(number)
+
+    monkeypatch.setattr(liveness.psutil, "Process", hidden)
+    assert not is_dead(client.get_run(run_id))
+
+
+def test_runs_of_other_machines_are_watched_together_before_they_are_closed(client, monkeypatch, capsys):
+    monkeypatch.setattr(liveness, "WATCHED_SECONDS", 3.0)
+    silent, beating = started(client, host="other"), started(client, host="other")
+    going_on = threading.Event()
+
+    def keep_beating() -> None:
+        while not going_on.wait(0.3):
+            value = json.loads(beat()) | {"host": "other", "time": time.time()}
+            client.set_tag(beating, HEARTBEAT, json.dumps(value))
+
+    thread = threading.Thread(target=keep_beating)
+    thread.start()
+    began = time.monotonic()
+    try:
+        assert close_dead_runs(mlflow.get_tracking_uri(), print) == 1
+    finally:
+        going_on.set()
+        thread.join()
+    assert time.monotonic() - began < 5
+    assert [client.get_run(run_id).info.status for run_id in (silent, beating)] == ["KILLED", "RUNNING"]
+    assert capsys.readouterr().out.count("watching for 3 s") == 1
 
 
 def test_a_dead_run_is_taken_over(client):
@@ -139,12 +185,12 @@ def test_of_two_that_claim_a_run_at_once_one_has_it(client):
 
 
 def test_a_heartbeat_notices_that_another_process_has_the_run(client, monkeypatch):
-    monkeypatch.setattr(liveness, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
     lost = threading.Event()
     run_id = started(client, time=0)
     own = client.get_run(run_id).data.tags[ATTEMPT]
-    heartbeat = Heartbeat(mlflow.get_tracking_uri(), run_id, own, lost.set)
-    heartbeat.start()
+    beating = Heartbeat(mlflow.get_tracking_uri(), run_id, own, lost.set)
+    beating.start()
     until = time.monotonic() + 30
     while json.loads(client.get_run(run_id).data.tags[HEARTBEAT])["time"] == 0 and time.monotonic() < until:
         time.sleep(0.02)
@@ -152,5 +198,32 @@ def test_a_heartbeat_notices_that_another_process_has_the_run(client, monkeypatc
     assert not lost.is_set()
     client.set_tag(run_id, ATTEMPT, new_attempt(2))
     assert lost.wait(30)
-    heartbeat.join(30)
-    assert not heartbeat.is_alive()
+    beating.join(30)
+    assert not beating.is_alive()
+
+
+def test_a_run_that_was_taken_for_dead_and_is_not_is_running_again(client, monkeypatch):
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+    run_id = started(client)
+    client.set_terminated(run_id, "KILLED")
+    own = client.get_run(run_id).data.tags[ATTEMPT]
+    beating = Heartbeat(mlflow.get_tracking_uri(), run_id, own, lambda: None)
+    beating.start()
+    until = time.monotonic() + 30
+    while client.get_run(run_id).info.status != "RUNNING" and time.monotonic() < until:
+        time.sleep(0.02)
+    beating.stop()
+    beating.join()
+    assert client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_after_a_pause_the_store_is_asked_whose_the_run_is(client, monkeypatch):
+    lost = threading.Event()
+    run_id = started(client)
+    own = client.get_run(run_id).data.tags[ATTEMPT]
+    beating = Heartbeat(mlflow.get_tracking_uri(), run_id, own, lost.set)
+    client.set_tag(run_id, ATTEMPT, new_attempt(2))
+    assert beating.is_ours(), "a moment ago it was"
+    monkeypatch.setattr(beating, "_seen", time.time() - 60)
+    assert not beating.is_ours()
+    assert lost.is_set()

@@ -8,7 +8,7 @@ import pytest
 
 from fer.errors import FerError, Interrupted
 from fer.tracking import opening
-from fer.tracking.liveness import beat
+from fer.tracking.heartbeat import beat
 from fer.tracking.names import ATTEMPT, ERROR, HEARTBEAT
 from fer.tracking.opening import continue_run, open_new
 from fer.tracking.runs import TrackedRun

@@ -7,12 +7,15 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
+from fer.tracking import sync as sync_module
 from fer.tracking.journal import HEAD, JOURNAL, spool_folder
 from fer.tracking.lifecycle import tracked
-from fer.tracking.names import ERROR, HEARTBEAT
+from fer.tracking.names import ATTEMPT, ERROR, HEARTBEAT
 from fer.tracking.spool import Spool
 from fer.tracking.sync import close_dead_runs, spools_in, sync_run
 
@@ -124,7 +127,7 @@ def test_what_was_broken_off_is_gone_on_with(client, monkeypatch):
 
         patch.setattr(mlflow.MlflowClient, "set_terminated", gone)
         (left,) = sync()
-    assert "is delivered, but" in left
+    assert "is not delivered whole" in left
     assert mlflow.MlflowClient.set_terminated is real
     assert sync() == []
     (run,) = runs()
@@ -177,6 +180,57 @@ def test_a_run_continued_offline_is_one_run_with_each_figure_once(client):
     assert ERROR not in delivered.data.tags
     history = client.get_metric_history(delivered.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.4)]
+
+
+def test_a_run_continued_elsewhere_while_it_was_delivered_is_not_ended(client, monkeypatch):
+    name = record()
+    monkeypatch.setattr(sync_module, "end_run", lambda *words: pytest.fail("it was ended"))
+    delivered = sync_module.clear_reason
+
+    def taken_over(store_client, run_id):
+        delivered(store_client, run_id)
+        store_client.set_tag(run_id, ATTEMPT, "7:elsewhere")
+
+    monkeypatch.setattr(sync_module, "clear_reason", taken_over)
+    (result,) = [sync_run(mlflow.get_tracking_uri(), folder) for folder in spools_in(OUTPUTS.resolve())]
+    assert result.done
+    assert "was continued elsewhere since" in result.message
+    assert not spool_folder(OUTPUTS / name).exists()
+
+
+def test_a_run_of_which_the_store_refuses_part_is_failed_until_it_takes_that(client, monkeypatch):
+    record()
+
+    def refuses(*words):
+        raise MlflowException("not yours", error_code=PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalArtifactRepository, "log_artifact", refuses)
+        (left,) = sync()
+    (run,) = runs()
+    assert run.info.status == "FAILED"
+    assert "entries still wait in" in run.data.tags[ERROR]
+    assert run.data.tags[ERROR] in left
+    assert sync() == []
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert ERROR not in run.data.tags
+
+
+def test_a_description_is_delivered_in_place_of_why_it_had_not_finished(client, monkeypatch):
+    with tracked("finetune", Offline(), "a training") as run:
+        run.text("x", "notes/x.txt")
+        run.describe("What it is.")
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "deliver", lambda delivery, entry: refuse(entry))
+        assert sync()
+    assert "mlflow.note.content" in runs()[0].data.tags
+    assert sync() == []
+    assert runs()[0].data.tags["mlflow.note.content"] == "What it is."
+
+
+def refuse(entry):
+    raise MlflowException("not yours", error_code=PERMISSION_DENIED)
 
 
 def test_a_store_that_goes_away_is_one_sentence(client, monkeypatch):
