@@ -18,7 +18,7 @@ from fer.models.backbones import Classifier, Encoder, ModelSpec
 from fer.pipeline.fingerprints import training_fingerprint
 from fer.pipeline.options import default_name, known_options, needed_sets, starting_weights
 from fer.pipeline.requirements import check_training, ensure_prepared, unprepared
-from fer.pipeline.resume import find_stopped, place_best
+from fer.pipeline.resume import find_stopped
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     ATTRIBUTION,
@@ -33,6 +33,7 @@ from fer.tracking.names import (
 from fer.tracking.naming import resolve_alias
 from fer.tracking.runs import TrackedRun
 from fer.training import Batches, Validate
+from fer.training.checkpoints import place_best
 from fer.training.devices import pick_device, use_bf16
 from fer.training.loop import train
 from fer.training.optimization import OptimizationSettings, clip_grad_norm

@@ -1,7 +1,6 @@
 """Find the stopped training that `resume` names: its run, its options and its newest checkpoint, wherever that lies."""
 
 import hashlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,11 +17,11 @@ from fer.pipeline.fingerprints import training_fingerprint
 from fer.pipeline.options import needed_sets
 from fer.pipeline.requirements import check_training, ensure_prepared, unprepared
 from fer.tracking import store
-from fer.tracking.checkpoint_upload import stored_checkpoint
 from fer.tracking.journal import read_head
 from fer.tracking.names import CONFIG_FILE
 from fer.tracking.opening import OFFLINE, unfinished_offline
 from fer.tracking.provenance import unfinished_run
+from fer.tracking.stored_checkpoints import stored_checkpoint
 from fer.training.checkpoints import BEST, LAST, read_checkpoint
 from fer.utils.paths import resolve_data_root
 
@@ -226,24 +225,3 @@ def _given_or_stored(item: Field[Any], given: Any, before: Any) -> Any:
             f"resume continues with {item.name}={before}, not {given}: leave {item.name} out, or start a new run"
         )
     return before
-
-
-def place_best(checkpoint: Path, folder: Path) -> None:
-    """Put the best epoch so far into a continuation's folder, since no later one may be better.
-
-    Args:
-        checkpoint: The `last.ckpt` that was found; its `best.ckpt` lies beside it.
-        folder: Of the continuation.
-
-    Raises:
-        ModelError: It is gone.
-    """
-    # Stopped within the first epoch: there is none yet.
-    if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
-        return
-    best = checkpoint.with_name(BEST)
-    if not best.is_file():
-        raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
-    if best.parent.resolve() != folder.resolve():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(best, folder / BEST)

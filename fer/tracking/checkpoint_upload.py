@@ -11,22 +11,19 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from fer.tracking.faults import fault_of, ignoring_refusals
+from fer.tracking.faults import fault_of
 from fer.tracking.names import CHECKPOINT, CHECKPOINTS, checkpoint_path
 from fer.tracking.spool import link_or_copy
+from fer.tracking.stored_checkpoints import delete_files
 from fer.training.checkpoints import BEST, LAST
 
-KEPT = {checkpoint_path(LAST), checkpoint_path(BEST)}
-"""What a finished training keeps bears its own name."""
 STAGED = "upload"
 """Folder of what is to be uploaded, beside the checkpoints."""
 SHARE = 0.02
@@ -174,7 +171,7 @@ class CheckpointUpload(threading.Thread):
             return
         # One tag, so that it names the old files or the new ones.
         self._client.set_tag(self._run_id, CHECKPOINT, json.dumps({**position, "files": files}))
-        _delete(repository, stored.keys() - {file["path"] for file in files.values()})
+        delete_files(repository, stored.keys() - {file["path"] for file in files.values()})
 
     def end(self) -> None:
         """Upload nothing more, and wait for what is under way: the training has ended, and its checkpoints go."""
@@ -197,35 +194,3 @@ class CheckpointUpload(threading.Thread):
                 return not self._refused
             time.sleep(POLL)
         return False
-
-
-def stored_checkpoint(tags: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what a run's tag says of the checkpoint that the store holds; None where there is none."""
-    with suppress(ValueError):
-        content = json.loads(tags.get(CHECKPOINT, ""))
-        if isinstance(content, dict) and LAST in content.get("files", {}):
-            return content
-    return None
-
-
-def forget_checkpoints(client: mlflow.MlflowClient, run_id: str) -> None:
-    """Delete what a training was to be continued from, as it has ended."""
-    run = client.get_run(run_id)
-    repository = get_artifact_repository(run.info.artifact_uri)
-    if CHECKPOINT in run.data.tags:
-        with ignoring_refusals():
-            client.delete_tag(run_id, CHECKPOINT)
-    # An upload that was cut off has left files that no tag names.
-    places = {item.path for item in repository.list_artifacts(CHECKPOINTS)}
-    if places and not places & KEPT:
-        # The folder with them: stores that have folders would show an empty one.
-        _delete(repository, {CHECKPOINTS})
-    else:
-        _delete(repository, places)
-
-
-def _delete(repository: Any, places: Set[str]) -> None:
-    for place in sorted(places - KEPT):
-        # A server may forbid it, or may have lost it: it takes space and does no harm.
-        with suppress(MlflowException, OSError, NotImplementedError):
-            repository.delete_artifacts(place)

@@ -15,13 +15,13 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from fer.errors import FerError, shortened
 from fer.tracking import endings
-from fer.tracking.checkpoint_upload import forget_checkpoints
 from fer.tracking.delivery import Delivery, NotYet
 from fer.tracking.faults import fault_of
 from fer.tracking.journal import Entry
 from fer.tracking.names import ATTEMPT, DESCRIPTION, RUN_COLOUR, UNREGISTERED, param_tag
 from fer.tracking.params import means_the_same
 from fer.tracking.request_settings import sent_once
+from fer.tracking.stored_checkpoints import forget_checkpoints
 
 BATCH = 500
 """Points that MLflow takes at once, at half of its limit."""

@@ -185,14 +185,16 @@ def _damaged(run_id: str, path: str, reason: str) -> DataError:
 
 @contextmanager
 def locked(address: str, purpose: str) -> Iterator[None]:
-    """Let one process of this machine at a time do something in a store.
+    """Let one of a user's processes on this machine at a time do something in a store.
 
     Args:
         address: The store.
         purpose: What is done; other purposes do not wait for it.
     """
+    # Each user's own, as no other one's file can be opened in that folder.
+    user = getattr(os, "getuid", int)()
     key = hashlib.sha256(address.encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{key}-{purpose}.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / f"fer-store-{user}-{key}-{purpose}.lock"):
         yield
 
 

@@ -1,9 +1,11 @@
 """Record how busy the machine is while a run lasts, as MLflow's tab *System metrics* shows it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from fer.errors import FerError
 from fer.tracking.endings import SYSTEM_METRICS
 from fer.tracking.runs import TrackedRun
 
@@ -31,7 +33,9 @@ class SystemMetrics(SystemMetricsMonitor):
 
     def publish_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record what the gauges show."""
-        self._run.metrics({SYSTEM_METRICS + key: value for key, value in metrics.items()}, self._logging_step)
+        # A full disk is said by whoever records what counts.
+        with suppress(FerError):
+            self._run.metrics({SYSTEM_METRICS + key: value for key, value in metrics.items()}, self._logging_step)
         self._logging_step += 1
         for monitor in self.monitors:
             monitor.clear_metrics()  # type: ignore[no-untyped-call]

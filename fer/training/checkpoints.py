@@ -1,5 +1,6 @@
 """Checkpoints of a training: how far it got, its random state, and reading and writing them."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError, AttributeError):
         raise ModelError(f"{path} is damaged: it does not say how far its training got") from None
     return content
+
+
+def place_best(checkpoint: Path, folder: Path) -> None:
+    """Put the best epoch so far into a continuation's folder, since no later one may be better.
+
+    Args:
+        checkpoint: The `last.ckpt` that was found; its `best.ckpt` lies beside it.
+        folder: Of the continuation.
+
+    Raises:
+        ModelError: It is gone or damaged.
+    """
+    # Stopped within the first epoch: there is none yet.
+    if not read_checkpoint(checkpoint)["progress"]["best_epoch"]:
+        return
+    best = checkpoint.with_name(BEST)
+    if not best.is_file():
+        raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
+    # Or the training's end would be the first to find it damaged.
+    read_file(best)
+    if best.parent.resolve() != folder.resolve():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(best, folder / BEST)
 
 
 def all_finite(content: Any) -> bool:

@@ -60,9 +60,10 @@ def train(
     loop = _Loop(objective, batches, settings, recorder, folder, extra_state)
     if resume:
         loop.state.load(resume)
-        loop.refuse_different_checkpoints()
-        for epoch, figures in enumerate(loop.state.progress.history, start=1):
-            recorder.metrics(figures, epoch)
+    # A machine may have kept none.
+    loop.refuse_different_checkpoints()
+    for epoch, figures in enumerate(loop.state.progress.history, start=1):
+        recorder.metrics(figures, epoch)
     with deferring() as request, loop.progress_bar() as bar:
         while not loop.finished():
             signum = loop.run_epoch(request, bar)

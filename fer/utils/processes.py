@@ -116,7 +116,9 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            # A signal that was taken within ends what is around this too, whose clean-up must not be cut short either.
+            if not (old is _interrupt and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, old)
 
 
 def call_patiently(

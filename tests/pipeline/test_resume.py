@@ -12,9 +12,9 @@ import torch
 from fer.config.training import FinetuneConfig, PretrainConfig
 from fer.errors import ConfigError, Interrupted, ModelError
 from fer.pipeline import resume
-from fer.pipeline.resume import find_stopped, place_best
+from fer.pipeline.resume import find_stopped
 from fer.tracking.lifecycle import tracked
-from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST
+from fer.training.checkpoints import BEST, CHECKPOINT_FORMAT, LAST, place_best
 from fer.training.progress import Progress
 from tests import stores
 
@@ -24,7 +24,7 @@ def write(path: Path, config: FinetuneConfig, run_id: str = "", **progress: int)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": CHECKPOINT_FORMAT, "optimizer": {}, "config": asdict(config), "run_id": run_id}
     torch.save({**content, "progress": vars(Progress(**progress))}, path)
-    path.with_name(BEST).write_text(f"best of {progress}")
+    torch.save({"best of": progress}, path.with_name(BEST))
     return path
 
 
@@ -63,6 +63,16 @@ def test_an_option_that_differs_and_another_commands_checkpoint_are_refused(tmp_
         find_stopped("pretrain", PretrainConfig(resume=str(checkpoint)))
 
 
+def test_a_best_epoch_that_was_cut_short_is_found_before_the_training_goes_on(tmp_path: Path) -> None:
+    checkpoint = write(tmp_path / "stopped" / LAST, FinetuneConfig(), epoch=2, best_epoch=1)
+    torch.save({"model": {}}, checkpoint.with_name(BEST))
+    place_best(checkpoint, tmp_path / "continued")
+    content = checkpoint.with_name(BEST).read_bytes()
+    checkpoint.with_name(BEST).write_bytes(content[:-50])
+    with pytest.raises(ModelError, match=BEST):
+        place_best(checkpoint, tmp_path / "continued")
+
+
 def test_nothing_to_resume_is_a_new_run() -> None:
     config = FinetuneConfig(epochs=3)
     stopped = find_stopped("finetune", config)
@@ -72,7 +82,7 @@ def test_nothing_to_resume_is_a_new_run() -> None:
 def test_the_best_epoch_comes_along_and_is_missed_where_it_is_needed(tmp_path: Path) -> None:
     checkpoint = write(tmp_path / "there" / LAST, FinetuneConfig(), best_epoch=2)
     place_best(checkpoint, tmp_path / "here")
-    assert (tmp_path / "here" / BEST).read_text() == checkpoint.with_name(BEST).read_text()
+    assert (tmp_path / "here" / BEST).read_bytes() == checkpoint.with_name(BEST).read_bytes()
     checkpoint.with_name(BEST).unlink()
     with pytest.raises(ModelError, match=r"best\.ckpt is missing: put the stopped run's best\.ckpt beside its last"):
         place_best(checkpoint, tmp_path / "other")
@@ -115,7 +125,7 @@ def test_a_run_is_continued_in_an_empty_folder_from_the_store(client, config, tm
     folder = tmp_path / "elsewhere" / run_id
     assert (stopped.run_id, stopped.config.epochs, stopped.checkpoint) == (run_id, 7, folder / LAST)
     assert torch.load(folder / LAST)["progress"]["step"] == 3
-    assert (folder / BEST).read_text() == "best of {'epoch': 2, 'step': 3, 'best_epoch': 1}"
+    assert torch.load(folder / BEST) == {"best of": {"epoch": 2, "step": 3, "best_epoch": 1}}
 
 
 @pytest.mark.parametrize(("epoch", "step", "newer"), [(2, 4, "here"), (3, 0, "here"), (2, 2, "store"), (1, 9, "store")])

@@ -1,6 +1,7 @@
 """Checkpoints that reach the store while a training goes on."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from fer.tracking import checkpoint_upload
-from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload, forget_checkpoints, stored_checkpoint
-from fer.tracking.names import CHECKPOINTS
+from fer.tracking.checkpoint_upload import STAGED, CheckpointUpload
+from fer.tracking.names import CHECKPOINT, CHECKPOINTS
+from fer.tracking.stored_checkpoints import forget_checkpoints, stored_checkpoint
 
 ENOUGH = 30.0
 """Seconds that any upload here takes at most."""
@@ -209,6 +210,27 @@ def test_no_empty_folder_is_left_where_nothing_is_kept(client, run_id, folder, m
     assert client.list_artifacts(run_id) == []
 
 
-@pytest.mark.parametrize("value", ["", "{", "[]", "{}", '{"files": {}}', '{"files": {"best.ckpt": {}}}'])
-def test_a_tag_that_names_no_checkpoint_is_none(value):
-    assert stored_checkpoint({checkpoint_upload.CHECKPOINT: value}) is None
+def tag(**changes: object) -> str:
+    file = {"path": "checkpoints/last-0123.ckpt", "sha256": "ab" * 32, "bytes": 5} | changes.pop("file", {})
+    return json.dumps({"epoch": 1, "step": 2, "files": {"last.ckpt": file}} | changes)
+
+
+def test_a_tag_names_a_checkpoint():
+    checkpoint = stored_checkpoint({CHECKPOINT: tag()})
+    assert checkpoint is not None
+    assert checkpoint["files"]["last.ckpt"]["path"] == "checkpoints/last-0123.ckpt"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "{", "[]", "{}", "[" * 100_000, tag(files={}), tag(files={"best.ckpt": {}}), tag(epoch="1"), tag(step=-1),
+        tag(epoch=True), tag(file={"path": None}), tag(file={"path": "checkpoints/../../x.ckpt"}),
+        tag(file={"path": "checkpoints/.."}), tag(file={"path": "/etc/passwd"}), tag(file={"path": "model/x"}),
+        tag(file={"path": "checkpoints/a\nb"}), tag(file={"sha256": "ab"}), tag(file={"sha256": 7}),
+        tag(files={"last.ckpt": {"path": "checkpoints/a", "sha256": "ab" * 32}, "../../.ssh/x": {}}),
+        tag(files={"../last.ckpt": {"path": "checkpoints/a", "sha256": "ab" * 32}}),
+    ],
+)  # fmt: skip
+def test_a_tag_that_names_no_checkpoint_or_leads_elsewhere_is_none(value):
+    assert stored_checkpoint({CHECKPOINT: value}) is None

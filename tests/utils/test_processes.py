@@ -48,3 +48,15 @@ def test_a_signal_interrupts_once():
             os.kill(os.getpid(), signal.SIGTERM)  # the clean-up goes on
             cleaned = True
     assert cleaned
+
+
+def test_a_signal_taken_within_is_the_last_that_what_is_around_it_hears():
+    with interrupting():
+        with pytest.raises(Interrupted), interrupting():
+            signal.raise_signal(signal.SIGTERM)
+        # The clean-up of what is around it is not cut short.
+        signal.raise_signal(signal.SIGTERM)
+        with interrupting():
+            pass
+        with pytest.raises(Interrupted), interrupting():
+            signal.raise_signal(signal.SIGINT)
