@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,8 @@ class Spool:
             else:
                 link_or_copy(path, target)
             # Before the journal names it.
-            for kept in [target, *target.rglob("*")]:
-                if kept.is_file():
-                    _force_to_disk(kept)
+            for kept in _files_in(target):
+                _force_to_disk(kept)
         return str(folder / path.name)
 
     def keep_content(self, content: bytes, name: str) -> str:
@@ -134,9 +134,8 @@ class Spool:
 
     def kept_bytes(self, entry: Entry) -> int:
         """Return how much the files of an entry hold, as far as they are here."""
-        kept = [self.folder / place for place in entry.content.get("kept", ())]
-        files = [path for place in kept for path in (place, *place.rglob("*")) if path.is_file()]
-        return sum(path.stat().st_size for path in files)
+        files = [_files_in(self.folder / place) for place in entry.content.get("kept", ())]
+        return sum(path.stat().st_size for path in chain.from_iterable(files))
 
     def entries(self) -> list[Entry]:
         """Return all entries."""
@@ -184,6 +183,11 @@ class Spool:
         with suppress(OSError):
             self.folder.rename(removed)
             shutil.rmtree(removed, ignore_errors=True)
+
+
+def _files_in(path: Path) -> list[Path]:
+    """Return a file, or all files of a folder."""
+    return [inner for inner in (path, *path.rglob("*")) if inner.is_file()]
 
 
 def _force_to_disk(path: Path) -> None:

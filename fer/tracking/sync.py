@@ -151,33 +151,37 @@ def _deliver(
     try:
         # Before it is described: what says why it did not finish stands in the same place.
         clear_reason(client, run_id)
-        sender.start()
-        sender.wait(SYNC_SECONDS)
-        left = len(spool.pending())
-        sender.stop()
+        left = _send(sender)
         # It took its time, in which another machine may have gone on with the run.
         latest = client.get_run(run_id)
         if is_outdated(spool, latest):
             return _not_needed(spool, latest)
-        if left:
-            why = f"{left} of {waiting} entries still wait in {spool.folder}: {_why_left(sender)}"
-            end_run(client, run_id, {**end, "status": FAILED, "reason": why, "unless_begun": False})
-        else:
-            end_run(client, run_id, end)
+        incomplete = {"status": FAILED, "reason": left} if left and end["status"] == FINISHED else {}
+        end_run(client, run_id, end | incomplete)
     except (MlflowException, OSError) as error:
         spool.close()
         return Synced(run_id, f"run {run_id} is not delivered whole: {fault_of(address, error).sentence}", done=False)
     if left:
         spool.close()
-        return Synced(run_id, f"run {run_id}: {why}", done=False)
+        return Synced(run_id, f"run {run_id}: {left}", done=False)
     spool.remove()
     _clear_up(folder, run_id, finished=end["status"] == FINISHED)
     return Synced(run_id, f"run {run_id} is delivered: {waiting} entries; it {_ending(end)}", done=True)
 
 
-def _why_left(sender: Sender) -> str:
+def _send(sender: Sender) -> str:
+    """Send all that waits, and return a sentence on what the store does not take; empty if it takes all."""
+    spool = sender.spool
+    waiting = len(spool.pending())
+    sender.start()
+    sender.wait(SYNC_SECONDS)
+    left = len(spool.pending())
+    sender.stop()
+    if not left:
+        return ""
     faults = [*sender.refused.values(), *filter(None, [sender.fault])]
-    return faults[0].sentence if faults else f"the MLflow store {without_login(sender.address)} does not answer"
+    why = faults[0].sentence if faults else f"the MLflow store {without_login(sender.address)} does not answer"
+    return f"{left} of {waiting} entries still wait in {spool.folder}: {why}"
 
 
 def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
