@@ -40,21 +40,10 @@ def fault_of(address: str, error: BaseException) -> Fault:
     store = f"the MLflow store {without_login(address)}"
     if isinstance(error, FerError):
         return Fault(str(error), passes=False)
-    if isinstance(error, ImportError):
-        package = error.name or str(error)
-        return Fault(
-            f"artifacts of {store} need the package {package}: install it, or let the server pass artifacts on "
-            "(`mlflow server --serve-artifacts`)",
-            passes=False,
-        )
-    if type(error).__name__ in NO_CREDENTIALS:
-        return Fault(
-            f"artifacts of {store} need credentials of its storage ({shortened(str(error), 100)}): set "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or let the server pass artifacts on "
-            "(`mlflow server --serve-artifacts`)",
-            passes=False,
-            of_rights=True,
-        )
+    missing = _missing_here(error)
+    if missing:
+        cure = "or let the server pass artifacts on (`mlflow server --serve-artifacts`)"
+        return Fault(f"artifacts of {store} need {missing}, {cure}", passes=False)
     if is_no_space(error) or "disk is full" in str(error):
         return Fault(f"{store} has no space left ({shortened(str(error), 200)}): free some on its disk", passes=True)
     status = _status(error)
@@ -72,6 +61,16 @@ def fault_of(address: str, error: BaseException) -> Fault:
             of_rights=True,
         )
     return Fault(f"{store} does not take the run: {reason}", passes=status in TEMPORARY)
+
+
+def _missing_here(error: BaseException) -> str:
+    """Return what this machine lacks to reach a store of artifacts by itself, and the cure; empty for other faults."""
+    if isinstance(error, ImportError):
+        return f"the package {error.name or error}: install it"
+    if type(error).__name__ in NO_CREDENTIALS:
+        cure = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return f"credentials of its storage ({shortened(str(error))}): {cure}"
+    return ""
 
 
 @contextmanager

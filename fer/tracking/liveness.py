@@ -1,6 +1,7 @@
 """Tell runs that go on from dead ones by their heartbeats, and let one process at a time carry on with a run."""
 
 import json
+import os
 import platform
 import time
 import uuid
@@ -12,8 +13,8 @@ import mlflow
 import psutil
 from mlflow.entities import Run
 
-from fer.errors import FerError
-from fer.tracking.endings import KILLED, write_end
+from fer.errors import FerError, ModelError
+from fer.tracking.endings import FINISHED, KILLED, write_end
 from fer.tracking.heartbeat import WATCHED_SECONDS, beat, namespace
 from fer.tracking.names import ATTEMPT, HEARTBEAT
 
@@ -148,10 +149,24 @@ def _is_process(number: int, started: float) -> bool:
         process = psutil.Process(number)
         return abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return _is_hidden(number)
     except psutil.Error:
         # Another user's, of which nothing can be seen but that it is there.
         return psutil.pid_exists(number)
+
+
+def _is_hidden(number: int) -> bool:
+    """Return whether a process is there though the system shows this user none of that number."""
+    # Linux does so with other users' where `/proc` is mounted with `hidepid=2`. To Windows 0 would be Ctrl-C.
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def claim(client: mlflow.MlflowClient, run: Run, attempt: str) -> None:
@@ -164,13 +179,17 @@ def claim(client: mlflow.MlflowClient, run: Run, attempt: str) -> None:
 
     Raises:
         FerError: It goes on, or another process takes it over at the same time.
+        ModelError: It has finished since it was read.
     """
     run_id = run.info.run_id
     if is_going_on(client, run):
         raise FerError(f"run {run_id} is still going on: wait for its end, or stop it before it is resumed")
     # While a heartbeat was watched for, another process may have taken it over, and may even have ended it.
-    if client.get_run(run_id).data.tags.get(ATTEMPT) != run.data.tags.get(ATTEMPT):
+    latest = client.get_run(run_id)
+    if latest.data.tags.get(ATTEMPT) != run.data.tags.get(ATTEMPT):
         raise being_resumed(run_id)
+    if latest.info.status == FINISHED:
+        raise ModelError(f"run {run_id} has finished: there is nothing to continue")
     # The heartbeat first: whoever looks after this sees a run that goes on.
     client.set_tag(run_id, HEARTBEAT, beat())
     client.set_tag(run_id, ATTEMPT, attempt)

@@ -48,14 +48,21 @@ class Synced:
 
 def spools_in(root: Path) -> list[Path]:
     """Return the folders of runs that have left something, in the order in which the runs began."""
-    folders = [folder for folder in root.glob("*") if spool_folder(folder).is_dir()]
+    folders = [folder for folder in root.glob("*") if _has_spool(folder)]
     # A run's stages come after it: they name it as the one they belong to.
     return sorted(folders, key=_start_of)
 
 
+def _has_spool(folder: Path) -> bool:
+    # What another user lets nobody look into is theirs to deliver.
+    with suppress(OSError):
+        return spool_folder(folder).is_dir()
+    return False
+
+
 def _start_of(folder: Path) -> int:
-    # What is wrong with a damaged one is said when it is to be delivered.
-    with suppress(DataError):
+    # What is wrong with one that is damaged or closed to this user is said when it is to be delivered.
+    with suppress(DataError, OSError):
         return int(read_head(folder).get("started", 0))
     return 0
 
@@ -72,7 +79,8 @@ def sync_run(address: str, folder: Path) -> Synced:
     except FerError as error:
         return Synced(folder.name, str(error), done=False)
     except OSError as error:
-        return Synced(folder.name, f"{quoted_path(folder)} cannot be read: {error.strerror}", done=False)
+        why = f"{quoted_path(folder)} cannot be opened ({error.strerror or error})"
+        return Synced(folder.name, f"{why}: run `fer sync` as a user who may write there", done=False)
     if not spool.head:
         leave(spool)
         return Synced(folder.name, f"run {folder.name} was killed before it recorded anything here", done=True)
@@ -81,7 +89,7 @@ def sync_run(address: str, folder: Path) -> Synced:
         run = _run_of(client, address, spool)
         # A run that went on without its store recorded some points anew.
         recorded = recorded_points(client, run)
-    except (MlflowException, OSError) as error:
+    except (FerError, MlflowException, OSError) as error:
         spool.close()
         return Synced(folder.name, fault_of(address, error).sentence, done=False)
     if is_outdated(spool, run):
@@ -156,8 +164,7 @@ def _deliver(
         latest = client.get_run(run_id)
         if is_outdated(spool, latest):
             return _not_needed(spool, latest)
-        incomplete = {"status": FAILED, "reason": left} if left and end["status"] == FINISHED else {}
-        end_run(client, run_id, end | incomplete)
+        end_run(client, run_id, _end_without(end, left) if left else end)
     except (MlflowException, OSError) as error:
         spool.close()
         return Synced(run_id, f"run {run_id} is not delivered whole: {fault_of(address, error).sentence}", done=False)
@@ -181,7 +188,14 @@ def _send(sender: Sender) -> str:
         return ""
     faults = [*sender.refused.values(), *filter(None, [sender.fault])]
     why = faults[0].sentence if faults else f"the MLflow store {without_login(sender.address)} does not answer"
-    return f"{left} of {waiting} entries still wait in {spool.folder}: {why}"
+    return f"{left} of {waiting} entries still wait in {spool.folder}: {why}; then `fer sync` delivers them"
+
+
+def _end_without(end: dict[str, Any], missing: str) -> dict[str, Any]:
+    """Return how a run ends for now of which the store has not taken all."""
+    # One that did not finish says why already. None is deleted: what waits may be all that there is of it.
+    failed = {"status": FAILED, "reason": missing} if end["status"] == FINISHED else {}
+    return {**end, **failed, "unless_begun": False}
 
 
 def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
@@ -214,10 +228,18 @@ def close_dead_runs(address: str, say: Callable[[str], None], here: bool = False
     wanted = f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"
     running = asked(address, lambda: store.search_runs(wanted))
     closed = 0
-    for run in dead_runs(client, running, here):
+    for run in asked(address, lambda: dead_runs(client, running, here)):
         # One that this user may not write stays as it is.
         with suppress(MlflowException):
+            if not _is_as_it_was(run, client.get_run(run.info.run_id)):
+                continue
             write_end(client, run.info.run_id, death())
             say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
             closed += 1
     return closed
+
+
+def _is_as_it_was(run: Run, latest: Run) -> bool:
+    """Return whether nobody has ended a run or carried on with it since it was read."""
+    beats = [one.data.tags.get(HEARTBEAT) for one in (run, latest)]
+    return latest.info.status == "RUNNING" and beats[0] == beats[1]
