@@ -84,9 +84,7 @@ def tracked(
         token = _open_run.set(keeper.run)
         try:
             keeper.start()
-            keeper.describe(command, name, extra or {}, _tags_of_next.get())
-            # Stages within this run are others.
-            _tags_of_next.set({})
+            keeper.describe(command, name, extra or {}, _take_tags())
             yield keeper.run
             keeper.finished()
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -102,6 +100,13 @@ def tracked(
         finally:
             _open_run.reset(token)
             keeper.close()
+
+
+def _take_tags() -> Mapping[str, Any]:
+    """Return the tags that are for the next run alone: stages within it are others."""
+    tags = _tags_of_next.get()
+    _tags_of_next.set({})
+    return tags
 
 
 def _root(command: str, config: Any, parent: TrackedRun | None) -> Path:

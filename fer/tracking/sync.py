@@ -80,7 +80,7 @@ def sync_run(address: str, folder: Path) -> Synced:
         return Synced(folder.name, str(error), done=False)
     except OSError as error:
         why = f"{quoted_path(folder)} cannot be opened ({error.strerror or error})"
-        return Synced(folder.name, f"{why}: run `fer sync` as a user who may write there", done=False)
+        return Synced(folder.name, f"{why}: make it writable, and run `fer sync` again", done=False)
     if not spool.head:
         leave(spool)
         return Synced(folder.name, f"run {folder.name} was killed before it recorded anything here", done=True)

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -74,6 +75,17 @@ def test_a_store_of_an_older_mlflow_is_told_to_be_upgraded(empty_store, client, 
     with pytest.raises(FerError, match="made by an older MLflow") as raised:
         store.connect()
     assert str(raised.value).endswith(f"keep a copy of it and run `mlflow db upgrade {address}`")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have no numbers")
+def test_users_of_one_machine_have_locks_of_their_own(tmp_path, monkeypatch):
+    # In the folder of temporary files Linux lets nobody open another one's file to create it, whatever its mode.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for user in (1001, 1002):
+        monkeypatch.setattr(os, "getuid", lambda user=user: user)
+        with store.locked("http://server", "creating"):
+            pass
+    assert len(list(tmp_path.glob("fer-store-100?-*-creating.lock"))) == 2
 
 
 @pytest.mark.project

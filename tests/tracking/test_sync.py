@@ -217,6 +217,33 @@ def test_a_run_of_which_the_store_refuses_part_is_failed_until_it_takes_that(cli
     assert ERROR not in run.data.tags
 
 
+def test_a_run_that_did_not_finish_keeps_its_reason_where_the_store_refuses_part_of_it(client, monkeypatch):
+    with pytest.raises(DataError):
+        record(error=DataError("no pictures"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "deliver", lambda delivery, entry: refuse(entry))
+        assert "entries still wait in" in sync()[0]
+    # It says why, and is there to be delivered later, though nothing is recorded of it yet.
+    (run,) = runs()
+    assert (run.info.status, run.data.tags[ERROR]) == ("FAILED", "no pictures")
+    assert sync() == []
+    (run,) = runs()
+    assert (run.info.status, run.data.tags[ERROR], run.data.metrics) == ("FAILED", "no pictures", {"loss": 0.5})
+
+
+def test_a_slip_of_which_the_store_refuses_all_is_not_deleted_before_it_is_delivered(client, monkeypatch):
+    name = record()
+    spool = Spool(spool_folder(OUTPUTS / name))
+    spool.write_head(end={**spool.head["end"], "status": "FAILED", "reason": "a slip", "unless_begun": True})
+    spool.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "deliver", lambda delivery, entry: refuse(entry))
+        assert sync()
+    assert len(runs()) == 1
+    assert sync() == []
+    assert runs()[0].data.metrics == {"loss": 0.5}
+
+
 def test_a_description_is_delivered_in_place_of_why_it_had_not_finished(client, monkeypatch):
     with tracked("finetune", Offline(), "a training") as run:
         run.text("x", "notes/x.txt")
@@ -240,6 +267,64 @@ def test_a_store_that_goes_away_is_one_sentence(client, monkeypatch):
     monkeypatch.setattr(mlflow, "search_runs", gone)
     with pytest.raises(FerError, match=r"the MLflow store .* does not take the run: connection refused"):
         close_dead_runs(mlflow.get_tracking_uri(), print)
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_the_others_are_delivered(client, monkeypatch):
+    closed, _ = record(0.1), record(0.2)
+    real = Spool.__init__
+
+    def refused(self: Spool, folder: Path) -> None:
+        if folder.parent.name == closed:
+            raise PermissionError(13, "Permission denied")
+        real(self, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "__init__", refused)
+        (left,) = sync()
+    assert f"{closed}' cannot be opened (Permission denied): make it writable" in left
+    assert [run.data.metrics for run in runs()] == [{"loss": 0.2}]
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_passed_over(client, monkeypatch):
+    closed, _ = record(0.1), record(0.2)
+    real = Path.is_dir
+
+    def looks(self: Path, **options: bool) -> bool:
+        if self.parent.name == closed:
+            raise PermissionError(13, "Permission denied")
+        return real(self, **options)
+
+    monkeypatch.setattr(Path, "is_dir", looks)
+    assert sync() == []
+    assert [run.data.metrics for run in runs()] == [{"loss": 0.2}]
+
+
+def test_a_store_that_has_no_place_for_a_run_is_one_sentence_and_the_run_can_be_delivered_later(client, monkeypatch):
+    record()
+
+    def unusable(address: str) -> str:
+        raise FerError(f"the MLflow store {address} does not answer: start it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "experiment_id", unusable)
+        (left,) = sync()
+    assert left.endswith("does not answer: start it")
+    assert sync() == []
+
+
+def test_checkpoints_stay_where_they_are_if_the_run_has_others_of_its_own(client):
+    with pytest.raises(Interrupted):
+        record(error=Interrupted(15))
+    (folder,) = spools_in(OUTPUTS)
+    (folder / "last").mkdir()
+    spool = Spool(spool_folder(folder))
+    run_id = client.create_run("0").info.run_id
+    spool.write_head(run_id=run_id)
+    spool.close()
+    (OUTPUTS / run_id / "last").mkdir(parents=True)
+    assert sync() == []
+    assert sorted(path.name for path in OUTPUTS.iterdir()) == sorted([folder.name, run_id])
+    assert [path.name for path in folder.iterdir()] == ["last"]
 
 
 def test_what_is_no_spool_is_passed_over(client, tmp_path):
