@@ -1,5 +1,6 @@
 """Copy pictures, each read once and checked."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from fer.portable.memory import SMALL_FILE, open_within_budget
 
 REDUCTION = 8
 """How much smaller JPEG is decoded at most, in the least time."""
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What the system says of a file that is not there, or cannot be."""
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
@@ -117,8 +120,12 @@ def _read_small(path: str) -> Path | bytes:
     # Here and in `_write` Path objects would take a tenth of the time that a small picture does.
     try:
         status = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):  # a name may hold what no path can
-        Path(path).is_file()  # raises what no missing file does, such as a folder that may not be entered
+    except ValueError:  # a name may hold what no path can
+        raise UnusableImage("missing file") from None
+    except OSError as error:
+        # What no missing file raises, such as a folder that may not be entered.
+        if error.errno not in MISSING:
+            raise
         raise UnusableImage("missing file") from None
     if not stat.S_ISREG(status.st_mode):
         raise UnusableImage("missing file")
