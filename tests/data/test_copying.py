@@ -248,7 +248,7 @@ def test_what_is_no_file_is_missing(gradient: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "loop.png").symlink_to("loop.png")
     os.mkfifo(tmp_path / "pipe.png")
-    names = ["folder.png", "loop.png", "pipe.png", "group.png/below.png", "none.png", "x" * 300, "zero\0.png"]
+    names = ["folder.png", "loop.png", "pipe.png", "group.png/below.png", "none.png", "x" * 300]
     candidates = [Candidate(tmp_path / name, "fear", "train", f"{n}.png", name) for n, name in enumerate(names)]
     done = prepared(tmp_path, *candidates, plain(gradient))
     assert done.left_out == tuple((name, "missing file") for name in names)
