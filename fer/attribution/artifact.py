@@ -17,7 +17,7 @@ from PIL import Image
 from fer.attribution.credits import COMMONS, HAND, Credit, load_credits, sanitize
 from fer.data.images import inspect
 from fer.data.manifest import Manifest
-from fer.errors import DataError
+from fer.errors import LONGEST_PATH, DataError, shortened
 from fer.portable.images import UnusableImage
 from fer.utils.rendering import csv_text, no_formula, render
 
@@ -56,7 +56,8 @@ def credits_of(manifest: Manifest, root: Path) -> dict[str, Credit]:
         try:
             pixels = inspect(root / row.path).pixels
         except UnusableImage as fault:
-            raise DataError(f"{root / row.path}: {fault}; run prepare again for {manifest.dataset!r}") from None
+            picture = shortened(str(root / row.path), LONGEST_PATH)
+            raise DataError(f"{picture}: {fault}; run prepare again for {manifest.dataset!r}") from None
         credit = known.get(file)
         # A credit belongs to pixels: another picture under a known name must not get that one's author, and a file
         # that was renamed keeps its own.

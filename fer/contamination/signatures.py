@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fer.data.images import pixel_hash
 from fer.data.manifest import ImageRow, Manifest, read_manifest
-from fer.errors import DataError
+from fer.errors import LONGEST_PATH, DataError, shortened
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, decode
 from fer.portable.memory import open_within_budget
@@ -143,7 +143,7 @@ def _decode(row: ImageRow, root: Path, work: Callable[[Image.Image], T]) -> T:
     try:
         return open_within_budget(root / row.path, lambda image: work(decode(image)[0]))
     except UnusableImage as fault:
-        raise DataError(f"{row.path}: {fault}; run prepare again for this set") from None
+        raise DataError(f"{shortened(row.path, LONGEST_PATH)}: {fault}; run prepare again for this set") from None
 
 
 def _path(root: Path, dataset: str, digest: str) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fer.data.manifest import SPLITS, ImageRow, Manifest
-from fer.errors import DataError
+from fer.errors import LONGEST_PATH, DataError, shortened
 from fer.expressions import EXPRESSIONS
 from fer.portable.framing import cut
 from fer.portable.images import UnusableImage, decode
@@ -104,7 +104,8 @@ def _decode_all(manifest: Manifest, root: Path, side: int, path: Path) -> None:
         try:
             return open_within_budget(source, lambda image: np.asarray(cut(decode(image)[0], row.square(), side)))
         except UnusableImage as error:
-            raise DataError(f"{source}: {error}; run prepare again for {manifest.dataset!r}") from None
+            cure = f"run prepare again for {manifest.dataset!r}"
+            raise DataError(f"{shortened(str(source), LONGEST_PATH)}: {error}; {cure}") from None
 
     def fill(indices: Sequence[int]) -> Sequence[int]:
         for index in indices:

@@ -128,7 +128,8 @@ def _is_of_here(run: Run) -> bool:
 def _read_beat(value: str) -> dict[str, Any] | None:
     with suppress(ValueError):
         content = json.loads(value)
-        if isinstance(content, dict) and {"host", "boot", "process", "started", "time"} <= content.keys():
+        numbers = ("boot", "process", "started", "time")
+        if isinstance(content, dict) and all(isinstance(content.get(part), int | float) for part in numbers):
             return content
     return None
 
@@ -136,7 +137,7 @@ def _read_beat(value: str) -> dict[str, Any] | None:
 def _is_here(known: Mapping[str, Any]) -> bool:
     """Return whether a heartbeat is of this machine, which has not been started anew since, and not of a container."""
     return bool(
-        known["host"] == platform.node()
+        known.get("host") == platform.node()
         and known["boot"] == int(psutil.boot_time())
         and known.get("namespace", "") == namespace()
     )

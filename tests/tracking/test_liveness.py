@@ -58,7 +58,9 @@ def test_only_a_run_with_a_heartbeat_goes_on_whatever_its_status_says(client):
     assert not is_going_on(client, client.get_run(ended))
 
 
-@pytest.mark.parametrize("value", ["", "now", "[]", '{"host": "a"}'])
+@pytest.mark.parametrize(
+    "value", ["", "now", "[]", '{"host": "a"}', '{"host": 1, "boot": "x", "process": [], "started": null, "time": "x"}']
+)
 def test_a_heartbeat_that_is_none_is_no_sign_of_life(client, value):
     run = client.create_run("0", tags={HEARTBEAT: value})
     assert is_dead(client.get_run(run.info.run_id))
