@@ -5,7 +5,8 @@ from pathlib import Path
 from fer.config.commands import SyncConfig
 from fer.errors import FerError, quoted_path
 from fer.tracking import store
-from fer.tracking.sync import close_dead_runs, spools_in, sync_run
+from fer.tracking.leftovers import close_dead_runs, remove_finished
+from fer.tracking.sync import spools_in, sync_run
 
 
 def run(config: SyncConfig) -> None:
@@ -21,8 +22,8 @@ def run(config: SyncConfig) -> None:
     for folder in folders:
         results.append(sync_run(address, folder))
         print(results[-1].message, flush=True)
-    closed = close_dead_runs(address, print)
-    if not folders and not closed:
+    tidied = close_dead_runs(address, print) + remove_finished(address, root, print)
+    if not folders and not tidied:
         print(f"nothing waits in {root}, and no run in the store is left open")
     left = [result for result in results if not result.done]
     if left:

@@ -18,6 +18,7 @@ from fer.pipeline.descriptions import describe_stages
 from fer.pipeline.fingerprints import configuration_name
 from fer.pipeline.requirements import prepare_experiment
 from fer.pipeline.stages import Stage, Stages
+from fer.tracking.leftovers import close_dead_runs
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import (
     ACCURACY_VIEW,
@@ -30,7 +31,6 @@ from fer.tracking.names import (
     STAGES_FILE,
 )
 from fer.tracking.runs import TrackedRun
-from fer.tracking.sync import close_dead_runs
 
 
 @dataclass(frozen=True)

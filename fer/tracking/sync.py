@@ -1,7 +1,7 @@
 """Deliver what runs have left on this machine, and close runs whose process died."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ from mlflow.exceptions import MlflowException
 
 from fer.errors import DataError, FerError, quoted_path, without_login
 from fer.tracking import store
-from fer.tracking.asking import asked, made_once
+from fer.tracking.asking import made_once
 from fer.tracking.delivery import Delivery
-from fer.tracking.endings import FAILED, FINISHED, clear_reason, write_end
+from fer.tracking.endings import FAILED, FINISHED, clear_reason
 from fer.tracking.faults import fault_of
 from fer.tracking.journal import read_head, spool_folder
 from fer.tracking.kinds import deliver, end_run
-from fer.tracking.liveness import DIED, dead_runs, death, new_attempt
-from fer.tracking.names import ATTEMPT, HEARTBEAT, SPOOLED_AS
+from fer.tracking.liveness import death, new_attempt
+from fer.tracking.names import ATTEMPT, SPOOLED_AS
 from fer.tracking.opening import OFFLINE, PARENT, is_outdated, leave
 from fer.tracking.outbox import remove_if_empty
 from fer.tracking.points import recorded_points
@@ -211,35 +211,3 @@ def _clear_up(folder: Path, run_id: str, finished: bool) -> None:
 
 def _ending(end: dict[str, Any]) -> str:
     return "has finished" if end["status"] == FINISHED else f"did not finish: {end['reason']}"
-
-
-def close_dead_runs(address: str, say: Callable[[str], None], here: bool = False) -> int:
-    """End the runs in the store that are RUNNING though their process died, and return how many they were.
-
-    Args:
-        address: The store.
-        say: Gets a sentence for each.
-        here: Whether to leave alone what other machines ran.
-
-    Raises:
-        FerError: The store does not answer.
-    """
-    client = mlflow.MlflowClient(address)
-    wanted = f"attributes.status = 'RUNNING' and tags.`{HEARTBEAT}` LIKE '%host%'"
-    running = asked(address, lambda: store.search_runs(wanted))
-    closed = 0
-    for run in asked(address, lambda: dead_runs(client, running, here)):
-        # One that this user may not write stays as it is.
-        with suppress(MlflowException):
-            if not _is_as_it_was(run, client.get_run(run.info.run_id)):
-                continue
-            write_end(client, run.info.run_id, death())
-            say(f"run {run.info.run_id} is closed: {DIED}; `resume={run.info.run_id}` continues a training")
-            closed += 1
-    return closed
-
-
-def _is_as_it_was(run: Run, latest: Run) -> bool:
-    """Return whether nobody has ended a run or carried on with it since it was read."""
-    beats = [one.data.tags.get(HEARTBEAT) for one in (run, latest)]
-    return latest.info.status == "RUNNING" and beats[0] == beats[1]

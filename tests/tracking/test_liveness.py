@@ -15,9 +15,9 @@ from fer.errors import FerError, ModelError
 from fer.tracking import heartbeat, liveness
 from fer.tracking.endings import write_end
 from fer.tracking.heartbeat import Heartbeat, beat
+from fer.tracking.leftovers import close_dead_runs
 from fer.tracking.liveness import attempt_number, claim, end_with, is_dead, is_going_on, new_attempt
 from fer.tracking.names import ATTEMPT, ERROR, HEARTBEAT
-from fer.tracking.sync import close_dead_runs
 from tests.tracking.made import dead_process
 
 LONG_AGO = 2 * 86_400.0

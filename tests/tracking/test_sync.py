@@ -14,10 +14,11 @@ from fer.errors import DataError, FerError, Interrupted
 from fer.tracking import store
 from fer.tracking import sync as sync_module
 from fer.tracking.journal import HEAD, JOURNAL, spool_folder
+from fer.tracking.leftovers import close_dead_runs
 from fer.tracking.lifecycle import tracked
 from fer.tracking.names import ATTEMPT, ERROR, HEARTBEAT
 from fer.tracking.spool import Spool
-from fer.tracking.sync import close_dead_runs, spools_in, sync_run
+from fer.tracking.sync import spools_in, sync_run
 
 OUTPUTS = Path("outputs")
 
