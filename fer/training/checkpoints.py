@@ -1,5 +1,6 @@
 """Checkpoints of a training: how far it got, its random state, and reading and writing them."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,9 @@ class TrainingState:
             needed = sum(tensor.nbytes for tensor in _tensors(content))
             with naming_full_disk(path.parent, cure, needed), atomic_path(path) as partial:
                 torch.save(content, partial)
+                # The old file goes at once, and a loss of power must not find the new one's content still on its way.
+                with partial.open("r+b") as written:
+                    os.fsync(written.fileno())
 
     def _resumable(self) -> dict[str, Any]:
         average = self.average.state_dict() if self.average is not None else None
@@ -163,7 +167,11 @@ def place_best(checkpoint: Path, folder: Path) -> None:
     if not best.is_file():
         raise ModelError(f"{best} is missing: put the stopped run's {BEST} beside its {LAST}")
     # Or the training's end would be the first to find it damaged.
-    read_file(best)
+    try:
+        read_file(best)
+    except ModelError:
+        cure = f"put a good copy of the stopped run's {BEST} in its place"
+        raise ModelError(f"{best} is damaged or cannot be read: {cure}") from None
     if best.parent.resolve() != folder.resolve():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(best, folder / BEST)

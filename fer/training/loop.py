@@ -61,7 +61,7 @@ def train(
     if resume:
         loop.state.load(resume)
     # A machine may have kept none.
-    loop.refuse_different_checkpoints()
+    loop.refuse_different_checkpoints(resume)
     for epoch, figures in enumerate(loop.state.progress.history, start=1):
         recorder.metrics(figures, epoch)
     with deferring() as request, loop.progress_bar() as bar:
@@ -155,12 +155,13 @@ class _Loop:
         waited = progress.epoch - max(progress.best_epoch, self.settings.freeze_epochs)
         return 0 < patience <= waited
 
-    def refuse_different_checkpoints(self) -> None:
+    def refuse_different_checkpoints(self, found: Path | None) -> None:
         """Raise `ModelError` unless all processes go on from one place: machines may each have kept another one."""
         progress = self.state.progress
-        places = self.peers.gather(f"epoch {progress.epoch}, step {progress.step}")
-        if len(set(places)) > 1:
-            raise ModelError(f"the processes found different checkpoints, of {places}: give all one `output` folder")
+        places = set(self.peers.gather(f"epoch {progress.epoch}, step {progress.step}" if found else "none"))
+        if len(places) > 1:
+            listed = "; ".join(sorted(places))
+            raise ModelError(f"the processes found different checkpoints ({listed}): give all one `output` folder")
 
     def agree(self, request: StopRequest) -> tuple[int, bool]:
         """Return the signal that has come to any process, 0 if none, and whether a checkpoint is due.

@@ -68,9 +68,14 @@ def test_a_best_epoch_that_was_cut_short_is_found_before_the_training_goes_on(tm
     torch.save({"model": {}}, checkpoint.with_name(BEST))
     place_best(checkpoint, tmp_path / "continued")
     content = checkpoint.with_name(BEST).read_bytes()
-    checkpoint.with_name(BEST).write_bytes(content[:-50])
-    with pytest.raises(ModelError, match=BEST):
-        place_best(checkpoint, tmp_path / "continued")
+    for kept in (content[:-50], content[:100], b"", bytes(len(content))):
+        checkpoint.with_name(BEST).write_bytes(kept)
+        with pytest.raises(
+            ModelError, match=r"best\.ckpt is damaged or cannot be read: put a good copy of the stopped"
+        ):
+            place_best(checkpoint, tmp_path / "continued")
+    # What was there stays.
+    assert (tmp_path / "continued" / BEST).read_bytes() == content
 
 
 def test_nothing_to_resume_is_a_new_run() -> None:

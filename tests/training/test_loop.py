@@ -273,6 +273,23 @@ def test_checkpoints_carry_what_they_are_given_and_load_without_code(batches, tm
         assert Progress(**content["progress"]).history
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_one_before(batches, tmp_path, monkeypatch):
+    forced: dict[int, int] = {}
+    real = os.fsync
+
+    def force(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        assert status.st_ino not in {path.stat().st_ino for path in (tmp_path / LAST, tmp_path / BEST) if path.exists()}
+        real(descriptor)
+        forced[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", force)
+    train(objective(), batches, validate, settings(), Recorded(), tmp_path, EXTRA)
+    for name in (LAST, BEST):
+        status = (tmp_path / name).stat()
+        assert forced[status.st_ino] == status.st_size
+
+
 def test_the_rate_rises_linearly_then_falls_to_nothing():
     factor = rate_factor(settings(epochs=10, warmup_epochs=2.0), steps_per_epoch=10)
     rates = [factor(step) for step in range(101)]

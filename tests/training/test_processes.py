@@ -69,6 +69,27 @@ for name, changes in {"all": {}, "later": {"freeze_epochs": 1, "head_lr": 2.0}, 
     torch.save(progress.history, folder / f"{name}-{rank()}-of-{world_size()}.history")
 """
 
+APART = """
+import sys
+from pathlib import Path
+from fer.errors import ModelError
+from fer.training.checkpoints import LAST
+from fer.training.loop import train
+from fer.utils.processes import rank, world_size
+from tests.training.small import EXTRA, Recorded, noise, objective, settings, training_batches, validate
+
+folder = Path(sys.argv[1])
+batches = training_batches(noise(), rank=rank(), world_size=world_size())
+for epochs in (1, 2):
+    train(objective(), batches, validate, settings(epochs=epochs), Recorded(), folder / str(epochs), EXTRA)
+one, two = (folder / name / LAST for name in ("1", "2"))
+for case, found in {"first": (two, None), "second": (None, two), "both": (one, two)}.items():
+    try:
+        train(objective(), batches, validate, settings(), Recorded(), folder / "continued", EXTRA, found[rank()])
+    except ModelError as error:
+        (folder / f"{case}-{rank()}").write_text(str(error))
+"""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
@@ -90,8 +111,8 @@ def environment(place, empty_store) -> dict[str, str]:
     return made
 
 
-def run(words: list[str], place: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=400)
+def run(words: list[str], place: Path, environment: dict[str, str], seconds: float = 400) -> str:
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -143,6 +164,18 @@ def test_two_processes_train_the_model_that_one_trains_and_hold_equal_weights(pl
         ours, whole = (torch.load(place / f"{extent}-{name}.history") for name in ("1-of-2", "0-of-1"))
         for figure, tolerance in (("train/loss", 1e-4), ("train/accuracy", 1e-6)):
             assert [row[figure] for row in ours] == pytest.approx([row[figure] for row in whole], rel=tolerance)
+
+
+@pytest.mark.project
+def test_processes_that_go_on_from_different_places_all_say_so_and_none_waits(tmp_path, environment):
+    script = tmp_path / "script.py"
+    script.write_text(APART)
+    run([*TORCHRUN, str(script), str(tmp_path)], tmp_path, environment, seconds=120)
+    found = {"first": "epoch 2, step 0; none", "second": "epoch 2, step 0; none"}
+    found["both"] = "epoch 1, step 0; epoch 2, step 0"
+    for case, places in found.items():
+        sentence = f"the processes found different checkpoints ({places}): give all one `output` folder"
+        assert [(tmp_path / f"{case}-{number}").read_text() for number in range(2)] == [sentence] * 2
 
 
 SMALL = ["--dataset", "raf", "--arch", "resnet18", "--image_size", "32", "--init", "scratch", "--batch_size", "16"]
