@@ -155,10 +155,10 @@ class _Loop:
         waited = progress.epoch - max(progress.best_epoch, self.settings.freeze_epochs)
         return 0 < patience <= waited
 
-    def refuse_different_checkpoints(self, found: Path | None) -> None:
+    def refuse_different_checkpoints(self, resumed: Path | None) -> None:
         """Raise `ModelError` unless all processes go on from one place: machines may each have kept another one."""
         progress = self.state.progress
-        places = set(self.peers.gather(f"epoch {progress.epoch}, step {progress.step}" if found else "none"))
+        places = set(self.peers.gather(f"epoch {progress.epoch}, step {progress.step}" if resumed else "none"))
         if len(places) > 1:
             listed = "; ".join(sorted(places))
             raise ModelError(f"the processes found different checkpoints ({listed}): give all one `output` folder")

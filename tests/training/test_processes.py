@@ -14,7 +14,7 @@ import torch
 from fer.data.batches import shard
 from fer.data.datasets import drawn
 from fer.expressions import EXPRESSIONS
-from fer.tracking.checkpoint_upload import stored_checkpoint
+from fer.tracking.stored_checkpoints import stored_checkpoint
 from fer.training.checkpoints import LAST
 from fer.utils.distributed import Peers
 from fer.utils.processes import exit_nonzero_ranks, local_rank, local_world_size, rank, world_size
